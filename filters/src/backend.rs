@@ -1,0 +1,79 @@
+//! What is known about a backend: which eras it speaks, what it says of itself, how its tools mirror arguments.
+//!
+//! The gateway finds these facts out and publishes them; filters read them. They live outside the snapshot, keyed by the
+//! backend's name, so a reload does not forget them.
+
+use crate::exchange::UnixMillis;
+use crate::rpc::params::ToolParams;
+use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+
+/// Whether a backend speaks an era.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Speaks {
+    /// Nobody could ask yet.
+    #[default]
+    Unknown,
+    /// It answered in that era.
+    Yes,
+    /// It refused that era, or the configuration rules it out.
+    No,
+}
+
+/// A `server/discover` result of a backend, as it was given.
+#[derive(Clone, Debug)]
+pub struct Discover {
+    /// The JSON of the `result` member.
+    pub result: Bytes,
+    /// When `ttlMs` runs out.
+    pub fresh_until: UnixMillis,
+}
+
+/// What is known of a backend at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Whether it speaks the modern era.
+    pub modern: Speaks,
+    /// Whether it speaks the legacy era.
+    pub legacy: Speaks,
+    /// Its own description (modern era).
+    pub discover: Option<Arc<Discover>>,
+    /// Which arguments its tools mirror into headers (modern era).
+    pub tools: Option<Arc<ToolParams>>,
+}
+
+/// A backend as filters know it.
+pub struct Backend {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    facts: ArcSwap<Facts>,
+}
+
+impl Backend {
+    /// A backend of which only this is known so far.
+    pub fn new(name: impl Into<Arc<str>>, facts: Facts) -> Backend {
+        Backend { name: name.into(), facts: ArcSwap::from_pointee(facts) }
+    }
+
+    /// What is known now. The guard is cheap and must not be held across an await.
+    pub fn facts(&self) -> Guard<Arc<Facts>> {
+        self.facts.load()
+    }
+
+    /// Publishes new facts; the closure may run more than once.
+    pub fn learn(&self, mut change: impl FnMut(&mut Facts)) {
+        self.facts.rcu(|known| {
+            let mut facts = Facts::clone(known);
+            change(&mut facts);
+            facts
+        });
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend").field("name", &self.name).finish_non_exhaustive()
+    }
+}

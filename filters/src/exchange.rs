@@ -1,0 +1,95 @@
+//! What filters share about one client request on its way through the gateway.
+
+use crate::fault::Refusal;
+use crate::filter::Ask;
+use crate::revision::{Era, Revision};
+use crate::rpc::scan::Scan;
+use crate::ticket::Ticket;
+use crate::virtual_server::VirtualServer;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use smallvec::SmallVec;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Milliseconds since the Unix epoch, passed in: filters have no clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// This moment plus a number of milliseconds, saturating.
+    #[must_use]
+    pub const fn plus(self, millis: u64) -> UnixMillis {
+        UnixMillis(self.0.saturating_add(millis))
+    }
+}
+
+/// Which answer forms the client admits (RFC 9110 section 12.5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepts {
+    /// `application/json` has a weight above zero.
+    pub json: bool,
+    /// `text/event-stream` has a weight above zero.
+    pub sse: bool,
+}
+
+/// One client request on its way.
+#[derive(Debug)]
+pub struct Exchange {
+    /// When the request's header was read.
+    pub now: UnixMillis,
+    /// The client's address: the socket's, or what a trusted proxy says.
+    pub client: IpAddr,
+    /// Which answer forms the client admits; set by `negotiate`.
+    pub accepts: Accepts,
+    /// Where the request goes; set by `route`.
+    pub server: Option<Arc<VirtualServer>>,
+    /// The revision the client speaks on this request; set by `era` (modern) or `session` (legacy).
+    pub revision: Option<Revision>,
+    /// The opened session ticket of a legacy request; set by `session`.
+    pub ticket: Option<Arc<Ticket>>,
+    /// The whole body, exactly as it will be forwarded.
+    pub body: Bytes,
+    /// What one strict pass found in the body.
+    pub scan: Scan,
+    /// Headers for whatever response this exchange ends in (CORS), set by `guard`.
+    pub response_headers: SmallVec<[(HeaderName, HeaderValue); 4]>,
+    /// Why the last lookup that a filter asked for gave nothing.
+    pub ask_failure: Option<Refusal>,
+    asked: u8,
+}
+
+impl Exchange {
+    /// A fresh exchange for a request of `client`, read at `now`.
+    pub fn new(now: UnixMillis, client: IpAddr) -> Exchange {
+        Exchange {
+            now,
+            client,
+            accepts: Accepts { json: true, sse: true },
+            server: None,
+            revision: None,
+            ticket: None,
+            body: Bytes::new(),
+            scan: Scan::default(),
+            response_headers: SmallVec::new(),
+            ask_failure: None,
+            asked: 0,
+        }
+    }
+
+    /// The era of this request, once its revision is known.
+    pub fn era(&self) -> Option<Era> {
+        self.revision.map(Revision::era)
+    }
+
+    /// Whether this question was put, and answered as well as it can be, during this exchange.
+    pub fn has_asked(&self, ask: &Ask) -> bool {
+        self.asked & ask.bit() != 0
+    }
+
+    /// Records that a question was answered, or why it could not be.
+    pub fn answered(&mut self, ask: &Ask, outcome: Result<(), Refusal>) {
+        self.asked |= ask.bit();
+        self.ask_failure = outcome.err();
+    }
+}

@@ -1,0 +1,20 @@
+//! Lockgate's MCP-aware filters: policy over data.
+//!
+//! Nothing in this crate opens a socket, reads a file or asks for the time: bytes, header maps and the current time are
+//! passed in, verdicts come out. That is why every rule can be tested and fuzzed without a gateway around it.
+//!
+//! Start at [`filter`] (the contract), then [`chain`] (the one visible order), then [`exchange`] (what filters share).
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod backend;
+pub mod chain;
+pub mod exchange;
+pub mod fault;
+pub mod filter;
+pub mod revision;
+pub mod rpc;
+pub mod sse;
+pub mod ticket;
+pub mod virtual_server;

@@ -1,0 +1,1 @@
+//! Header mirrors of MCP 2026-07-28: `Mcp-Method`, `Mcp-Name` and their base64 form.

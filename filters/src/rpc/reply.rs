@@ -1,0 +1,1 @@
+//! JSON-RPC answers that are made here.

@@ -1,0 +1,1 @@
+//! Accepting clients: sockets, limits, PROXY protocol, TLS.

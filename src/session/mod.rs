@@ -1,0 +1,1 @@
+//! What must outlive an exchange of a legacy session.

@@ -1,0 +1,1 @@
+//! Backends, their endpoints, and how bytes get there and back.
