@@ -1,14 +1,6 @@
 //! Lockgate: an MCP gateway on Pingora.
 //!
-//! `ARCHITECTURE.md` shows the house; [`gateway`] is where a request enters it.
+//! `ARCHITECTURE.md` shows the house; the gateway is where a request enters it.
 
 #![forbid(unsafe_code)]
 
-pub mod admin;
-pub mod cli;
-pub mod config;
-pub mod demo;
-pub mod listen;
-pub mod session;
-pub mod telemetry;
-pub mod upstream;

@@ -3,8 +3,8 @@
 use crate::fault::Refusal;
 use crate::filter::Ask;
 use crate::revision::{Era, Revision};
-use crate::rpc::scan::Scan;
-use crate::ticket::Ticket;
+use crate::rpc::scan::{Scan, Span};
+use crate::ticket::{PrincipalDigest, Ticket};
 use crate::virtual_server::VirtualServer;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -40,6 +40,8 @@ pub struct Exchange {
     pub now: UnixMillis,
     /// The client's address: the socket's, or what a trusted proxy says.
     pub client: IpAddr,
+    /// Who calls, as tickets are bound to it.
+    pub principal: PrincipalDigest,
     /// Which answer forms the client admits; set by `negotiate`.
     pub accepts: Accepts,
     /// Where the request goes; set by `route`.
@@ -52,6 +54,8 @@ pub struct Exchange {
     pub body: Bytes,
     /// What one strict pass found in the body.
     pub scan: Scan,
+    /// The id of a message that the scan refused, where it was seen before the fault.
+    pub refused_id: Option<Span>,
     /// Headers for whatever response this exchange ends in (CORS), set by `guard`.
     pub response_headers: SmallVec<[(HeaderName, HeaderValue); 4]>,
     /// Why the last lookup that a filter asked for gave nothing.
@@ -65,12 +69,14 @@ impl Exchange {
         Exchange {
             now,
             client,
+            principal: PrincipalDigest::ANONYMOUS,
             accepts: Accepts { json: true, sse: true },
             server: None,
             revision: None,
             ticket: None,
             body: Bytes::new(),
             scan: Scan::default(),
+            refused_id: None,
             response_headers: SmallVec::new(),
             ask_failure: None,
             asked: 0,

@@ -59,7 +59,7 @@ faults! {
     /// A batch outside revision 2025-03-26, an empty batch, or `initialize` within one.
     BatchRefused = "batch_refused", 400, -32600, Quiet, "batches exist only in revision 2025-03-26";
     /// A batch with more members than `limits.batch`.
-    BatchTooLong = "batch_too_long", 413, -32600, Quiet, "the batch has too many members";
+    BatchTooLong = "batch_too_long", 400, -32600, Quiet, "the batch has too many members";
     /// The body is longer than `limits.body_bytes`.
     BodyTooLong = "body_too_long", 413, -32600, Quiet, "the body is too long";
     /// The body did not arrive within `limits.body_time`.
@@ -96,6 +96,10 @@ faults! {
     EraNotOffered = "era_not_offered", 400, -32600, Quiet, "this server speaks another protocol era";
     /// A legacy request other than `initialize` came without `Mcp-Session-Id`.
     SessionRequired = "session_required", 400, -32600, Quiet, "Mcp-Session-Id is required: send initialize first";
+    /// `Mcp-Session-Id` was given more than once, or in other than visible ASCII.
+    SessionUnreadable = "session_unreadable", 400, -32600, Quiet, "Mcp-Session-Id must be given once, in visible ASCII";
+    /// `initialize` came with an `Mcp-Session-Id`: it opens a session and cannot be sent within one.
+    SessionOpen = "session_open", 400, -32600, Quiet, "initialize opens a session: send it without Mcp-Session-Id";
     /// The session id was not issued here, has expired, was ended, or belongs to somebody else.
     SessionUnknown = "session_unknown", 404, -32600, Quiet, "this session does not exist";
     /// `MCP-Protocol-Version` is not the revision that the session negotiated.

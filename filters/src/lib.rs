@@ -10,11 +10,23 @@
 
 pub mod backend;
 pub mod chain;
+pub mod envelope;
+pub mod era;
 pub mod exchange;
 pub mod fault;
 pub mod filter;
+pub mod forwarded;
+pub mod guard;
+pub mod headers;
+pub mod lane;
+pub mod negotiate;
+pub mod random;
 pub mod revision;
+pub mod route;
 pub mod rpc;
+pub mod session;
 pub mod sse;
+#[cfg(test)]
+mod testing;
 pub mod ticket;
 pub mod virtual_server;

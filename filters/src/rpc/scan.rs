@@ -1,15 +1,25 @@
 //! One strict pass over a body: duplicate members, depth, UTF-8 and form are checked, spans are remembered.
 //!
 //! Nothing is copied and nothing is interpreted twice: the bytes that a decision is made on are the bytes that are sent.
+//! Whatever two JSON parsers could read differently is refused here: a name that stands twice (the one keeps the first,
+//! the other the last), a name in another case (Go's decoder folds it), half of a surrogate pair (some replace it).
+//!
+//! The grammar is in [`super::walk`], the JSON-RPC envelope in [`super::envelope`], names in [`super::names`].
 
+use super::envelope;
+use super::text;
+use super::walk::{Flaw, Rules, Walker};
 use crate::fault::Fault;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
+/// No walk goes deeper than this, whatever `limits.depth` says.
+pub const MAX_DEPTH: usize = 512;
+
 /// Bounds of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How deep arrays and objects may nest, the outermost counting as 1.
+    /// How deep arrays and objects may nest, the outermost counting as 1; at most [`MAX_DEPTH`].
     pub depth: usize,
     /// How many members a batch may have.
     pub batch: usize,
@@ -26,6 +36,7 @@ pub struct Span {
 
 impl Span {
     /// The bytes of `body` that this span names; empty when it does not fit.
+    #[inline]
     pub fn of<'a>(&self, body: &'a [u8]) -> &'a [u8] {
         body.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
@@ -62,9 +73,18 @@ pub struct Value {
 
 impl Value {
     /// The decoded text of a string value; `None` for anything else.
+    ///
+    /// Borrowed unless the string holds escapes. Only a body that [`scan`] did not see can hold a string that is no
+    /// Unicode text (half a surrogate pair); that is `None` too.
     pub fn text<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
-        let _ = body;
-        None
+        let Form::String { escaped } = self.form else { return None };
+        let inside = self.span.of(body).strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        text::decode(inside, escaped)
+    }
+
+    /// Whether this is a string.
+    pub fn is_string(&self) -> bool {
+        matches!(self.form, Form::String { .. })
     }
 }
 
@@ -86,18 +106,29 @@ pub struct Message {
     pub span: Span,
     /// What it is.
     pub kind: Kind,
-    /// Its id, byte-exact.
+    /// Its id, byte-exact: a string or a number. An error response may have none, or `null`, which is `None` here.
     pub id: Option<Value>,
     /// Its method: always a string.
     pub method: Option<Value>,
-    /// Its params: always an object or an array.
+    /// Its params: always an object.
     pub params: Option<Params>,
+    /// The result of a response.
+    pub result: Option<Value>,
+    /// The error of a response: always an object.
+    pub error: Option<Value>,
+}
+
+impl Message {
+    /// Whether this calls or notifies this method.
+    pub fn is(&self, method: &[u8], body: &[u8]) -> bool {
+        self.method.and_then(|value| value.text(body)).is_some_and(|text| text.as_bytes() == method)
+    }
 }
 
 /// The members of `params` that decisions are made on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Params {
-    /// The whole value.
+    /// The whole value: an object.
     pub value: Value,
     /// `name` of tools and prompts.
     pub name: Option<Value>,
@@ -113,8 +144,26 @@ pub struct Params {
     pub reference: Option<Value>,
     /// `protocolVersion` of `initialize`.
     pub protocol_version: Option<Value>,
+    /// `capabilities` of `initialize`.
+    pub capabilities: Option<Value>,
+    /// `clientInfo` of `initialize`.
+    pub client_info: Option<Value>,
+    /// `requestState` of a retry after `input_required`.
+    pub request_state: Option<Value>,
+    /// `inputResponses` of a retry after `input_required`.
+    pub input_responses: Option<Value>,
+    /// `level` of `logging/setLevel` and of log notifications.
+    pub level: Option<Value>,
+    /// `requestId` of `notifications/cancelled`.
+    pub request_id: Option<Value>,
+    /// `progressToken` of `notifications/progress`.
+    pub progress_token: Option<Value>,
+    /// `notifications` of `subscriptions/listen`.
+    pub notifications: Option<Value>,
     /// `_meta`, when it is an object.
     pub meta: Option<Meta>,
+    /// `_meta`, when it is anything but an object: callers refuse it with `-32602`.
+    pub malformed_meta: Option<Value>,
 }
 
 /// The members of `params._meta` that decisions are made on.
@@ -130,8 +179,16 @@ pub struct Meta {
     pub client_info: Option<Value>,
     /// `io.modelcontextprotocol/logLevel`
     pub log_level: Option<Value>,
+    /// `io.modelcontextprotocol/subscriptionId` of notifications on a listen stream.
+    pub subscription_id: Option<Value>,
     /// `progressToken`
     pub progress_token: Option<Value>,
+    /// `traceparent` (W3C Trace Context)
+    pub traceparent: Option<Value>,
+    /// `tracestate` (W3C Trace Context)
+    pub tracestate: Option<Value>,
+    /// `baggage` (W3C Baggage)
+    pub baggage: Option<Value>,
 }
 
 /// What one pass found.
@@ -150,6 +207,63 @@ pub struct ScanFault {
     pub fault: Fault,
     /// Byte offset at which it was seen.
     pub at: usize,
-    /// The id of the message, where it could be read before the fault.
+    /// The id of the message at fault, a string or a number, where it is known and there is but one.
+    ///
+    /// A body that is JSON is walked to its end whatever it is refused for, so its id is known wherever it stands. In a
+    /// body that is no JSON, or too deep, only an id before the fault is.
     pub id: Option<Span>,
 }
+
+impl From<Flaw> for ScanFault {
+    fn from(flaw: Flaw) -> ScanFault {
+        ScanFault { fault: flaw.fault, at: flaw.at, id: None }
+    }
+}
+
+/// Scans a request body: one JSON-RPC message or a batch.
+///
+/// # Errors
+///
+/// - [`Fault::BodyTooLong`]: longer than spans can name (4 GiB);
+/// - [`Fault::NotUtf8`], [`Fault::NotJson`] (RFC 8259, and no half of a surrogate pair), [`Fault::TooDeep`];
+/// - [`Fault::DuplicateMember`]: two equal names in any object, compared as decoded; or a name that differs only in case
+///   from one that the envelope or `params` is read by;
+/// - [`Fault::NotJsonRpc`]: not a request, notification or response of JSON-RPC 2.0 as MCP narrows it: ids are strings or
+///   numbers, `params` is an object;
+/// - [`Fault::BatchRefused`] (empty, or with `initialize` in it), [`Fault::BatchTooLong`].
+///
+/// What is no JSON is said to be so even where it is also something else; otherwise the first fault counts.
+pub fn scan(body: &[u8], limits: &Limits) -> Result<Scan, ScanFault> {
+    let rules = Rules { depth: limits.depth, unique: true, paired: true };
+    envelope::body(&mut Walker::new(body, rules)?, limits.batch)
+}
+
+/// Scans one message of a backend: the same grammar and envelope, but content is left to those who read it.
+///
+/// Names must differ at the top level and in `_meta` only, and half a surrogate pair passes: JavaScript backends write
+/// one whenever they cut a text in the middle of an emoji.
+///
+/// # Errors
+///
+/// As [`scan`]; a batch is [`Fault::NotJsonRpc`].
+pub fn scan_envelope(body: &[u8], limits: &Limits) -> Result<Message, ScanFault> {
+    let rules = Rules { depth: limits.depth, unique: false, paired: false };
+    envelope::single(&mut Walker::new(body, rules)?)
+}
+
+/// Checks a bare JSON value, such as a backend's result or a catalog document, before it is kept or taken apart.
+///
+/// Names must differ at any depth; half a surrogate pair passes, as in [`scan_envelope`].
+///
+/// # Errors
+///
+/// As [`scan`], of which only the faults of JSON itself and [`Fault::DuplicateMember`] can occur.
+pub fn skim(value: &[u8], limits: &Limits) -> Result<(), ScanFault> {
+    let mut walker = Walker::new(value, Rules { depth: limits.depth, unique: true, paired: false })?;
+    walker.value()?;
+    walker.end()?;
+    walker.objection.map_or(Ok(()), |flaw| Err(flaw.into()))
+}
+
+#[cfg(test)]
+mod tests;

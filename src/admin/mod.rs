@@ -1,1 +1,0 @@
-//! The operator's listener: health, metrics, effective configuration, reload.

@@ -1,1 +1,0 @@
-//! Accepting clients: sockets, limits, PROXY protocol, TLS.

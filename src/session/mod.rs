@@ -1,1 +1,0 @@
-//! What must outlive an exchange of a legacy session.

@@ -1,1 +1,0 @@
-//! Backends, their endpoints, and how bytes get there and back.
