@@ -1,0 +1,81 @@
+//! `lockgate run`: loads the configuration and hands it to the server.
+
+use super::source::{OverrideArgs, SourceArgs};
+use super::terminal::Terminal;
+use super::{Exit, Failure};
+use crate::config::{ConfigSource, Loaded, Overrides, SystemSources, load};
+
+/// Run the gateway
+///
+/// Without a source, runs the built-in quickstart: a demo MCP server at http://127.0.0.1:8080/mcp.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+    /// Seal tickets with keys that die with this process, where none is configured and none can be stored
+    #[arg(long)]
+    ephemeral_keys: bool,
+}
+
+/// What the command line asks to be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Where the configuration comes from; read again on every reload.
+    pub source: ConfigSource,
+    /// What the command line says in its place, on every reload.
+    pub overrides: Overrides,
+    /// Whether keys may die with the process.
+    pub ephemeral_keys: bool,
+}
+
+impl RunOptions {
+    /// Loads the configuration, for the first time or again.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, with positions.
+    pub fn load(&self) -> Result<Loaded, crate::config::Report> {
+        load(&self.source, &self.overrides, &SystemSources)
+    }
+}
+
+impl From<Args> for RunOptions {
+    fn from(Args { source, overrides, ephemeral_keys }: Args) -> RunOptions {
+        RunOptions { source: source.into(), overrides: overrides.into(), ephemeral_keys }
+    }
+}
+
+/// What a server starts from.
+#[derive(Debug)]
+pub struct Start {
+    /// What was asked for, to load the configuration again.
+    pub options: RunOptions,
+    /// The configuration.
+    pub loaded: Loaded,
+}
+
+/// Loads the configuration and serves it until told to stop.
+pub fn execute(
+    options: RunOptions,
+    terminal: &mut Terminal<'_>,
+    serve: impl FnOnce(Start) -> Result<(), Failure>,
+) -> Exit {
+    let loaded = match options.load() {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            terminal.error(&report.render(terminal.err_style()));
+            return Exit::Failed;
+        }
+    };
+    if !loaded.warnings.is_empty() {
+        terminal.error(&loaded.warnings.render(terminal.err_style()));
+    }
+    match serve(Start { options, loaded }) {
+        Ok(()) => Exit::Ok,
+        Err(failure) => {
+            terminal.error(&format!("error: {failure}"));
+            Exit::Failed
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The flags that say which configuration is meant.
+
+use super::backend_flag;
+use crate::config::{BackendFlag, ConfigSource, Overrides};
+use std::path::PathBuf;
+
+/// Where the configuration comes from. Without any of these, the built-in quickstart.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(multiple = false)]
+pub(super) struct SourceArgs {
+    /// A configuration file (YAML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// An MCP server to put the gateway in front of; may be given several times
+    #[arg(long, value_name = "NAME=URL", value_parser = backend_flag::parse)]
+    backend: Vec<BackendFlag>,
+    /// The JSON file in which an MCP client lists its servers (`mcpServers`)
+    #[arg(long, value_name = "FILE")]
+    mcp_json: Option<PathBuf>,
+}
+
+/// What the command line says in place of the configuration.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct OverrideArgs {
+    /// Accept clients on this address instead of the configured one
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<String>,
+    /// Accept operators on this address instead of the configured one
+    #[arg(long, value_name = "IP:PORT")]
+    admin: Option<String>,
+    /// Keep state in this directory instead of the configured one
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl From<SourceArgs> for ConfigSource {
+    fn from(arguments: SourceArgs) -> ConfigSource {
+        match arguments {
+            SourceArgs { config: Some(path), .. } => ConfigSource::File(path),
+            SourceArgs { mcp_json: Some(path), .. } => ConfigSource::McpJson(path),
+            SourceArgs { backend, .. } if !backend.is_empty() => ConfigSource::Backends(backend),
+            SourceArgs { .. } => ConfigSource::Quickstart,
+        }
+    }
+}
+
+impl From<OverrideArgs> for Overrides {
+    fn from(OverrideArgs { listen, admin, state_dir }: OverrideArgs) -> Overrides {
+        Overrides { listen, admin, state_dir }
+    }
+}

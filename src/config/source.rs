@@ -1,0 +1,46 @@
+//! Where a configuration comes from, and what the command line changes in it.
+
+use std::path::PathBuf;
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// The built-in configuration with the demo server.
+    Quickstart,
+    /// A YAML file.
+    File(PathBuf),
+    /// The JSON file of an MCP client (`mcpServers`).
+    McpJson(PathBuf),
+    /// Backends given on the command line.
+    Backends(Vec<BackendFlag>),
+}
+
+impl ConfigSource {
+    /// The file to watch, where there is one.
+    pub fn file(&self) -> Option<&PathBuf> {
+        match self {
+            ConfigSource::File(path) | ConfigSource::McpJson(path) => Some(path),
+            ConfigSource::Quickstart | ConfigSource::Backends(_) => None,
+        }
+    }
+}
+
+/// One `--backend NAME=URL`. Neither part has been looked at yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendFlag {
+    /// The name.
+    pub name: String,
+    /// The URL of its endpoint.
+    pub url: String,
+}
+
+/// What the command line says in place of the configuration. The values have not been looked at yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--listen`: the address of the only listener.
+    pub listen: Option<String>,
+    /// `--admin`: the address of the admin listener.
+    pub admin: Option<String>,
+    /// `--state-dir`: relative to the working directory.
+    pub state_dir: Option<PathBuf>,
+}

@@ -1,0 +1,52 @@
+//! The loader as a whole: what it accepts, what it says of the rest, and what it never shows.
+
+mod clients;
+mod command_line;
+mod difference;
+mod docs;
+mod errors;
+mod examples;
+mod hostile;
+mod references;
+mod rules;
+
+use super::sources::fake::FakeSources;
+use super::*;
+use std::path::Path;
+
+/// A configuration that is right.
+const RIGHT: &str = "\
+listeners:
+  main: { address: 127.0.0.1:8080 }
+backends:
+  demo: { endpoints: [{ url: http://127.0.0.1:9000/mcp }] }
+virtual_servers:
+  default: { path: /mcp, backends: [demo] }
+";
+
+/// Loads a text with made-up sources; relative paths start at `/etc/lockgate`.
+fn load_with(text: &str, sources: &FakeSources) -> Result<Loaded, Report> {
+    load_text("lockgate.yaml", text, Path::new("/etc/lockgate"), sources)
+}
+
+fn load_alone(text: &str) -> Result<Loaded, Report> {
+    load_with(text, &FakeSources::default())
+}
+
+/// Findings as `line:column path: message`.
+fn findings(report: &Report) -> Vec<String> {
+    let one = |entry: Entry| {
+        let at = entry.position.map_or("-".to_owned(), |at| format!("{}:{}", at.line, at.column));
+        let help = entry.help.map(|help| format!(" ({help})")).unwrap_or_default();
+        format!("{at} {}: {}{help}", entry.path, entry.message)
+    };
+    report.entries().into_iter().map(one).collect()
+}
+
+/// What is wrong with a text.
+fn errors_of(text: &str) -> Vec<String> {
+    match load_alone(text) {
+        Ok(_) => Vec::new(),
+        Err(report) => findings(&report),
+    }
+}
