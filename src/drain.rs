@@ -1,0 +1,419 @@
+//! Stopping without losing anything.
+//!
+//! A stop goes through three phases:
+//!
+//! 1. **Draining**: readiness fails, nobody new is accepted, every HTTP/1.1 answer says `Connection: close`, HTTP/2
+//!    connections get a GOAWAY, held streams end themselves in protocol form. Idle connections stay open for a while: a
+//!    request that is already on its way to us over one of them still gets its answer.
+//! 2. **Closing**: nothing is in flight any more, or the time is nearly over: idle connections are closed, and whatever
+//!    still runs says its last words.
+//! 3. The process exits; a second signal makes it exit at once.
+
+use async_trait::async_trait;
+use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+/// What is kept of the drain time for last words, unless the drain time is shorter than ten times as much.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long a stop may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainSettings {
+    /// From the signal to the end of the last exchange (`drain.time`, default 30 s).
+    pub time: Duration,
+    /// How long idle connections are kept for requests that are already on their way (`drain.idle`, default 5 s); never
+    /// longer than `time`. An interrupt from a terminal does not wait for them.
+    pub idle: Duration,
+}
+
+impl Default for DrainSettings {
+    fn default() -> DrainSettings {
+        DrainSettings { time: Duration::from_secs(30), idle: Duration::from_secs(5) }
+    }
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// No stop has been asked for.
+    Serving,
+    /// What is in flight is finished; nothing new is accepted.
+    Draining,
+    /// What is left is ended.
+    Closing,
+}
+
+/// The one handle on stopping, shared by listeners, hooks and the signal handler.
+#[derive(Clone, Debug)]
+pub struct Drain(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    phase: watch::Sender<Phase>,
+    /// The form in which Pingora wants to know: HTTP/2 connections and its own keep-alive decision read it.
+    going_away: watch::Sender<bool>,
+    requests: Count,
+    connections: Count,
+    doors: Count,
+}
+
+/// A number that can be waited for to become zero.
+#[derive(Debug, Default)]
+struct Count {
+    number: AtomicUsize,
+    emptied: Notify,
+}
+
+impl Count {
+    fn leave(&self) {
+        if self.number.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            tokio::pin!(emptied);
+            // Registered before the number is read, so that the last one leaving in between is not missed.
+            emptied.as_mut().enable();
+            if self.number.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}
+
+/// A request in flight; dropping it says that the request is over.
+#[derive(Debug)]
+pub struct InFlight(Arc<State>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.requests.leave();
+    }
+}
+
+/// An open client connection; dropping it says that the connection is gone.
+#[derive(Debug)]
+pub struct OpenConnection(Arc<State>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connections.leave();
+    }
+}
+
+/// A socket through which connections may still come in; dropping it says that it is closed.
+#[derive(Debug)]
+pub struct OpenDoor(Arc<State>);
+
+impl Drop for OpenDoor {
+    fn drop(&mut self) {
+        self.0.doors.leave();
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Drain {
+        Drain::new()
+    }
+}
+
+impl Drain {
+    /// Nothing is stopping yet.
+    pub fn new() -> Drain {
+        Drain(Arc::new(State {
+            phase: watch::Sender::new(Phase::Serving),
+            going_away: watch::Sender::new(false),
+            requests: Count::default(),
+            connections: Count::default(),
+            doors: Count::default(),
+        }))
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    pub fn enter(&self) -> InFlight {
+        self.0.requests.number.fetch_add(1, Ordering::AcqRel);
+        InFlight(self.0.clone())
+    }
+
+    /// Counts a client connection as open until the guard is dropped.
+    pub fn connected(&self) -> OpenConnection {
+        self.0.connections.number.fetch_add(1, Ordering::AcqRel);
+        OpenConnection(self.0.clone())
+    }
+
+    /// Says that connections may still come in, until the guard is dropped.
+    pub fn opened_door(&self) -> OpenDoor {
+        self.0.doors.number.fetch_add(1, Ordering::AcqRel);
+        OpenDoor(self.0.clone())
+    }
+
+    /// Requests in flight, for metrics.
+    pub fn in_flight(&self) -> usize {
+        self.0.requests.number.load(Ordering::Acquire)
+    }
+
+    /// Open client connections, for metrics.
+    pub fn connections(&self) -> usize {
+        self.0.connections.number.load(Ordering::Acquire)
+    }
+
+    /// How far a stop has come.
+    pub fn phase(&self) -> Phase {
+        *self.0.phase.borrow()
+    }
+
+    /// Whether a stop has begun: readiness fails, answers should end their connection.
+    pub fn is_draining(&self) -> bool {
+        self.phase() != Phase::Serving
+    }
+
+    /// Ends when a stop begins. Held streams that a client re-opens elsewhere should end themselves then.
+    pub async fn draining(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    /// Ends when what is left must go: idle connections close, unfinished exchanges answer that they will not finish.
+    pub async fn closing(&self) {
+        self.reached(Phase::Closing).await;
+    }
+
+    /// Turns true when a stop begins: what Pingora's connection handling wants to be given.
+    pub fn shutdown_watch(&self) -> ShutdownWatch {
+        self.0.going_away.subscribe()
+    }
+
+    /// Begins a stop. Does nothing if one has begun.
+    pub fn begin(&self) {
+        self.advance(Phase::Draining);
+        self.0.going_away.send_if_modified(|gone| !std::mem::replace(gone, true));
+    }
+
+    /// Ends what is left of a stop, without waiting for it.
+    pub fn close(&self) {
+        self.begin();
+        self.advance(Phase::Closing);
+    }
+
+    /// Ends when no client connection is open.
+    pub async fn no_connections(&self) {
+        self.0.connections.empty().await;
+    }
+
+    /// Stops: begins, waits until nothing is in flight and idle connections had their time, closes, waits for last words.
+    /// Takes `settings.time` at the most.
+    pub async fn run(&self, settings: DrainSettings) {
+        self.begin();
+        let last_words = LAST_WORDS.min(settings.time / 10);
+        let now = Instant::now();
+        let (until, idle_until) = (now + (settings.time - last_words), now + settings.idle);
+        let finished = async {
+            self.0.doors.empty().await;
+            tokio::select! {
+                () = self.no_connections() => {}
+                () = sleep_until(idle_until) => {}
+            }
+            self.0.requests.empty().await;
+        };
+        if timeout_at(until, finished).await.is_err() {
+            tracing::warn!(requests = self.in_flight(), connections = self.connections(), "the drain time is over");
+        }
+        self.close();
+        let gone = async {
+            self.no_connections().await;
+            self.0.requests.empty().await;
+        };
+        // Whoever is still here had the whole drain time.
+        let _ = timeout(last_words, gone).await;
+    }
+
+    fn advance(&self, to: Phase) {
+        self.0.phase.send_if_modified(|phase| {
+            let later = *phase < to;
+            if later {
+                *phase = to;
+            }
+            later
+        });
+    }
+
+    async fn reached(&self, phase: Phase) {
+        // The sender lives as long as this handle, so the wait cannot fail.
+        let _ = self.0.phase.subscribe().wait_for(|now| *now >= phase).await;
+    }
+}
+
+/// Turns SIGTERM and SIGINT into a drain, then into Pingora's shutdown. Other signals are not touched.
+///
+/// Pingora itself must not wait any more: `ServerConf.grace_period_seconds` belongs at 0.
+pub struct StopSignals<F> {
+    drain: Drain,
+    settings: F,
+}
+
+impl<F: Fn() -> DrainSettings + Send + Sync> StopSignals<F> {
+    /// `settings` is asked when the signal comes, so that a reload counts.
+    pub fn new(drain: Drain, settings: F) -> StopSignals<F> {
+        StopSignals { drain, settings }
+    }
+
+    async fn wait(&self) -> io::Result<ShutdownSignal> {
+        let mut signals = Signals::listen()?;
+        let asked = signals.next().await;
+        let mut settings = (self.settings)();
+        if asked == Asked::Interrupt {
+            settings.idle = Duration::ZERO;
+        }
+        tracing::info!(
+            requests = self.drain.in_flight(),
+            connections = self.drain.connections(),
+            time = ?settings.time,
+            "stopping: what is in flight is finished; a second signal stops at once"
+        );
+        tokio::select! {
+            () = self.drain.run(settings) => Ok(ShutdownSignal::GracefulTerminate),
+            _ = signals.next() => {
+                self.drain.close();
+                Ok(ShutdownSignal::FastShutdown)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<F: Fn() -> DrainSettings + Send + Sync> ShutdownSignalWatch for StopSignals<F> {
+    async fn recv(&self) -> ShutdownSignal {
+        match self.wait().await {
+            Ok(signal) => signal,
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be received: only a kill will stop this process");
+                pending().await
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// SIGTERM: a supervisor stops us.
+    Terminate,
+    /// SIGINT: somebody at a terminal.
+    Interrupt,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Terminate,
+            _ = self.interrupt.recv() => Asked::Interrupt,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Far more than any test takes, so that only a hang reaches it.
+    const LONG: Duration = Duration::from_secs(60);
+
+    const fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    async fn run(drain: &Drain, time: Duration, idle: Duration) -> Duration {
+        let began = Instant::now();
+        drain.run(DrainSettings { time, idle }).await;
+        began.elapsed()
+    }
+
+    #[tokio::test]
+    async fn with_nobody_there_a_stop_takes_no_time() {
+        let drain = Drain::new();
+        assert!(run(&drain, LONG, LONG).await < LONG / 2);
+        assert_eq!(drain.phase(), Phase::Closing);
+    }
+
+    #[tokio::test]
+    async fn requests_in_flight_are_waited_for() {
+        let drain = Drain::new();
+        let (request, connection) = (drain.enter(), drain.connected());
+        let stop = tokio::spawn({
+            let drain = drain.clone();
+            async move { run(&drain, LONG, Duration::ZERO).await }
+        });
+        drain.draining().await;
+        drop(connection);
+        assert!(!stop.is_finished() && drain.phase() == Phase::Draining);
+        drop(request);
+        assert!(stop.await.unwrap() < LONG / 2);
+    }
+
+    #[tokio::test]
+    async fn idle_connections_get_their_time_and_are_then_closed() {
+        let drain = Drain::new();
+        let connection = drain.connected();
+        let client = tokio::spawn({
+            let drain = drain.clone();
+            async move {
+                drain.closing().await;
+                drop(connection);
+            }
+        });
+        let took = run(&drain, LONG, millis(100)).await;
+        assert!(took >= millis(100) && took < LONG / 2, "{took:?}");
+        client.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_drain_time_is_the_end_whatever_is_in_flight() {
+        let drain = Drain::new();
+        let _request = drain.enter();
+        let began = Instant::now();
+        let last_words = tokio::spawn({
+            let drain = drain.clone();
+            async move {
+                drain.closing().await;
+                began.elapsed()
+            }
+        });
+        let took = run(&drain, millis(200), millis(50)).await;
+        assert!(took >= millis(200) && took < LONG / 2, "{took:?}");
+        let last_words = last_words.await.unwrap();
+        assert!(last_words >= millis(180) && last_words < took, "{last_words:?}");
+    }
+
+    #[tokio::test]
+    async fn pingoras_watch_and_the_phase_tell_the_same() {
+        let drain = Drain::new();
+        let watch = drain.shutdown_watch();
+        assert!(!drain.is_draining() && !*watch.borrow());
+        drain.begin();
+        assert!(drain.is_draining() && *watch.borrow());
+        assert!(*drain.shutdown_watch().borrow(), "whoever asks later knows too");
+        drain.draining().await;
+        drain.close();
+        drain.begin();
+        assert_eq!(drain.phase(), Phase::Closing, "a stop does not go back");
+        drain.closing().await;
+    }
+}

@@ -1,0 +1,70 @@
+//! What is known of a client's connection, for whoever handles its requests.
+
+use super::settings::ListenerSettings;
+use ipnet::IpNet;
+use pingora_core::protocols::http::ServerSession;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// One client connection: who is at its other end, and what its listener was told when it was accepted.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) settings: Arc<ListenerSettings>,
+    pub(super) peer: SocketAddr,
+    pub(super) client: SocketAddr,
+}
+
+impl Connection {
+    /// The connection that a request came over. There is none only for sessions that no listener of ours accepted.
+    ///
+    /// A `pingora_proxy::Session` can be passed as it is.
+    pub fn of(session: &ServerSession) -> Option<&Arc<Connection>> {
+        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+
+    /// The name of the listener.
+    pub fn listener(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// The listener's settings when the connection was accepted.
+    pub fn settings(&self) -> &ListenerSettings {
+        &self.settings
+    }
+
+    /// The address at the other end of the socket. IPv4-mapped addresses are shown as IPv4.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The client's address: what a trusted proxy said in its PROXY header, else the peer's.
+    pub fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// Whether forwarding headers and request ids of this connection may be believed: the client, as far as the
+    /// connection tells, is itself a trusted proxy.
+    pub fn from_trusted_proxy(&self) -> bool {
+        self.settings.trusts(self.client.ip())
+    }
+
+    /// Networks whose word about the client is believed.
+    pub fn trusted_proxies(&self) -> &[IpNet] {
+        &self.settings.trusted_proxies
+    }
+
+    /// The address of the client that sent a request with these headers, through however many trusted proxies.
+    pub fn client_address(&self, headers: &http::HeaderMap) -> IpAddr {
+        lockgate_filters::forwarded::client_address(self.client.ip(), headers, &self.settings.trusted_proxies)
+    }
+
+    /// Whether the client speaks TLS with us.
+    pub fn is_tls(&self) -> bool {
+        self.settings.tls.is_some()
+    }
+}
+
+/// An address as it is meant: IPv4 clients of a dual-stack socket as IPv4.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

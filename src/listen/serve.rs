@@ -1,0 +1,187 @@
+//! One client connection from its acceptance to its end.
+
+use super::admission::Permit;
+use super::alarm::Alarm;
+use super::connection::Connection;
+use super::head::{self, Begun, HeadLimits, Received};
+use super::http2::Http2;
+use super::listener::Live;
+use super::proxy_protocol;
+use super::settings::{ListenerSettings, ProxyProtocol};
+use super::socket::{Socket, WriteLimits};
+use super::stream::{ClientStream, Transport};
+use super::tally::{Event, Tally};
+use crate::drain::Drain;
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use pingora_core::protocols::http::ServerSession;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+/// A connection that was just accepted and admitted.
+pub(crate) struct Arrival {
+    pub(crate) tcp: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) permit: Permit,
+    pub(crate) live: Arc<Live>,
+    pub(crate) tally: Arc<Tally>,
+}
+
+/// Serves a connection. Its places are given back when this ends, in whatever way.
+pub(crate) async fn serve<A>(arrival: Arrival, app: Arc<A>, drain: Drain)
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let Arrival { tcp, peer, mut permit, live, tally } = arrival;
+    let _open = (drain.connected(), tally.opened());
+    // What setting up needs is boxed, so that the memory goes when it is done.
+    let Some(stream) = Box::pin(establish(tcp, peer, &live, &tally, &mut permit)).await else { return };
+    let settings = live.settings.clone();
+    drop(live);
+    // An error here is the client's connection breaking: nobody is left to be told.
+    let _ = converse(Box::new(stream), &settings, &tally, app, &drain).await;
+}
+
+/// PROXY header and TLS handshake, within one deadline.
+async fn establish(
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    live: &Live,
+    tally: &Arc<Tally>,
+    permit: &mut Permit,
+) -> Option<ClientStream> {
+    let settings = &live.settings;
+    let limits = &settings.limits;
+    let until = Instant::now() + limits.header_time;
+
+    let mut client = peer;
+    if settings.proxy_protocol != ProxyProtocol::Off && settings.trusts(peer.ip()) {
+        let Ok(received) = timeout_at(until, proxy_protocol::receive(&mut tcp, settings.proxy_protocol)).await else {
+            tally.count(Event::ProxyRefused);
+            return None;
+        };
+        // A proxy that only looks whether we are there says nothing and is not counted.
+        let Ok(header) = received.ok()? else {
+            tally.count(Event::ProxyRefused);
+            return None;
+        };
+        if let Some(source) = header.source {
+            client = source;
+            if !settings.trusts(client.ip()) && !permit.claim(client.ip(), limits) {
+                tally.count(Event::AddressFull);
+                return None;
+            }
+        }
+    }
+
+    let patience = WriteLimits { time: limits.write_time, rate: limits.write_rate };
+    let socket = Socket::new(tcp, patience, tally.clone());
+    let transport = match &live.tls {
+        None => Transport::Plain(socket),
+        Some(acceptor) => handshake(acceptor, socket, until, tally).await?,
+    };
+    let connection = Arc::new(Connection { settings: settings.clone(), peer, client });
+    Some(ClientStream::new(transport, &connection, tally.clone()))
+}
+
+async fn handshake(acceptor: &TlsAcceptor, socket: Socket, until: Instant, tally: &Tally) -> Option<Transport> {
+    match timeout_at(until, acceptor.accept(socket)).await {
+        Ok(Ok(stream)) => return Some(Transport::Tls(Box::new(stream))),
+        // Whoever only looks whether we are there is not counted.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+        Ok(Err(_)) | Err(_) => tally.count(Event::TlsFailed),
+    }
+    None
+}
+
+/// Requests, one after another or, with HTTP/2, together.
+async fn converse<A>(
+    mut stream: Box<ClientStream>,
+    settings: &ListenerSettings,
+    tally: &Tally,
+    app: Arc<A>,
+    drain: &Drain,
+) -> io::Result<()>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let limits = &settings.limits;
+    let shutdown = drain.shutdown_watch();
+    let leave = drain.closing();
+    tokio::pin!(leave);
+    let mut alarm = Alarm::default();
+    let mut carried: Option<HttpPersistentSettings> = None;
+    let mut first = true;
+    loop {
+        let patience = if first { limits.header_time } else { limits.keep_alive_idle };
+        let Some(bytes) = begin(&mut stream, patience, &mut alarm, leave.as_mut(), tally).await? else { return Ok(()) };
+        // From its first byte on, a request is one that a stop waits for.
+        let in_flight = drain.enter();
+
+        let secure = settings.tls.is_some();
+        let only_http2 = first && stream.chose_http2();
+        let preface = first && settings.http2 && (only_http2 || !secure);
+        let head = HeadLimits { time: limits.header_time, bytes: limits.head_read_max(), preface };
+        let bytes = match head::finish(&mut stream, bytes, head, &mut alarm).await? {
+            Received::Head(bytes) if first && !secure && proxy_protocol::is_header(&bytes) => {
+                tally.count(Event::ProxyRefused);
+                return Ok(());
+            }
+            Received::Head(bytes) if !only_http2 => bytes,
+            Received::Preface(bytes) => {
+                drop(in_flight);
+                stream.begin_http2(bytes, limits.streams_per_connection);
+                Arc::new(Http2::new(app, drain.clone(), limits)).process_new(stream, &shutdown).await;
+                return Ok(());
+            }
+            Received::TooSlow => {
+                tally.count(Event::HeaderSlow);
+                head::refuse(&mut stream, "408 Request Timeout", "the request headers took too long to arrive").await;
+                return Ok(());
+            }
+            Received::TooLarge => {
+                tally.count(Event::HeaderLarge);
+                let status = "431 Request Header Fields Too Large";
+                head::refuse(&mut stream, status, "the request headers are too large").await;
+                return Ok(());
+            }
+            Received::Head(_) | Received::Gone => return Ok(()),
+        };
+
+        let mut session = ServerSession::new_http1(stream);
+        if let Some(carried) = carried.take() {
+            carried.apply_to_session(&mut session);
+        }
+        session.set_pipelined_prefix(bytes);
+        let Some(reused) = app.process_new_http(session, &shutdown).await else { return Ok(()) };
+        drop(in_flight);
+        let (next, kept) = reused.consume();
+        // What comes back is what was given.
+        let Ok(same) = next.into_any().downcast() else { return Ok(()) };
+        (stream, carried, first) = (same, kept, false);
+    }
+}
+
+/// Waits for a request's first bytes, or ends the connection when there is none to come.
+async fn begin<L: Future<Output = ()>>(
+    stream: &mut ClientStream,
+    patience: std::time::Duration,
+    alarm: &mut Alarm,
+    leave: Pin<&mut L>,
+    tally: &Tally,
+) -> io::Result<Option<bytes::BytesMut>> {
+    match head::begin(stream, patience, alarm, leave).await? {
+        Begun::Bytes(bytes) => return Ok(Some(bytes)),
+        Begun::Gone => return Ok(None),
+        Begun::Leave => {}
+        Begun::Idle => tally.count(Event::Idle),
+    }
+    stream.shutdown().await?;
+    Ok(None)
+}

@@ -1,0 +1,238 @@
+//! Caps and deadlines of plain connections.
+
+use super::*;
+
+#[tokio::test]
+async fn a_kept_alive_connection_serves_requests_one_after_another() {
+    let house = house(|_| {});
+    let mut client = house.connect().await;
+    for _ in 0..3 {
+        let answer = ask(&mut client, &get("/facts")).await;
+        assert_eq!(answer.body, "main peer=127.0.0.1 client=127.0.0.1 trusted=false tls=false HTTP/1.1");
+        assert!(!answer.closes());
+    }
+    let posted = ask(&mut client, "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello").await;
+    assert_eq!(posted.body, "5");
+    let long = format!("POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n{}", "x".repeat(300_000));
+    assert_eq!(ask(&mut client, &long).await.body, "300000");
+    assert_eq!(house.counted(Event::Accepted), 1);
+}
+
+#[tokio::test]
+async fn a_request_shorter_than_the_http2_preface_is_answered() {
+    let house = house(|_| {});
+    let answer = ask(&mut house.connect().await, "GET / HTTP/1.0\r\n\r\n").await;
+    assert!(answer.status() == "200" && answer.body == "here");
+}
+
+#[tokio::test]
+async fn a_head_in_single_bytes_is_a_head() {
+    let house = house(|_| {});
+    let mut client = house.connect().await;
+    client.set_nodelay(true).unwrap();
+    for byte in get("/facts").bytes() {
+        client.write_all(&[byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(answer(&mut client).await.status(), "200");
+}
+
+#[tokio::test]
+async fn above_the_cap_connections_are_closed_at_once_and_places_come_back() {
+    let house = house(|settings| settings.limits.connections = 2);
+    let (mut one, mut two) = (house.connect().await, house.connect().await);
+    assert_eq!(ask(&mut one, &get("/")).await.status(), "200");
+    assert_eq!(ask(&mut two, &get("/")).await.status(), "200");
+    assert_eq!(rest(&mut house.connect().await).await, b"");
+    assert_eq!(house.counted(Event::ConnectionsFull), 1);
+    drop(one);
+    until("a place comes back", || house.admission.open() == 1).await;
+    assert_eq!(ask(&mut house.connect().await, &get("/")).await.status(), "200");
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_all_places() {
+    let house = house(|settings| {
+        settings.limits.connections_per_address = 1;
+        settings.limits.exempt_addresses = Vec::new();
+        settings.trusted_proxies = vec!["127.0.0.3/32".parse().unwrap()];
+    });
+    let mut one = house.connect_from("127.0.0.1").await;
+    assert_eq!(ask(&mut one, &get("/")).await.status(), "200");
+    assert_eq!(rest(&mut house.connect_from("127.0.0.1").await).await, b"");
+    assert_eq!(house.counted(Event::AddressFull), 1);
+    assert_eq!(ask(&mut house.connect_from("127.0.0.2").await, &get("/")).await.status(), "200");
+    let proxied = [house.connect_from("127.0.0.3").await, house.connect_from("127.0.0.3").await];
+    for mut proxied in proxied {
+        assert_eq!(ask(&mut proxied, &get("/")).await.status(), "200", "a proxy's clients are not one client");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_gives_the_place_back_and_harms_nobody_else() {
+    let house = house(|_| {});
+    let mut client = house.connect().await;
+    client.write_all(get("/panic").as_bytes()).await.unwrap();
+    assert_eq!(rest(&mut client).await, b"");
+    house.drain.no_connections().await;
+    assert_eq!((house.admission.open(), house.listener.tally().open(), house.drain.in_flight()), (0, 0, 0));
+    assert_eq!(ask(&mut house.connect().await, &get("/")).await.status(), "200");
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_closed() {
+    let house = house(|settings| settings.limits.header_time = SHORT);
+    let began = Instant::now();
+    assert_eq!(rest(&mut house.connect().await).await, b"", "nobody asked, so nobody is answered");
+    assert!(began.elapsed() >= SHORT && began.elapsed() < LONG / 2);
+    assert_eq!(house.counted(Event::Idle), 1);
+}
+
+#[tokio::test]
+async fn an_idle_kept_alive_connection_is_closed_later_than_a_silent_one() {
+    let house = house(|settings| settings.limits.keep_alive_idle = SHORT);
+    let mut client = house.connect().await;
+    let began = Instant::now();
+    assert_eq!(ask(&mut client, &get("/")).await.status(), "200");
+    assert_eq!(rest(&mut client).await, b"");
+    assert!(began.elapsed() >= SHORT && began.elapsed() < LONG / 2);
+    assert_eq!(house.counted(Event::Idle), 1);
+}
+
+#[tokio::test]
+async fn a_dripped_head_has_one_deadline_for_all_of_it() {
+    let house = house(|settings| settings.limits.header_time = SHORT);
+    let mut client = house.connect().await;
+    let began = Instant::now();
+    client.write_all(b"POST /mcp HTTP/1.1\r\nX: ").await.unwrap();
+    let (mut read, mut write) = client.split();
+    let drip = async {
+        loop {
+            tokio::time::sleep(millis(10)).await;
+            if write.write_all(b"x").await.is_err() {
+                return;
+            }
+        }
+    };
+    let refused = async { answer(&mut read).await };
+    let refused = tokio::select! {
+        answer = refused => answer,
+        () = drip => panic!("closed without an answer"),
+    };
+    assert!(refused.status() == "408" && refused.closes(), "{refused:?}");
+    assert!(refused.body.contains(r#""code":-32600"#));
+    assert!(began.elapsed() >= SHORT && began.elapsed() < LONG / 2);
+    assert_eq!((house.counted(Event::HeaderSlow), house.requests()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_not_a_slow_head() {
+    let house = house(|settings| {
+        settings.limits.header_time = SHORT;
+        settings.limits.keep_alive_idle = SHORT;
+        settings.limits.write_time = SHORT;
+    });
+    let mut client = house.connect().await;
+    client.write_all(get("/wait").as_bytes()).await.unwrap();
+    tokio::time::sleep(SHORT * 2).await;
+    house.gateway.gate.add_permits(1);
+    assert_eq!(answer(&mut client).await.body, "waited");
+}
+
+#[tokio::test]
+async fn a_head_above_its_limit_is_handed_on_to_be_refused_in_form() {
+    let house = house(|settings| settings.limits.header_bytes = 5_000);
+    let head = format!("GET /head HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(5_500));
+    let answer = ask(&mut house.connect().await, &head).await;
+    assert_eq!(answer.body, head.len().to_string());
+}
+
+#[tokio::test]
+async fn an_endless_head_is_refused() {
+    let house = house(|settings| settings.limits.header_bytes = 5_000);
+    let mut client = house.connect().await;
+    let (mut read, mut write) = client.split();
+    let pour = async {
+        write.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        while write.write_all(b"X-More: and more, and more, and more\r\n").await.is_ok() {}
+        std::future::pending::<()>().await;
+    };
+    let refused = tokio::select! {
+        answer = answer(&mut read) => answer,
+        () = pour => unreachable!(),
+    };
+    assert!(refused.status() == "431" && refused.closes(), "{refused:?}");
+    assert_eq!((house.counted(Event::HeaderLarge), house.requests()), (1, 0));
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_refused_at_once() {
+    let house = house(|_| {});
+    for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"{\"jsonrpc\":\"2.0\"}\r\n\r\n"] {
+        let mut client = house.connect().await;
+        client.write_all(bytes).await.unwrap();
+        assert_eq!(answer(&mut client).await.status(), "400");
+    }
+    assert_eq!(house.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_given_up() {
+    let house = house(|settings| settings.limits.write_time = SHORT);
+    let mut client = house.connect().await;
+    client.write_all(get("/endless").as_bytes()).await.unwrap();
+    until("the connection is accepted", || house.counted(Event::Accepted) == 1).await;
+    house.drain.no_connections().await;
+    assert_eq!(house.counted(Event::WriteSlow), 1);
+    assert_eq!(house.gateway.broken.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_answer_given_early_reaches_a_client_that_is_still_sending() {
+    let house = house(|_| {});
+    let mut client = house.connect().await;
+    let size = 8 << 20;
+    let (mut read, mut write) = client.split();
+    let send = async {
+        let head = format!("POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n");
+        write.write_all(head.as_bytes()).await.unwrap();
+        // All of it is taken, or the answer would be lost in a reset.
+        write.write_all(&vec![b'x'; size]).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(answer(&mut read), send);
+    assert!(answer.body == "not read" && answer.closes(), "{answer:?}");
+    assert_eq!(rest(&mut read).await, b"");
+}
+
+#[tokio::test]
+async fn the_head_of_a_held_stream_does_not_wait_for_its_first_event() {
+    let house = house(|_| {});
+    let mut client = house.connect().await;
+    let head = ask(&mut client, &get("/stream")).await;
+    assert!(head.status() == "200");
+    house.gateway.gate.add_permits(1);
+    let mut event = [0; 10];
+    client.read_exact(&mut event).await.unwrap();
+    assert_eq!(&event, b"5\r\nevent\r\n");
+    drop(client);
+    house.drain.no_connections().await;
+    assert_eq!(house.drain.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn changed_limits_count_for_new_connections() {
+    let house = house(|_| {});
+    let mut before = house.connect().await;
+    assert_eq!(ask(&mut before, &get("/")).await.status(), "200");
+    let mut settings = (*house.listener.settings()).clone();
+    settings.limits.connections = 1;
+    settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    house.listener.prepare(settings).unwrap().apply();
+    assert_eq!(ask(&mut before, &get("/")).await.status(), "200");
+    assert_eq!(rest(&mut house.connect().await).await, b"");
+    drop(before);
+    until("the place is free", || house.admission.open() == 0).await;
+    let proxied = "GET /facts HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n";
+    let facts = ask(&mut house.connect().await, proxied).await;
+    assert_eq!(facts.body, "main peer=127.0.0.1 client=192.0.2.7 trusted=true tls=false HTTP/1.1");
+}
