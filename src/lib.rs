@@ -8,3 +8,4 @@ pub mod cli;
 pub mod config;
 pub mod drain;
 pub mod listen;
+pub mod upstream;

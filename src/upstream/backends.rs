@@ -1,0 +1,265 @@
+//! The live backends: compiled from settings, kept over reloads, worked for in the background.
+//!
+//! A reload first prepares a whole generation ([`Registry::prepare`]), which changes nothing and may fail, and then
+//! commits it. Backends whose endpoint and protocol stayed the same keep their connections and all that is known of
+//! them.
+
+use super::connector::Connector;
+use super::endpoint::Endpoint;
+use super::exchange::UpstreamRequest;
+use super::fault::AttemptFault;
+use super::fetch::Fetcher;
+use super::headers::Forwarding;
+use super::response::UpstreamResponse;
+use super::settings::{BackendSettings, PoolSettings, SettingsError, Timeouts};
+use super::watch::Watched;
+use lockgate_filters::backend::{Backend, Speaks};
+use lockgate_filters::fault::Refusal;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+/// One backend as one generation of the configuration sees it.
+pub struct LiveBackend {
+    /// What filters know of it.
+    pub backend: Arc<Backend>,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+    /// Which client fields it gets.
+    pub forwarding: Forwarding,
+    connector: Arc<Connector>,
+    endpoint: Arc<Endpoint>,
+    fetcher: Fetcher,
+    watched: Arc<Watched>,
+}
+
+impl LiveBackend {
+    /// Its only endpoint.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// Sends a request; see [`Connector::send`].
+    pub async fn send(&self, request: &UpstreamRequest) -> Result<UpstreamResponse, AttemptFault> {
+        self.send_within(request, &self.timeouts).await
+    }
+
+    /// Sends a request with timeouts other than the configured ones: for streams that are held open.
+    pub async fn send_within(
+        &self,
+        request: &UpstreamRequest,
+        timeouts: &Timeouts,
+    ) -> Result<UpstreamResponse, AttemptFault> {
+        self.watched.used();
+        self.connector.send(&self.endpoint, request, timeouts, self.fetcher.answer_bytes).await
+    }
+
+    /// Asks this backend on the gateway's own behalf, over the connections of clients' requests.
+    pub fn fetcher(&self) -> &Fetcher {
+        &self.fetcher
+    }
+
+    /// Answers [`lockgate_filters::filter::Ask::Eras`]: waits until the backend's eras are known.
+    ///
+    /// # Errors
+    /// The reason why the backend could not be asked. What was found out is in its facts in either case.
+    pub async fn ensure_eras(&self, within: Duration) -> Result<(), Refusal> {
+        self.watched.used();
+        if self.watched.is_known() {
+            return Ok(());
+        }
+        self.watched.eras.pass(within).await.map_err(|fault| fault.refusal(&self.backend.name, "eras"))
+    }
+
+    /// Answers [`lockgate_filters::filter::Ask::Tools`]: asks for the tool list again, at most once a second.
+    ///
+    /// # Errors
+    /// The reason why the tools could not be listed.
+    pub async fn refresh_tools(&self, within: Duration) -> Result<(), Refusal> {
+        // Which tools there are to list is part of what is found out about the eras.
+        self.ensure_eras(within).await?;
+        if self.backend.facts().modern != Speaks::Yes || !self.watched.declared.borrow().tools {
+            return Ok(());
+        }
+        self.watched.tools.pass(within).await.map_err(|fault| fault.refusal(&self.backend.name, "tools"))
+    }
+}
+
+impl fmt::Debug for LiveBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveBackend").field("name", &self.backend.name).finish_non_exhaustive()
+    }
+}
+
+/// The backends of one generation, by name. A snapshot holds one.
+#[derive(Clone, Debug, Default)]
+pub struct Generation(HashMap<Arc<str>, Arc<LiveBackend>>);
+
+impl Generation {
+    /// The backend of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<LiveBackend>> {
+        self.0.get(name)
+    }
+
+    /// All backends, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<LiveBackend>> {
+        self.0.values()
+    }
+}
+
+/// A backend whose settings cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("backend `{name}`: {error}")]
+pub struct UnusableBackend {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why.
+    pub error: SettingsError,
+}
+
+/// All live backends, and the work that is done for them.
+pub struct Registry {
+    connector: Arc<Connector>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    generation: Generation,
+    runtime: Option<Handle>,
+    working: HashMap<Arc<str>, Work>,
+}
+
+/// The background work for one backend; it ends with this value.
+struct Work {
+    watched: Arc<Watched>,
+    task: AbortHandle,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Registry {
+    /// A registry without backends.
+    pub fn new(pool: PoolSettings) -> Registry {
+        Registry { connector: Arc::new(Connector::new(pool)), state: Mutex::default() }
+    }
+
+    /// Compiles a generation. Changes nothing, connects to nothing.
+    ///
+    /// # Errors
+    /// Every backend whose settings cannot be used.
+    pub fn prepare(&self, settings: &[BackendSettings]) -> Result<Generation, Vec<UnusableBackend>> {
+        let known = self.state.lock().generation.clone();
+        let mut generation = Generation::default();
+        let mut unusable = Vec::new();
+        for backend in settings {
+            match self.compile(backend, known.get(&backend.name)) {
+                Ok(live) => drop(generation.0.insert(backend.name.clone(), Arc::new(live))),
+                Err(error) => unusable.push(UnusableBackend { name: backend.name.clone(), error }),
+            }
+        }
+        if unusable.is_empty() { Ok(generation) } else { Err(unusable) }
+    }
+
+    fn compile(
+        &self,
+        settings: &BackendSettings,
+        known: Option<&Arc<LiveBackend>>,
+    ) -> Result<LiveBackend, SettingsError> {
+        let [endpoint] = settings.endpoints.as_slice() else {
+            return Err(SettingsError("exactly one endpoint: several come with load balancing".into()));
+        };
+        let kept = known.filter(|known| known.watched.protocol == settings.protocol && known.endpoint.is(endpoint));
+        let fetcher = |endpoint| Fetcher {
+            connector: self.connector.clone(),
+            endpoint,
+            timeouts: settings.timeouts,
+            answer_bytes: settings.answer_bytes,
+            sse_event: settings.sse_event,
+        };
+        let watched = match kept {
+            Some(kept) => kept.watched.clone(),
+            None => {
+                let traffic = Arc::new(Endpoint::new(endpoint, &self.connector)?);
+                let control = Arc::new(Endpoint::new(endpoint, &self.connector)?);
+                let backend = Backend::new(settings.name.clone(), Watched::given(settings.protocol));
+                Arc::new(Watched::new(Arc::new(backend), settings.protocol, traffic, fetcher(control)))
+            }
+        };
+        Ok(LiveBackend {
+            backend: watched.backend.clone(),
+            timeouts: settings.timeouts,
+            forwarding: Forwarding::new(settings.forward_headers.iter().cloned()),
+            connector: self.connector.clone(),
+            endpoint: watched.traffic.clone(),
+            fetcher: fetcher(watched.traffic.clone()),
+            watched,
+        })
+    }
+
+    /// Makes a prepared generation the current one: work begins for new backends and ends for those that are gone.
+    pub fn commit(&self, generation: &Generation) {
+        let mut state = self.state.lock();
+        state.generation = generation.clone();
+        for live in generation.iter() {
+            // The endpoint that background work asks stays; how long it may take is this generation's.
+            let control = live.watched.fetcher.load().endpoint.clone();
+            live.watched.fetcher.store(Arc::new(Fetcher { endpoint: control, ..live.fetcher.clone() }));
+        }
+        let interval = self.connector.settings().resolve_interval;
+        state.work(interval);
+    }
+
+    /// Starts the background work on the control plane's runtime; until then nothing is found out about any backend.
+    pub fn start(&self, runtime: Handle) {
+        let mut state = self.state.lock();
+        state.runtime = Some(runtime);
+        let interval = self.connector.settings().resolve_interval;
+        state.work(interval);
+    }
+
+    /// Ends all background work: the process is stopping.
+    pub fn stop(&self) {
+        let mut state = self.state.lock();
+        state.runtime = None;
+        state.working.clear();
+    }
+
+    /// The current generation.
+    pub fn generation(&self) -> Generation {
+        self.state.lock().generation.clone()
+    }
+}
+
+impl State {
+    fn work(&mut self, resolve_interval: Duration) {
+        let Some(runtime) = &self.runtime else { return };
+        let generation = &self.generation;
+        self.working
+            .retain(|name, work| generation.get(name).is_some_and(|live| Arc::ptr_eq(&live.watched, &work.watched)));
+        for live in generation.iter() {
+            self.working.entry(live.backend.name.clone()).or_insert_with(|| {
+                let watched = live.watched.clone();
+                let task = runtime.spawn(watched.clone().keep(resolve_interval)).abort_handle();
+                Work { watched, task }
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("connector", &self.connector).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The registry against scripted backends on real sockets.
+
+use super::*;
+use crate::upstream::settings::{EndpointSettings, Protocol};
+use crate::upstream::testing::{Received, answer, error, post, result, serve_mcp};
+use lockgate_filters::fault::Fault;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+const PATIENT: Duration = Duration::from_secs(20);
+
+fn settings(name: &str, address: SocketAddr) -> BackendSettings {
+    BackendSettings {
+        name: name.into(),
+        endpoints: vec![EndpointSettings::new(format!("http://{address}/mcp"))],
+        protocol: Protocol::Auto,
+        timeouts: Timeouts::default(),
+        forward_headers: Vec::new(),
+        answer_bytes: 1 << 20,
+        sse_event: 1 << 16,
+    }
+}
+
+/// A started registry with these backends.
+fn started(settings: &[BackendSettings]) -> Registry {
+    let registry = Registry::new(PoolSettings::default());
+    registry.commit(&registry.prepare(settings).expect("usable settings"));
+    registry.start(Handle::current());
+    registry
+}
+
+fn live(registry: &Registry, name: &str) -> Arc<LiveBackend> {
+    registry.generation().get(name).expect("a backend").clone()
+}
+
+fn described(ttl: u64) -> Vec<u8> {
+    result(&format!(r#"{{"supportedVersions":["2026-07-28"],"capabilities":{{}},"ttlMs":{ttl}}}"#))
+}
+
+fn modern_only(request: &Received) -> Vec<u8> {
+    match request.method().as_str() {
+        "server/discover" => described(60_000),
+        _ => error("400 Bad Request", -32020),
+    }
+}
+
+#[tokio::test]
+async fn many_requests_wait_for_one_probe() {
+    let probes = Arc::new(AtomicUsize::new(0));
+    let counted = probes.clone();
+    let address = serve_mcp(move |request| {
+        if request.method() == "server/discover" {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        modern_only(request)
+    })
+    .await;
+    let registry = started(&[settings("demo", address)]);
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let live = live(&registry, "demo");
+            tokio::spawn(async move { live.ensure_eras(PATIENT).await.is_ok() })
+        })
+        .collect();
+    for waiter in waiting {
+        assert!(waiter.await.expect("no panic"));
+    }
+    let live = live(&registry, "demo");
+    let facts = live.backend.facts();
+    assert_eq!((facts.modern, facts.legacy), (Speaks::Yes, Speaks::No));
+    assert!(facts.discover.is_some());
+    assert_eq!(probes.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_backend_that_is_down_is_asked_again() {
+    let up = Arc::new(AtomicBool::new(false));
+    let serving = up.clone();
+    let address = serve_mcp(move |request| match serving.load(Ordering::SeqCst) {
+        true => modern_only(request),
+        false => answer("503 Service Unavailable", "", ""),
+    })
+    .await;
+    let registry = started(&[settings("demo", address)]);
+    let live = live(&registry, "demo");
+    let refusal = live.ensure_eras(PATIENT).await.expect_err("down");
+    assert_eq!(refusal.fault, Fault::BackendProtocol);
+    assert_eq!(refusal.message, "backend \"demo\": it answers with a server error");
+    up.store(true, Ordering::SeqCst);
+    // Nobody has to ask: the next probe comes by itself; but who asks in vain asks again.
+    while live.ensure_eras(PATIENT).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(live.backend.facts().modern, Speaks::Yes);
+}
+
+#[tokio::test]
+async fn an_outage_takes_nothing_back() {
+    let down = Arc::new(AtomicBool::new(false));
+    let failing = down.clone();
+    let address = serve_mcp(move |request| match (failing.load(Ordering::SeqCst), request.method().as_str()) {
+        (true, _) => answer("500 Internal Server Error", "", ""),
+        // May not be kept: each request for it asks anew.
+        (false, "server/discover") => described(0),
+        (false, _) => error("400 Bad Request", -32020),
+    })
+    .await;
+    let registry = started(&[settings("demo", address)]);
+    let live = live(&registry, "demo");
+    live.ensure_eras(PATIENT).await.expect("known");
+    down.store(true, Ordering::SeqCst);
+    let refused = loop {
+        // The answer of the probe that has just ended may still be fresh.
+        if let Err(refusal) = live.ensure_eras(PATIENT).await {
+            break refusal;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(refused.fault, Fault::BackendProtocol);
+    let facts = live.backend.facts();
+    assert_eq!((facts.modern, facts.legacy), (Speaks::Yes, Speaks::No));
+    assert!(facts.discover.is_some());
+}
+
+#[tokio::test]
+async fn what_is_not_auto_is_known_at_once() {
+    let address = serve_mcp(|_| answer("500 Internal Server Error", "", "")).await;
+    for (protocol, expected) in
+        [(Protocol::Legacy, (Speaks::No, Speaks::Yes)), (Protocol::Modern, (Speaks::Yes, Speaks::No))]
+    {
+        let registry = started(&[BackendSettings { protocol, ..settings("demo", address) }]);
+        let facts = live(&registry, "demo").backend.facts();
+        assert_eq!((facts.modern, facts.legacy), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_stayed_the_same() {
+    let address = serve_mcp(modern_only).await;
+    let other = serve_mcp(modern_only).await;
+    let registry = started(&[settings("stays", address), settings("moves", address), settings("goes", address)]);
+    let before = registry.generation();
+    for live in before.iter() {
+        live.ensure_eras(PATIENT).await.expect("known");
+    }
+    let mut stays = settings("stays", address);
+    stays.timeouts.total = Duration::from_secs(7);
+    let after = registry.prepare(&[stays, settings("moves", other), settings("comes", other)]).expect("usable");
+    assert!(registry.generation().get("comes").is_none(), "preparing changes nothing");
+    registry.commit(&after);
+
+    let (old, new) = (before.get("stays").expect("there"), after.get("stays").expect("there"));
+    assert!(Arc::ptr_eq(&old.backend, &new.backend) && Arc::ptr_eq(old.endpoint(), new.endpoint()));
+    assert_eq!(
+        (new.timeouts.total, new.watched.fetcher.load().timeouts.total),
+        (Duration::from_secs(7), Duration::from_secs(7))
+    );
+    assert_eq!(new.backend.facts().modern, Speaks::Yes);
+    let moved = after.get("moves").expect("there");
+    assert!(!Arc::ptr_eq(&before.get("moves").expect("there").backend, &moved.backend));
+    assert_eq!(moved.backend.facts().modern, Speaks::Unknown);
+    for live in after.iter() {
+        live.ensure_eras(PATIENT).await.expect("known");
+        assert_eq!(live.send(&post("{}")).await.expect("an answer").status, 400);
+    }
+    let mut working: Vec<_> = registry.state.lock().working.keys().cloned().collect();
+    working.sort();
+    assert_eq!(working, ["comes".into(), "moves".into(), Arc::from("stays")]);
+    registry.stop();
+    assert!(registry.state.lock().working.is_empty());
+}
+
+#[tokio::test]
+async fn all_unusable_backends_are_named() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 9));
+    let mut ftp = settings("ftp", address);
+    ftp.endpoints[0].url = "ftp://a/".into();
+    let mut two = settings("two", address);
+    two.endpoints.push(EndpointSettings::new("http://a/"));
+    let none = BackendSettings { endpoints: Vec::new(), ..settings("none", address) };
+    let registry = Registry::new(PoolSettings::default());
+    let unusable = registry.prepare(&[ftp, settings("fine", address), two, none]).expect_err("unusable");
+    let named: Vec<_> = unusable.iter().map(|unusable| &*unusable.name).collect();
+    assert_eq!(named, ["ftp", "two", "none"]);
+    assert!(unusable[1].to_string().contains("load balancing"));
+}

@@ -1,0 +1,342 @@
+//! One URL of a backend: where it is, how it is spoken to, and the connections that are open to it.
+//!
+//! Everything that is the same for all requests is prepared here once, the request line and constant fields included.
+
+use super::connector::Connector;
+use super::pool::{IdlePool, SharedPool};
+use super::resolve::{Address, Resolver};
+use super::settings::{EndpointSettings, Http2, SettingsError};
+use super::tls::{self, Tls};
+use arc_swap::{ArcSwapOption, Guard};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Uri, header};
+use pingora_core::protocols::ALPN;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use url::Url;
+
+/// The product name that backends see.
+pub(super) const USER_AGENT: &str = concat!("lockgate/", env!("CARGO_PKG_VERSION"));
+
+/// What is done to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Send a message; both answer forms are accepted.
+    Post,
+    /// Open a legacy session's event stream.
+    Get,
+    /// End a legacy session.
+    Delete,
+}
+
+impl Verb {
+    const ALL: [Verb; 3] = [Verb::Post, Verb::Get, Verb::Delete];
+
+    pub(super) fn method(self) -> Method {
+        match self {
+            Verb::Post => Method::POST,
+            Verb::Get => Method::GET,
+            Verb::Delete => Method::DELETE,
+        }
+    }
+}
+
+/// One replica of a backend.
+///
+/// It lives as long as its settings stay the same: a reload keeps it, its connections and what it learnt.
+pub struct Endpoint {
+    settings: EndpointSettings,
+    base: Url,
+    target: Arc<Target>,
+    moved: ArcSwapOption<Target>,
+    pub(super) resolver: Resolver,
+    pub(super) tls: Option<Tls>,
+    pub(super) idle: IdlePool,
+    pub(super) shared: SharedPool,
+    version: AtomicU8,
+}
+
+/// What is known of the HTTP version that connections speak.
+const UNDECIDED: u8 = 0;
+const HTTP_1: u8 = 1;
+const HTTP_2: u8 = 2;
+
+impl Endpoint {
+    /// Prepares an endpoint. Nothing is connected or looked up.
+    pub fn new(settings: &EndpointSettings, connector: &Connector) -> Result<Endpoint, SettingsError> {
+        let (base, unix) = parse(&settings.url)?;
+        let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let port = base.port_or_known_default().unwrap_or(80);
+        let resolver = match (unix, host.parse::<IpAddr>()) {
+            (Some(path), _) => Resolver::fixed(Address::Unix(Arc::new(path))),
+            (None, Ok(ip)) => Resolver::fixed(Address::Inet((ip, port).into())),
+            (None, Err(_)) => Resolver::named(host.to_owned(), port, connector.lookup()),
+        };
+        let tls = (base.scheme() == "https")
+            .then(|| tls::build(&settings.tls, host, settings.http2, connector.system_roots()))
+            .transpose()?;
+        let target = Arc::new(Target::new(&base, &settings.headers)?);
+        let version = match (settings.http2, &tls) {
+            (Http2::Always, _) => HTTP_2,
+            (Http2::Auto, Some(_)) => UNDECIDED,
+            (Http2::Auto, None) | (Http2::Never, _) => HTTP_1,
+        };
+        Ok(Endpoint {
+            settings: settings.clone(),
+            base,
+            target,
+            moved: ArcSwapOption::empty(),
+            resolver,
+            tls,
+            idle: connector.idle_pool(),
+            shared: SharedPool::default(),
+            version: AtomicU8::new(version),
+        })
+    }
+
+    /// Whether these settings describe this endpoint.
+    pub fn is(&self, settings: &EndpointSettings) -> bool {
+        self.settings == *settings
+    }
+
+    /// Whether the next connection may turn out to be one that requests share (HTTP/2).
+    pub(super) fn may_share(&self) -> bool {
+        self.version.load(Ordering::Relaxed) != HTTP_1
+    }
+
+    /// Remembers what a connection turned out to speak, by ALPN or by prior knowledge; tells whether it is HTTP/2.
+    pub(super) fn negotiated(&self, alpn: Option<&ALPN>) -> bool {
+        let h2 = alpn == Some(&ALPN::H2) || (self.tls.is_none() && self.settings.http2 == Http2::Always);
+        self.version.store(if h2 { HTTP_2 } else { HTTP_1 }, Ordering::Relaxed);
+        h2
+    }
+
+    /// Whether only HTTP/2 may be spoken.
+    pub(super) fn insists_on_h2(&self) -> bool {
+        self.settings.http2 == Http2::Always
+    }
+
+    /// Where requests go now, and whether a redirect sent them there.
+    pub(super) fn target(&self) -> (Arc<Target>, bool) {
+        match Guard::into_inner(self.moved.load()) {
+            Some(moved) => (moved, true),
+            None => (self.target.clone(), false),
+        }
+    }
+
+    /// The target a redirect names, when it has the same origin.
+    pub(super) fn redirected(&self, from: &Target, location: &str) -> Option<Target> {
+        let current = self.base.join(&from.path).ok()?;
+        let next = current.join(location).ok()?;
+        let same = next.origin() == self.base.origin() && next.username().is_empty() && next.password().is_none();
+        if same { Target::new(&next, &self.settings.headers).ok() } else { None }
+    }
+
+    /// Sends later requests where a redirect sent this one.
+    pub(super) fn remember(&self, target: Arc<Target>) {
+        self.moved.store(Some(target));
+    }
+
+    /// Sends later requests to the configured URL again.
+    pub(super) fn forget_redirect(&self) {
+        self.moved.store(None);
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("url", &self.settings.url).finish_non_exhaustive()
+    }
+}
+
+/// Takes a configured URL apart: what to resolve paths against, and the socket path of a `unix` URL.
+fn parse(text: &str) -> Result<(Url, Option<PathBuf>), SettingsError> {
+    if let Some(rest) = text.strip_prefix("unix://") {
+        let (socket, path) = match rest.split_once(":/") {
+            Some((socket, path)) => (socket, format!("/{path}")),
+            None => (rest, "/".to_owned()),
+        };
+        if !socket.starts_with('/') {
+            return Err(SettingsError(format!("`{text}` must name an absolute socket path: unix:///run/x.sock:/mcp")));
+        }
+        let base = Url::parse("http://localhost").and_then(|base| base.join(&path));
+        let base = base.map_err(|error| SettingsError(format!("`{text}`: {error}")))?;
+        return Ok((checked(base, text)?, Some(PathBuf::from(socket))));
+    }
+    let url = Url::parse(text).map_err(|error| SettingsError(format!("`{text}`: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(SettingsError(format!("`{text}` must begin with http://, https:// or unix://")));
+    }
+    Ok((checked(url, text)?, None))
+}
+
+fn checked(url: Url, text: &str) -> Result<Url, SettingsError> {
+    if !url.username().is_empty() || url.password().is_some() {
+        // Not repeated in the message: it holds a secret.
+        return Err(SettingsError("a URL must not hold a user name or password: use `headers`".into()));
+    }
+    if url.fragment().is_some() {
+        return Err(SettingsError(format!("`{text}` must not have a fragment")));
+    }
+    Ok(url)
+}
+
+/// What requests to one path of an endpoint have in common.
+#[derive(Debug)]
+pub(super) struct Target {
+    path: String,
+    uri: Uri,
+    prefixes: [Bytes; 3],
+    constants: [Vec<(HeaderName, HeaderValue)>; 3],
+}
+
+impl Target {
+    fn new(url: &Url, configured: &[(HeaderName, HeaderValue)]) -> Result<Target, SettingsError> {
+        let path = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        let host = url.host_str().unwrap_or_default();
+        let authority = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        let unusable = |error: &dyn fmt::Display| SettingsError(format!("`{path}`: {error}"));
+        let uri = Uri::builder()
+            .scheme(url.scheme())
+            .authority(authority.as_str())
+            .path_and_query(path.as_str())
+            .build()
+            .map_err(|error| unusable(&error))?;
+        let host = HeaderValue::from_str(&authority).map_err(|error| unusable(&error))?;
+        let constants = Verb::ALL.map(|verb| constants(verb, configured));
+        let prefixes = Verb::ALL.map(|verb| prefix(verb, &path, &host, constants_of(&constants, verb)));
+        Ok(Target { path, uri, prefixes, constants })
+    }
+
+    /// The request line and constant fields, as HTTP/1.1 writes them.
+    pub(super) fn prefix(&self, verb: Verb) -> &[u8] {
+        self.prefixes.get(verb as usize).map_or(&[], |prefix| &prefix[..])
+    }
+
+    /// The constant fields beside `Host`.
+    pub(super) fn constants(&self, verb: Verb) -> &[(HeaderName, HeaderValue)] {
+        constants_of(&self.constants, verb)
+    }
+
+    /// Scheme, authority, path and query, as HTTP/2 wants them.
+    pub(super) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+}
+
+fn constants_of(constants: &[Vec<(HeaderName, HeaderValue)>; 3], verb: Verb) -> &[(HeaderName, HeaderValue)] {
+    constants.get(verb as usize).map_or(&[], |fields| &fields[..])
+}
+
+fn constants(verb: Verb, configured: &[(HeaderName, HeaderValue)]) -> Vec<(HeaderName, HeaderValue)> {
+    let accept = match verb {
+        Verb::Get => "text/event-stream",
+        // Servers that see only one form answer 406, whatever the request.
+        Verb::Post | Verb::Delete => "application/json, text/event-stream",
+    };
+    let mut fields = vec![
+        (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
+        (header::ACCEPT, HeaderValue::from_static(accept)),
+        (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+    ];
+    if verb == Verb::Post {
+        fields.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    }
+    fields.retain(|(name, _)| !configured.iter().any(|(set, _)| set == name && *name == header::USER_AGENT));
+    let taken: Vec<_> = fields.iter().map(|(name, _)| name.clone()).collect();
+    fields.extend(configured.iter().filter(|(name, _)| !taken.contains(name) && *name != header::HOST).cloned());
+    fields
+}
+
+fn prefix(verb: Verb, path: &str, host: &HeaderValue, fields: &[(HeaderName, HeaderValue)]) -> Bytes {
+    let mut wire = format!("{} {path} HTTP/1.1\r\nhost: ", verb.method()).into_bytes();
+    wire.extend_from_slice(host.as_bytes());
+    wire.extend_from_slice(b"\r\n");
+    for (name, value) in fields {
+        wire.extend_from_slice(name.as_str().as_bytes());
+        wire.extend_from_slice(b": ");
+        wire.extend_from_slice(value.as_bytes());
+        wire.extend_from_slice(b"\r\n");
+    }
+    wire.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::settings::PoolSettings;
+
+    fn endpoint(url: &str) -> Result<Endpoint, SettingsError> {
+        Endpoint::new(&EndpointSettings::new(url), &Connector::new(PoolSettings::default()))
+    }
+
+    fn prefix_of(url: &str) -> String {
+        let endpoint = endpoint(url).expect("a URL");
+        String::from_utf8(endpoint.target().0.prefix(Verb::Post).to_vec()).expect("text")
+    }
+
+    #[test]
+    fn urls_become_request_lines_and_hosts() {
+        assert!(
+            prefix_of("http://a.example:9000/mcp?x=1")
+                .starts_with("POST /mcp?x=1 HTTP/1.1\r\nhost: a.example:9000\r\n")
+        );
+        assert!(prefix_of("http://a.example:80").starts_with("POST / HTTP/1.1\r\nhost: a.example\r\n"));
+        assert!(prefix_of("http://[::1]:9/mcp").starts_with("POST /mcp HTTP/1.1\r\nhost: [::1]:9\r\n"));
+        assert!(prefix_of("unix:///run/x.sock:/mcp").starts_with("POST /mcp HTTP/1.1\r\nhost: localhost\r\n"));
+        assert!(prefix_of("unix:///run/x.sock").starts_with("POST / HTTP/1.1\r\n"));
+        let constant = prefix_of("http://a/mcp");
+        assert!(constant.contains("\r\naccept: application/json, text/event-stream\r\naccept-encoding: identity\r\n"));
+        assert!(constant.ends_with("content-type: application/json\r\n"));
+    }
+
+    #[test]
+    fn unusable_urls_are_refused() {
+        for url in ["ftp://a/", "a/b", "http://", "unix://relative.sock:/mcp", "http://a/#x"] {
+            assert!(endpoint(url).is_err(), "{url}");
+        }
+        let secret = endpoint("http://user:hunter2@a/").expect_err("credentials");
+        assert!(!secret.0.contains("hunter2"));
+    }
+
+    #[test]
+    fn redirects_stay_within_the_origin() {
+        let endpoint = endpoint("http://a.example:9000/mcp").expect("a URL");
+        let (target, moved) = endpoint.target();
+        assert!(!moved);
+        let path = |location: &str| endpoint.redirected(&target, location).map(|next| next.path);
+        assert_eq!(path("/mcp/"), Some("/mcp/".to_owned()));
+        assert_eq!(path("mcp/?a=b"), Some("/mcp/?a=b".to_owned()));
+        assert_eq!(path("http://a.example:9000/v2"), Some("/v2".to_owned()));
+        for elsewhere in
+            ["https://a.example:9000/", "http://a.example/", "//b/", "http://b:9000/", "http://x@a.example:9000/"]
+        {
+            assert_eq!(path(elsewhere), None, "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn configured_headers_are_sent_but_cannot_break_the_request() {
+        let mut settings = EndpointSettings::new("http://a/mcp");
+        settings.headers = vec![
+            (header::AUTHORIZATION, HeaderValue::from_static("Bearer s3cret")),
+            (header::USER_AGENT, HeaderValue::from_static("mine")),
+            (header::HOST, HeaderValue::from_static("evil")),
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/plain")),
+        ];
+        let endpoint = Endpoint::new(&settings, &Connector::new(PoolSettings::default())).expect("a URL");
+        let wire = String::from_utf8(endpoint.target().0.prefix(Verb::Post).to_vec()).expect("text");
+        assert!(wire.contains("authorization: Bearer s3cret\r\n") && wire.contains("user-agent: mine\r\n"));
+        assert!(!wire.contains("evil") && !wire.contains("text/plain") && !wire.contains("lockgate/"));
+        assert!(!format!("{endpoint:?} {settings:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,78 @@
+//! Against scripted servers on real sockets.
+
+use super::*;
+use crate::upstream::fault::FaultKind;
+use crate::upstream::testing::{answer, error, fetcher, json, result, serve_mcp};
+
+const LEGACY_SPEECH: Speech<'static> = Speech::Legacy { session: None, revision: Some(LEGACY) };
+
+async fn ping(response: Vec<u8>) -> Result<Reply, AttemptFault> {
+    fetcher(serve_mcp(move |_| response.clone()).await).call("ping", "", LEGACY_SPEECH).await
+}
+
+fn events(data: &[&str]) -> Vec<u8> {
+    let body: String = data.iter().map(|data| format!("data: {data}\n\n")).collect();
+    answer("200 OK", "content-type: text/event-stream\r\n", &body)
+}
+
+#[tokio::test]
+async fn the_response_is_found_among_other_messages() {
+    let reply = ping(events(&[
+        r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#,
+        r#"{"jsonrpc":"2.0","id":2,"result":{"foreign":true}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"ours":true}}"#,
+    ]))
+    .await
+    .expect("an answer");
+    assert!(matches!(reply.outcome, Some(Outcome::Result(result)) if result == r#"{"ours":true}"#));
+}
+
+#[tokio::test]
+async fn errors_are_read_whatever_status_they_come_with() {
+    for status in ["200 OK", "400 Bad Request", "404 Not Found", "500 Internal Server Error"] {
+        let reply = ping(error(status, -32601)).await.expect("an answer");
+        assert!(matches!(reply.outcome, Some(Outcome::Error(error)) if error.code == -32601), "{status}");
+    }
+    let nameless = json(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700}}"#);
+    assert!(matches!(ping(nameless).await.expect("an answer").outcome, Some(Outcome::Error(_))));
+}
+
+#[tokio::test]
+async fn what_is_no_response_has_no_outcome() {
+    let bodies =
+        ["", "<html>", "[]", r#"{"jsonrpc":"2.0","id":1}"#, r#"{"id":1,"result":{},"result":{}}"#, r#"{"result":{}}"#];
+    for body in bodies {
+        assert!(ping(json(body)).await.expect("an answer").outcome.is_none(), "{body}");
+    }
+    assert!(ping(events(&["hello"])).await.expect("an answer").outcome.is_none());
+}
+
+#[tokio::test]
+async fn answers_are_bounded() {
+    let long = "x".repeat((1 << 20) + 1);
+    assert_eq!(ping(json(&long)).await.map(|_| ()).expect_err("too long").kind, FaultKind::TooLong);
+    assert_eq!(ping(events(&[&long])).await.map(|_| ()).expect_err("too long").kind, FaultKind::TooLong);
+    let many = vec![r#"{"jsonrpc":"2.0","method":"x"}"#; 40_000];
+    assert_eq!(ping(events(&many)).await.map(|_| ()).expect_err("too long").kind, FaultKind::TooLong);
+}
+
+#[tokio::test]
+async fn sessions_are_spoken_of_in_headers() {
+    let address = serve_mcp(|request| {
+        assert_eq!(request.field("mcp-session-id"), Some("s-1"));
+        assert_eq!(request.field("mcp-protocol-version"), Some("2025-06-18"));
+        match (request.line().split(' ').next(), request.method().as_str()) {
+            (Some("POST"), "notifications/initialized") => answer("202 Accepted", "", ""),
+            (Some("DELETE"), "") => answer("405 Method Not Allowed", "", ""),
+            _ => result("{}"),
+        }
+    })
+    .await;
+    let fetcher = fetcher(address);
+    let session = HeaderValue::from_static("s-1");
+    let revision = Revision::V2025_06_18;
+    let speech = Speech::Legacy { session: Some(&session), revision: Some(revision) };
+    fetcher.notify("notifications/initialized", "", speech).await.expect("accepted");
+    assert!(fetcher.call("ping", "", speech).await.expect("an answer").outcome.is_some());
+    fetcher.end_session(&session, revision).await.expect("a backend need not let sessions be ended");
+}

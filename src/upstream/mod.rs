@@ -1,0 +1,42 @@
+//! Backends, their endpoints, and how bytes get there and back.
+//!
+//! [`exchange`] is the centre: one request to one endpoint. Below it stand the endpoint, its addresses, its TLS and its
+//! open connections; above it [`fetch`] asks backends on the gateway's own behalf, for `probe` and `tools`, which find
+//! out what [`backends`] publishes to the filters.
+
+pub mod backends;
+pub mod connector;
+mod decode;
+pub mod endpoint;
+mod events;
+pub mod exchange;
+pub mod fault;
+pub mod fetch;
+mod gate;
+mod h1;
+mod h2;
+pub mod headers;
+mod pool;
+mod probe;
+mod resolve;
+pub mod response;
+pub mod settings;
+#[cfg(test)]
+mod testing;
+mod time;
+mod tls;
+mod tools;
+mod watch;
+
+pub use backends::{Generation, LiveBackend, Registry, UnusableBackend};
+pub use endpoint::Verb;
+pub use exchange::{Replay, UpstreamRequest};
+pub use fault::{AttemptFault, FaultKind};
+pub use fetch::{Outcome, Speech};
+#[doc(hidden)]
+pub use h1::fuzz::{FuzzedResponse, fuzz_response};
+pub use headers::{Forwarding, Outbound};
+pub use response::{Form, UpstreamResponse};
+pub use settings::{
+    BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, SettingsError, Timeouts, TlsIdentity, TlsSettings,
+};

@@ -1,0 +1,160 @@
+//! What the upstream room must be told about backends: plain values, already validated as text by the configuration.
+//!
+//! These structs stand between the configuration room and this one, so that neither depends on the other's shape.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which eras a backend may be spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// Find out by asking.
+    #[default]
+    Auto,
+    /// Modern only: `initialize` is never sent.
+    Modern,
+    /// Legacy only: `server/discover` is never sent.
+    Legacy,
+}
+
+/// Whether HTTP/2 is spoken to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Http2 {
+    /// By ALPN on `https`; HTTP/1.1 on `http` and unix sockets.
+    #[default]
+    Auto,
+    /// Always: prior knowledge on plain connections, nothing else offered in ALPN.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// One backend.
+#[derive(Clone, Debug)]
+pub struct BackendSettings {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Its replicas; exactly one until balancing exists.
+    pub endpoints: Vec<EndpointSettings>,
+    /// Which eras it may be spoken to in.
+    pub protocol: Protocol,
+    /// How long it may take for what.
+    pub timeouts: Timeouts,
+    /// Extra client headers passed upstream by name.
+    pub forward_headers: Vec<HeaderName>,
+    /// The longest answer that is buffered whole, in bytes (`limits.answer_bytes`).
+    pub answer_bytes: usize,
+    /// The longest SSE event that is read, in bytes (`limits.sse_event`).
+    pub sse_event: usize,
+}
+
+/// One URL of a backend and how to connect to it.
+///
+/// Equal settings mean the same endpoint: its connections and what is known of it survive a reload.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EndpointSettings {
+    /// `http://…`, `https://…` or `unix:///run/x.sock:/mcp` (socket path, then URL path).
+    pub url: String,
+    /// Whether HTTP/2 is spoken.
+    pub http2: Http2,
+    /// TLS, for `https`.
+    pub tls: TlsSettings,
+    /// Headers sent with every request; values may be secrets.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl EndpointSettings {
+    /// An endpoint with nothing special about it.
+    pub fn new(url: impl Into<String>) -> EndpointSettings {
+        EndpointSettings { url: url.into(), http2: Http2::Auto, tls: TlsSettings::default(), headers: Vec::new() }
+    }
+}
+
+impl fmt::Debug for EndpointSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("EndpointSettings").field("url", &self.url).field("headers", &names).finish_non_exhaustive()
+    }
+}
+
+/// TLS towards an endpoint. The certificate is always verified; there is no switch.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct TlsSettings {
+    /// PEM certificates that are trusted instead of the system's.
+    pub ca: Option<Bytes>,
+    /// The name to ask for (SNI) and to verify, where it is not the URL's host.
+    pub server_name: Option<String>,
+    /// Our own certificate, where the endpoint asks for one.
+    pub identity: Option<TlsIdentity>,
+}
+
+/// A client certificate.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TlsIdentity {
+    /// PEM certificate chain, leaf first.
+    pub certificate: Bytes,
+    /// PEM private key.
+    pub key: Bytes,
+}
+
+/// How long a backend may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To resolve, connect and finish the TLS handshake, over all its addresses.
+    pub connect: Duration,
+    /// From the first request byte written to the whole response header read.
+    pub first_byte: Duration,
+    /// Between two reads that bring something.
+    pub idle_stream: Duration,
+    /// For the whole exchange.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(120),
+            idle_stream: Duration::from_secs(300),
+            total: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// How connections are kept, for all backends together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// How many idle HTTP/1.1 connections are kept.
+    pub idle_connections: usize,
+    /// How long an HTTP/1.1 connection is kept idle.
+    ///
+    /// The default is below the 5 s after which uvicorn and Node close theirs: a request that meets the close on the
+    /// wire is lost, and a tool call must not be sent twice.
+    pub idle_time: Duration,
+    /// How long an HTTP/2 connection without streams is kept.
+    pub idle_time_h2: Duration,
+    /// How many streams share one HTTP/2 connection before another is opened.
+    pub h2_streams: usize,
+    /// How often the addresses of a host name are looked up again.
+    pub resolve_interval: Duration,
+}
+
+impl Default for PoolSettings {
+    fn default() -> PoolSettings {
+        PoolSettings {
+            idle_connections: 1024,
+            idle_time: Duration::from_secs(4),
+            idle_time_h2: Duration::from_secs(60),
+            h2_streams: 100,
+            resolve_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A setting that cannot be used, with the reason for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(pub String);

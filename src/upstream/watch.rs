@@ -1,0 +1,240 @@
+//! Keeping what is known of one backend true: which eras it speaks, what it says of itself, where it is.
+
+use super::endpoint::Endpoint;
+use super::fetch::Fetcher;
+use super::gate::{Backoff, Gate, jittered};
+use super::probe::{Description, Findings, discover, probe};
+use super::settings::Protocol;
+use super::tools;
+use arc_swap::ArcSwap;
+use lockgate_filters::backend::{Backend, Discover, Facts, Speaks};
+use lockgate_filters::exchange::UnixMillis;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How long a verdict stands: a backend may be upgraded, and a stale "legacy" works so well that nobody notices.
+const VERDICT_TIME: Duration = Duration::from_secs(300);
+/// How long a probe may wait for an answer, whatever clients' requests may.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How soon after a failed probe a request may cause another.
+const FAILURE_TIME: Duration = Duration::from_millis(250);
+/// The first and the longest time between probes while a backend cannot be asked.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// The shortest time between background refreshes, however short the backend's `ttlMs` is.
+pub(super) const LEAST_REFRESH: Duration = Duration::from_secs(5);
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How long after its last request a backend counts as in use.
+const IN_USE: Duration = Duration::from_secs(600);
+
+/// What a modern backend declared about its tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Declared {
+    pub(super) tools: bool,
+    pub(super) list_changed: bool,
+}
+
+/// One backend: shared by the generations that configure it alike, and by its background work.
+pub(super) struct Watched {
+    pub(super) backend: Arc<Backend>,
+    pub(super) protocol: Protocol,
+    /// Where clients' requests go.
+    pub(super) traffic: Arc<Endpoint>,
+    /// How the gateway asks for itself: over connections of its own, which belong to another runtime than clients'.
+    pub(super) fetcher: ArcSwap<Fetcher>,
+    pub(super) eras: Gate,
+    pub(super) tools: Gate,
+    pub(super) declared: watch::Sender<Declared>,
+    born: Instant,
+    last_used: AtomicU64,
+}
+
+impl Watched {
+    pub(super) fn new(backend: Arc<Backend>, protocol: Protocol, traffic: Arc<Endpoint>, fetcher: Fetcher) -> Watched {
+        Watched {
+            backend,
+            protocol,
+            traffic,
+            fetcher: ArcSwap::from_pointee(fetcher),
+            eras: Gate::new(FAILURE_TIME),
+            tools: Gate::new(tools::SPACING),
+            declared: watch::Sender::default(),
+            born: Instant::now(),
+            last_used: AtomicU64::new(0),
+        }
+    }
+
+    /// What is known before anybody asked: what the configuration says.
+    pub(super) fn given(protocol: Protocol) -> Facts {
+        let (modern, legacy) = match protocol {
+            Protocol::Auto => (Speaks::Unknown, Speaks::Unknown),
+            Protocol::Modern => (Speaks::Yes, Speaks::No),
+            Protocol::Legacy => (Speaks::No, Speaks::Yes),
+        };
+        Facts { modern, legacy, ..Facts::default() }
+    }
+
+    /// Notes that a client's request was sent.
+    pub(super) fn used(&self) {
+        let now = self.born.elapsed().as_secs();
+        // Mostly a read: requests of the same second do not fight for the cache line.
+        if self.last_used.load(Ordering::Relaxed) != now {
+            self.last_used.store(now, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_in_use(&self) -> bool {
+        let last = Duration::from_secs(self.last_used.load(Ordering::Relaxed));
+        self.born.elapsed().saturating_sub(last) < IN_USE
+    }
+
+    /// Whether nothing about the eras needs to be asked.
+    pub(super) fn is_known(&self) -> bool {
+        let facts = self.backend.facts();
+        let decided = facts.modern != Speaks::Unknown && facts.legacy != Speaks::Unknown;
+        let described = facts.modern != Speaks::Yes
+            || match &facts.discover {
+                Some(discover) => discover.fresh_until > now(),
+                // A backend that speaks the era but does not describe itself is not asked again and again.
+                None => self.eras.succeeded(),
+            };
+        decided && described
+    }
+
+    /// Everything that is done in the background for this backend. Ends when dropped.
+    pub(super) async fn keep(self: Arc<Self>, resolve_interval: Duration) {
+        let control = self.fetcher.load().endpoint.clone();
+        tokio::join!(
+            self.keep_eras(),
+            tools::keep(&self),
+            tools::keep_listening(&self),
+            self.traffic.resolver.keep_fresh(resolve_interval),
+            control.resolver.keep_fresh(resolve_interval),
+            self.keep_sweeping(&control),
+        );
+    }
+
+    async fn keep_sweeping(&self, control: &Endpoint) {
+        let connector = self.fetcher.load().connector.clone();
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            connector.sweep(&self.traffic);
+            connector.sweep(control);
+        }
+    }
+
+    async fn keep_eras(&self) {
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        let mut verdict_until = None;
+        loop {
+            let fetcher = self.fetcher.load().patient(PATIENCE);
+            let fresh = verdict_until.is_some_and(|until| Instant::now() < until);
+            let findings = if fresh && self.protocol == Protocol::Auto {
+                // Only what it says of itself has run out.
+                discover(&fetcher).await
+            } else {
+                probe(&fetcher, self.protocol).await
+            };
+            if fresh && findings.modern == Speaks::No {
+                verdict_until = None;
+                continue;
+            }
+            let fault = findings.fault.clone();
+            self.publish(findings);
+            let wait = if fault.is_some() {
+                backoff.fail()
+            } else {
+                backoff.reset();
+                let now = Instant::now();
+                let until = *verdict_until.get_or_insert_with(|| now + jittered(VERDICT_TIME));
+                self.next_refresh().min(until.saturating_duration_since(now)).max(LEAST_REFRESH)
+            };
+            if verdict_until.is_some_and(|until| Instant::now() + wait >= until) {
+                verdict_until = None;
+            }
+            self.eras.report(fault);
+            self.rest(wait).await;
+        }
+    }
+
+    /// How long what the backend says of itself stays true; not long where it speaks neither era.
+    fn next_refresh(&self) -> Duration {
+        let facts = self.backend.facts();
+        match (facts.modern, facts.legacy, &facts.discover) {
+            (Speaks::Yes, _, Some(discover)) => until(discover.fresh_until),
+            (Speaks::No, Speaks::No, _) => BACKOFF.1,
+            _ => VERDICT_TIME,
+        }
+    }
+
+    /// Waits until the next probe is due: asked for and needed, or `wait` is over and the backend is in use.
+    async fn rest(&self, wait: Duration) {
+        let due = Instant::now() + wait;
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() && (self.is_in_use() || !self.is_known()) {
+                return;
+            }
+            self.eras.wanted_within(if left.is_zero() { LEAST_REFRESH } else { left }).await;
+            if Instant::now() < due && !self.is_known() {
+                return;
+            }
+        }
+    }
+
+    /// Publishes what was found out. An outage takes nothing back.
+    fn publish(&self, findings: Findings) {
+        let declared = match (&findings.description, findings.modern) {
+            (Some(said), _) => Some(Declared { tools: said.tools, list_changed: said.tools_list_changed }),
+            (None, Speaks::No) => Some(Declared::default()),
+            (None, _) => None,
+        };
+        let described = findings.description.map(kept);
+        let before = self.backend.facts();
+        let changed = |found: Speaks, known: Speaks| found != Speaks::Unknown && found != known;
+        if changed(findings.modern, before.modern) || changed(findings.legacy, before.legacy) {
+            let (modern, legacy) = (findings.modern, findings.legacy);
+            tracing::info!(backend = %self.backend.name, ?modern, ?legacy, "which eras a backend speaks");
+        }
+        if let Some(fault) = &findings.fault
+            && self.eras.last_fault() != Some(fault.kind)
+        {
+            tracing::warn!(backend = %self.backend.name, %fault, cause = ?fault.cause, "a backend cannot be asked");
+        }
+        drop(before);
+        self.backend.learn(|facts| {
+            if findings.modern != Speaks::Unknown {
+                facts.modern = findings.modern;
+            }
+            if findings.legacy != Speaks::Unknown {
+                facts.legacy = findings.legacy;
+            }
+            if let Some(described) = &described {
+                facts.discover = Some(described.clone());
+            } else if facts.modern == Speaks::No {
+                facts.discover = None;
+                facts.tools = None;
+            }
+        });
+        if let Some(declared) = declared {
+            self.declared.send_if_modified(|known| std::mem::replace(known, declared) != declared);
+        }
+    }
+}
+
+fn kept(description: Description) -> Arc<Discover> {
+    Arc::new(Discover { result: description.result, fresh_until: now().plus(description.ttl_millis) })
+}
+
+/// The time, as filters are told it.
+pub(super) fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn until(moment: UnixMillis) -> Duration {
+    Duration::from_millis(moment.0.saturating_sub(now().0))
+}
