@@ -8,4 +8,5 @@ pub mod cli;
 pub mod config;
 pub mod drain;
 pub mod listen;
+pub mod session;
 pub mod upstream;

@@ -1,0 +1,254 @@
+//! One live legacy session: what changes after its ticket was minted.
+
+use super::journal::{Ack, Change, SessionRecord, Slot};
+use super::level::LogLevel;
+use super::limits::Limits;
+use super::streams::Recorder;
+use super::upstream_session::UpstreamSession;
+use lockgate_filters::exchange::UnixMillis;
+use lockgate_filters::ticket::SessionId;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+/// The longest URI that can be subscribed to, in bytes.
+pub const URI_BYTES_MAX: usize = 8 * 1024;
+
+/// A live session. Whoever holds it (beside the store) is using it: a session in use is never idle.
+pub struct Session {
+    id: SessionId,
+    expires: UnixMillis,
+    last_used: AtomicU64,
+    state: Mutex<State>,
+    recorder: OnceLock<Arc<Recorder>>,
+    /// Held while the session is opened again at a backend that lost it, so that only one request does it.
+    pub renewing: tokio::sync::Mutex<()>,
+}
+
+/// The session was ended or given up while it was being changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// Why a subscription was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeFault {
+    /// The session was ended or given up.
+    Gone,
+    /// The URI is longer than [`URI_BYTES_MAX`].
+    UriTooLong,
+    /// `limits.subscriptions` or `limits.subscription_bytes` is reached.
+    TooMany,
+}
+
+#[derive(Default)]
+struct State {
+    upstream: Vec<(Arc<str>, UpstreamSession)>,
+    log_level: Option<LogLevel>,
+    subscriptions: BTreeSet<Box<str>>,
+    subscription_bytes: usize,
+    gone: bool,
+}
+
+impl Session {
+    pub(super) fn new(record: SessionRecord, now: UnixMillis) -> Session {
+        let state = State { upstream: record.upstream, ..State::default() };
+        Session {
+            id: record.id,
+            expires: record.expires,
+            last_used: AtomicU64::new(now.0),
+            state: Mutex::new(state),
+            recorder: OnceLock::new(),
+            renewing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The session's id inside the gateway.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// When its ticket expires.
+    pub fn expires(&self) -> UnixMillis {
+        self.expires
+    }
+
+    /// What a backend gave this session; `None` when it has none there.
+    pub fn upstream(&self, backend: &str) -> Option<UpstreamSession> {
+        let state = self.state.lock();
+        state.upstream.iter().find(|(name, _)| **name == *backend).map(|(_, upstream)| upstream.clone())
+    }
+
+    /// Every backend that gave this session something, with what it gave.
+    pub fn upstreams(&self) -> Vec<(Arc<str>, UpstreamSession)> {
+        self.state.lock().upstream.clone()
+    }
+
+    /// The log level that the client set, if it set one.
+    pub fn log_level(&self) -> Option<LogLevel> {
+        self.state.lock().log_level
+    }
+
+    /// The URIs that the client is subscribed to, sorted.
+    pub fn subscriptions(&self) -> Vec<Box<str>> {
+        self.state.lock().subscriptions.iter().cloned().collect()
+    }
+
+    /// The recorder of this session's streams, made by `make` when it is first asked for.
+    pub(super) fn recorder(&self, make: impl FnOnce() -> Arc<Recorder>) -> &Arc<Recorder> {
+        self.recorder.get_or_init(make)
+    }
+
+    /// The recorder, if this session ever had one.
+    pub(super) fn recorder_if_any(&self) -> Option<&Arc<Recorder>> {
+        self.recorder.get()
+    }
+
+    pub(super) fn bind(&self, backend: &Arc<str>, upstream: UpstreamSession, slot: Slot<'_>) -> Result<Ack, Gone> {
+        let mut state = self.state.lock();
+        if state.gone {
+            return Err(Gone);
+        }
+        let ack = slot.put(&Change::Bound { id: self.id, backend: backend.clone(), upstream: upstream.clone() });
+        match state.upstream.iter_mut().find(|(name, _)| name == backend) {
+            Some((_, bound)) => *bound = upstream,
+            None => state.upstream.push((backend.clone(), upstream)),
+        }
+        Ok(ack)
+    }
+
+    pub(super) fn set_log_level(&self, level: LogLevel, slot: Slot<'_>) -> Result<Ack, Gone> {
+        let mut state = self.state.lock();
+        if state.gone {
+            return Err(Gone);
+        }
+        state.log_level = Some(level);
+        Ok(slot.put(&Change::LogLevel { id: self.id, level }))
+    }
+
+    pub(super) fn subscribe(&self, uri: &str, limits: &Limits, slot: Slot<'_>) -> Result<Ack, SubscribeFault> {
+        if uri.len() > URI_BYTES_MAX {
+            return Err(SubscribeFault::UriTooLong);
+        }
+        let mut state = self.state.lock();
+        if state.gone {
+            return Err(SubscribeFault::Gone);
+        }
+        if state.subscriptions.contains(uri) {
+            return Ok(Ack::nothing());
+        }
+        let bytes = state.subscription_bytes + uri.len();
+        if state.subscriptions.len() >= limits.subscriptions || bytes > limits.subscription_bytes {
+            return Err(SubscribeFault::TooMany);
+        }
+        state.subscription_bytes = bytes;
+        state.subscriptions.insert(uri.into());
+        Ok(slot.put(&Change::Subscribed { id: self.id, uri: uri.into() }))
+    }
+
+    pub(super) fn unsubscribe(&self, uri: &str, slot: Slot<'_>) -> Result<Ack, Gone> {
+        let mut state = self.state.lock();
+        if state.gone {
+            return Err(Gone);
+        }
+        if !state.subscriptions.remove(uri) {
+            return Ok(Ack::nothing());
+        }
+        state.subscription_bytes -= uri.len();
+        Ok(slot.put(&Change::Unsubscribed { id: self.id, uri: uri.into() }))
+    }
+
+    /// From now on nothing changes this session any more; its streams end.
+    pub(super) fn retire(&self) {
+        self.state.lock().gone = true;
+        if let Some(recorder) = self.recorder.get() {
+            recorder.close();
+        }
+    }
+
+    /// The changes that make this session again, or none when it is gone.
+    pub(super) fn changes(&self, emit: &mut dyn FnMut(&Change)) {
+        let id = self.id;
+        let state = self.state.lock();
+        if state.gone {
+            return;
+        }
+        emit(&Change::Opened(SessionRecord { id, expires: self.expires, upstream: state.upstream.clone() }));
+        if let Some(level) = state.log_level {
+            emit(&Change::LogLevel { id, level });
+        }
+        for uri in &state.subscriptions {
+            emit(&Change::Subscribed { id, uri: uri.clone() });
+        }
+    }
+
+    pub(super) fn touch(&self, now: UnixMillis) {
+        self.last_used.store(now.0, Relaxed);
+    }
+
+    pub(super) fn last_used(&self) -> UnixMillis {
+        UnixMillis(self.last_used.load(Relaxed))
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::upstream_session::UpstreamId;
+    use lockgate_filters::revision::Revision;
+
+    fn session() -> Session {
+        let record = SessionRecord { id: SessionId([1; 16]), expires: UnixMillis(9), upstream: Vec::new() };
+        Session::new(record, UnixMillis(0))
+    }
+
+    #[test]
+    fn subscriptions_are_bounded_in_number_and_size() {
+        let session = session();
+        let limits = Limits { subscriptions: 3, subscription_bytes: 20, ..Limits::default() };
+        let subscribe = |uri: &str| session.subscribe(uri, &limits, Slot::none()).map(drop);
+        assert_eq!(subscribe("0123456789"), Ok(()));
+        assert_eq!(subscribe("0123456789"), Ok(()), "twice is once");
+        assert_eq!(subscribe("0123456789x"), Err(SubscribeFault::TooMany));
+        assert_eq!((subscribe("a"), subscribe("b")), (Ok(()), Ok(())));
+        assert_eq!(subscribe("c"), Err(SubscribeFault::TooMany));
+        assert_eq!(subscribe(&"x".repeat(URI_BYTES_MAX + 1)), Err(SubscribeFault::UriTooLong));
+        session.unsubscribe("0123456789", Slot::none()).map(drop).unwrap();
+        session.unsubscribe("never there", Slot::none()).map(drop).unwrap();
+        assert_eq!(subscribe("0123456789012345"), Ok(()));
+        assert_eq!(session.subscriptions(), ["0123456789012345".into(), "a".into(), Box::<str>::from("b")]);
+    }
+
+    #[test]
+    fn a_backend_gives_one_upstream_session_at_a_time() {
+        let session = session();
+        let (demo, other): (Arc<str>, Arc<str>) = ("demo".into(), "other".into());
+        for text in ["old", "new"] {
+            let upstream = UpstreamSession { id: UpstreamId::new(text.as_bytes()), revision: Revision::V2025_11_25 };
+            session.bind(&demo, upstream, Slot::none()).map(drop).unwrap();
+        }
+        assert_eq!(session.upstream("demo").unwrap().id, UpstreamId::new(b"new"));
+        assert_eq!(session.upstream("other"), None);
+        let stateless = UpstreamSession { id: None, revision: Revision::V2025_03_26 };
+        session.bind(&other, stateless, Slot::none()).map(drop).unwrap();
+        assert_eq!(session.upstreams().len(), 2);
+    }
+
+    #[test]
+    fn nothing_changes_a_session_that_is_gone() {
+        let session = session();
+        session.retire();
+        assert_eq!(session.set_log_level(LogLevel::Info, Slot::none()).map(drop), Err(Gone));
+        assert_eq!(session.unsubscribe("a", Slot::none()).map(drop), Err(Gone));
+        let subscribed = session.subscribe("a", &Limits::default(), Slot::none()).map(drop);
+        assert_eq!(subscribed, Err(SubscribeFault::Gone));
+        session.changes(&mut |change| panic!("{change:?}"));
+    }
+}

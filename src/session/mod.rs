@@ -1,0 +1,31 @@
+//! What must outlive an exchange of a legacy session.
+//!
+//! A ticket (sealed, in the client's hands) says who began a session and on what terms. What changes afterwards is kept
+//! here, by the node: upstream session ids, log level, subscriptions ([`store`]), written through to the state directory
+//! ([`journal`]) so that a killed process loses nothing that was answered; and for a while the events that a client may
+//! ask for again ([`streams`]), in memory only. [`Sessions`] is the front; [`open`] puts it together.
+
+mod ended;
+pub mod journal;
+pub mod keys;
+pub mod level;
+pub mod limits;
+pub mod live;
+pub mod sessions;
+pub mod start;
+pub mod state_dir;
+pub mod store;
+pub mod streams;
+#[cfg(test)]
+mod tests;
+pub mod upstream_session;
+
+pub use journal::SessionRecord;
+pub use level::LogLevel;
+pub use limits::{Limits, ReplayLimits};
+pub use live::Session as NodeSession;
+pub use sessions::Sessions;
+pub use start::{Opened, Options, StartFault, open};
+pub use store::{InsertFault, Standing};
+pub use streams::{End, Resume, StreamKind, StreamRecord, Told};
+pub use upstream_session::{UpstreamId, UpstreamSession};

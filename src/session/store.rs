@@ -1,0 +1,417 @@
+//! The legacy sessions of this node, in memory.
+//!
+//! A ticket is valid without the store; the store holds what a ticket cannot: what changes. So a session that is missing
+//! here is [`Standing::Unknown`], not refused; only one that was ended on purpose is [`Standing::Ended`].
+//!
+//! Locks are taken in one order: shard, then the ended sessions or one session's state. Each change is put into the
+//! journal's queue under the lock that guards it, so the journal has the order that memory had.
+
+use super::ended::Ended;
+use super::journal::{Ack, Change, SessionRecord, Slot};
+use super::limits::Limits;
+use super::live::Session;
+use arc_swap::{ArcSwap, Guard};
+use foldhash::fast::RandomState;
+use lockgate_filters::exchange::UnixMillis;
+use lockgate_filters::ticket::SessionId;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// Enough that cores rarely meet at one lock; a power of two.
+const SHARDS: usize = 64;
+
+type Shard = HashMap<SessionId, Arc<Session>, RandomState>;
+
+/// What the store counts. Plain atomics, read by whoever exports metrics.
+#[derive(Debug, Default)]
+pub struct StoreGauges {
+    /// Live sessions.
+    pub live: AtomicUsize,
+    /// Ended sessions that are remembered.
+    pub ended: AtomicUsize,
+    /// Sessions refused because `limits.sessions` was reached.
+    pub refused: AtomicU64,
+    /// Sessions given up because nobody used them.
+    pub idled: AtomicU64,
+    /// Ended sessions forgotten before their time because `limits.ended_sessions` was reached.
+    pub ends_lost: AtomicU64,
+}
+
+/// What is known of a session id that a valid ticket carries.
+#[derive(Debug)]
+pub enum Standing {
+    /// Here it is; it counts as used now.
+    Live(Arc<Session>),
+    /// It was ended on purpose: answer as if it had never existed.
+    Ended,
+    /// This node has no state of it: idle for long, lost, or minted elsewhere. Its ticket is still good.
+    Unknown,
+}
+
+/// Why a session was not taken in.
+#[derive(Debug)]
+pub enum InsertFault {
+    /// `limits.sessions` is reached and all are in use.
+    Full,
+    /// It was ended on purpose meanwhile.
+    Ended,
+    /// Somebody else was faster: use this one, and end the upstream sessions that were opened for the other.
+    Exists(Arc<Session>),
+}
+
+/// Sessions by id.
+pub struct Store {
+    limits: ArcSwap<Limits>,
+    shards: Box<[Mutex<Shard>]>,
+    ended: Mutex<Ended>,
+    gauges: StoreGauges,
+    /// No session becomes idle before this: spares a full store from being searched at each refusal.
+    idle_from: AtomicU64,
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(limits: Limits) -> Store {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Store {
+            limits: ArcSwap::from_pointee(limits),
+            shards,
+            ended: Mutex::default(),
+            gauges: StoreGauges::default(),
+            idle_from: AtomicU64::new(0),
+        }
+    }
+
+    /// What the store counts.
+    pub fn gauges(&self) -> &StoreGauges {
+        &self.gauges
+    }
+
+    /// The bounds of this store. The guard must not be held across an await.
+    pub fn limits(&self) -> Guard<Arc<Limits>> {
+        self.limits.load()
+    }
+
+    /// Other bounds from now on; what exceeds them goes when its time comes.
+    pub(super) fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
+        self.idle_from.store(0, Relaxed);
+    }
+
+    /// Looks a session up; one that is live counts as used now.
+    pub fn get(&self, id: &SessionId, now: UnixMillis) -> Standing {
+        let shard = self.shard(id).lock();
+        if let Some(session) = shard.get(id) {
+            session.touch(now);
+            return Standing::Live(session.clone());
+        }
+        if self.ended.lock().contains(id) { Standing::Ended } else { Standing::Unknown }
+    }
+
+    /// Whether a session was ended on purpose.
+    pub fn is_ended(&self, id: &SessionId) -> bool {
+        !self.shard(id).lock().contains_key(id) && self.ended.lock().contains(id)
+    }
+
+    /// Takes a new session in.
+    ///
+    /// # Errors
+    /// [`InsertFault`]. When it is `Full`, giving idle sessions up first may help: see [`Store::idle`].
+    pub fn insert(
+        &self,
+        record: SessionRecord,
+        now: UnixMillis,
+        slot: Slot<'_>,
+    ) -> Result<(Arc<Session>, Ack), InsertFault> {
+        let mut shard = self.shard(&record.id).lock();
+        if let Some(session) = shard.get(&record.id) {
+            return Err(InsertFault::Exists(session.clone()));
+        }
+        if self.ended.lock().contains(&record.id) {
+            return Err(InsertFault::Ended);
+        }
+        let most = self.limits().sessions;
+        let room = |live| (live < most).then_some(live + 1);
+        if self.gauges.live.fetch_update(Relaxed, Relaxed, room).is_err() {
+            return Err(InsertFault::Full);
+        }
+        let ack = slot.put(&Change::Opened(record.clone()));
+        let session = Arc::new(Session::new(record, now));
+        shard.insert(session.id(), session.clone());
+        Ok((session, ack))
+    }
+
+    /// Ends a session for good, until its ticket expires. Returns it if it was live, for its streams and upstream
+    /// sessions to be ended too. Ending twice changes nothing.
+    pub fn end(
+        &self,
+        id: &SessionId,
+        until: UnixMillis,
+        now: UnixMillis,
+        slot: Slot<'_>,
+    ) -> (Option<Arc<Session>>, Ack) {
+        let mut shard = self.shard(id).lock();
+        let mut ended = self.ended.lock();
+        if ended.contains(id) {
+            return (None, Ack::nothing());
+        }
+        let lost = ended.remember(*id, until, now, self.limits().ended_sessions);
+        self.gauges.ended.store(ended.len(), Relaxed);
+        self.gauges.ends_lost.fetch_add(lost as u64, Relaxed);
+        let session = self.take(&mut shard, id);
+        (session, slot.put(&Change::Ended { id: *id, until }))
+    }
+
+    /// The sessions that nobody has used for `session_idle`, or whose tickets have expired; ended sessions whose tickets
+    /// have expired are forgotten, and recorded events whose time is over dropped.
+    pub fn idle(&self, now: UnixMillis) -> Vec<SessionId> {
+        let mut ended = self.ended.lock();
+        ended.expire(now);
+        self.gauges.ended.store(ended.len(), Relaxed);
+        drop(ended);
+        let mut idle = Vec::new();
+        let mut oldest = now;
+        for shard in &self.shards {
+            for session in shard.lock().values() {
+                if let Some(recorder) = session.recorder_if_any() {
+                    recorder.expire();
+                }
+                if self.is_idle(session, now) {
+                    idle.push(session.id());
+                } else {
+                    oldest = oldest.min(session.last_used());
+                }
+            }
+        }
+        if idle.is_empty() {
+            self.idle_from.store(oldest.plus(self.idle_millis()).0, Relaxed);
+        }
+        idle
+    }
+
+    /// Whether [`Store::idle`] may find something now.
+    pub fn may_have_idle(&self, now: UnixMillis) -> bool {
+        now.0 >= self.idle_from.load(Relaxed)
+    }
+
+    /// Gives a session up if it still is idle, so that its upstream sessions can be ended. Its ticket stays valid.
+    pub fn forget_if_idle(&self, id: &SessionId, now: UnixMillis, slot: Slot<'_>) -> Option<(Arc<Session>, Ack)> {
+        let mut shard = self.shard(id).lock();
+        if !self.is_idle(shard.get(id)?, now) {
+            return None;
+        }
+        let session = self.take(&mut shard, id)?;
+        self.gauges.idled.fetch_add(1, Relaxed);
+        Some((session, slot.put(&Change::Forgotten { id: *id })))
+    }
+
+    /// Every change that makes this store again.
+    pub fn changes(&self, emit: &mut dyn FnMut(&Change)) {
+        let ended: Vec<_> = self.ended.lock().iter().collect();
+        for (id, until) in ended {
+            emit(&Change::Ended { id, until });
+        }
+        for shard in &self.shards {
+            let sessions: Vec<_> = shard.lock().values().cloned().collect();
+            for session in sessions {
+                session.changes(emit);
+            }
+        }
+    }
+
+    /// Applies a change read from a journal. What has expired, exceeds a limit or concerns no live session is left out.
+    pub fn replay(&self, change: Change, now: UnixMillis) {
+        match change {
+            Change::Opened(record) if record.expires > now => {
+                self.take(&mut self.shard(&record.id).lock(), &record.id);
+                if let Err(InsertFault::Full) = self.insert(record, now, Slot::none()) {
+                    self.gauges.refused.fetch_add(1, Relaxed);
+                }
+            }
+            Change::Opened(_) => {}
+            Change::Ended { id, until } => drop(self.end(&id, until, now, Slot::none())),
+            Change::Forgotten { id } => drop(self.take(&mut self.shard(&id).lock(), &id)),
+            // A fault here means that a limit was lowered since: the rest of the session is still good.
+            Change::Bound { id, backend, upstream } => {
+                self.on_live(&id, |session| drop(session.bind(&backend, upstream, Slot::none())));
+            }
+            Change::LogLevel { id, level } => {
+                self.on_live(&id, |session| drop(session.set_log_level(level, Slot::none())));
+            }
+            Change::Subscribed { id, uri } => {
+                self.on_live(&id, |session| drop(session.subscribe(&uri, &self.limits(), Slot::none())));
+            }
+            Change::Unsubscribed { id, uri } => {
+                self.on_live(&id, |session| drop(session.unsubscribe(&uri, Slot::none())));
+            }
+        }
+    }
+
+    fn on_live(&self, id: &SessionId, change: impl FnOnce(&Session)) {
+        if let Some(session) = self.shard(id).lock().get(id) {
+            change(session);
+        }
+    }
+
+    fn take(&self, shard: &mut Shard, id: &SessionId) -> Option<Arc<Session>> {
+        let session = shard.remove(id)?;
+        self.gauges.live.fetch_sub(1, Relaxed);
+        session.retire();
+        Some(session)
+    }
+
+    /// Called under the shard's lock: nobody can begin to use the session meanwhile.
+    fn is_idle(&self, session: &Arc<Session>, now: UnixMillis) -> bool {
+        if Arc::strong_count(session) > 1 {
+            session.touch(now);
+            return false;
+        }
+        session.expires() <= now || session.last_used().plus(self.idle_millis()) <= now
+    }
+
+    fn idle_millis(&self) -> u64 {
+        u64::try_from(self.limits().session_idle.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Ids are random, so their first byte spreads them as well as any hash.
+    fn shard(&self, id: &SessionId) -> &Mutex<Shard> {
+        &self.shards[usize::from(id.0[0]) % SHARDS]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const NOW: UnixMillis = UnixMillis(1_000_000);
+    const EXPIRES: UnixMillis = UnixMillis(100_000_000);
+    const HOUR: u64 = 3_600_000;
+
+    fn store(sessions: usize) -> Store {
+        Store::new(Limits {
+            sessions,
+            ended_sessions: 2,
+            session_idle: Duration::from_millis(HOUR),
+            ..Limits::default()
+        })
+    }
+
+    fn id(n: u8) -> SessionId {
+        SessionId([n; 16])
+    }
+
+    fn insert(store: &Store, n: u8, now: UnixMillis) -> Result<Arc<Session>, InsertFault> {
+        let record = SessionRecord { id: id(n), expires: EXPIRES, upstream: Vec::new() };
+        store.insert(record, now, Slot::none()).map(|(session, _)| session)
+    }
+
+    fn live(store: &Store) -> usize {
+        store.gauges().live.load(Relaxed)
+    }
+
+    #[test]
+    fn a_session_is_live_until_it_is_ended_for_good() {
+        let store = store(10);
+        assert!(matches!(store.get(&id(1), NOW), Standing::Unknown));
+        let session = insert(&store, 1, NOW).unwrap();
+        assert!(matches!(store.get(&id(1), NOW), Standing::Live(found) if Arc::ptr_eq(&found, &session)));
+        assert!(store.end(&id(1), EXPIRES, NOW, Slot::none()).0.is_some());
+        assert!(matches!(store.get(&id(1), NOW), Standing::Ended));
+        assert!(matches!(insert(&store, 1, NOW), Err(InsertFault::Ended)));
+        assert!(store.end(&id(1), EXPIRES, NOW, Slot::none()).0.is_none());
+        assert!(session.set_log_level(crate::session::level::LogLevel::Info, Slot::none()).is_err());
+        assert_eq!((live(&store), store.gauges().ended.load(Relaxed)), (0, 1));
+        store.idle(EXPIRES);
+        assert!(matches!(store.get(&id(1), EXPIRES), Standing::Unknown));
+    }
+
+    #[test]
+    fn a_session_that_this_node_does_not_know_can_be_ended_too() {
+        let store = store(10);
+        assert!(store.end(&id(1), EXPIRES, NOW, Slot::none()).0.is_none());
+        assert!(matches!(store.get(&id(1), NOW), Standing::Ended));
+    }
+
+    #[test]
+    fn ends_lost_to_the_bound_are_counted() {
+        let store = store(10);
+        for n in 0..5 {
+            let _ = store.end(&id(n), EXPIRES, NOW, Slot::none());
+        }
+        assert_eq!(store.gauges().ended.load(Relaxed), 2);
+        assert_eq!(store.gauges().ends_lost.load(Relaxed), 3);
+    }
+
+    #[test]
+    fn the_second_of_two_racing_inserts_learns_of_the_first() {
+        let store = store(10);
+        let first = insert(&store, 1, NOW).unwrap();
+        assert!(matches!(insert(&store, 1, NOW), Err(InsertFault::Exists(found)) if Arc::ptr_eq(&found, &first)));
+        assert_eq!(live(&store), 1);
+    }
+
+    #[test]
+    fn a_full_store_refuses_and_knows_when_searching_may_help() {
+        let store = store(2);
+        drop((insert(&store, 1, NOW), insert(&store, 2, NOW.plus(5))));
+        assert!(matches!(insert(&store, 3, NOW.plus(10)), Err(InsertFault::Full)));
+        assert!(store.may_have_idle(NOW.plus(10)));
+        assert!(store.idle(NOW.plus(10)).is_empty());
+        assert!(!store.may_have_idle(NOW.plus(HOUR - 1)));
+        assert!(store.may_have_idle(NOW.plus(HOUR)));
+        assert_eq!(store.idle(NOW.plus(HOUR)), [id(1)]);
+        assert!(store.forget_if_idle(&id(1), NOW.plus(HOUR), Slot::none()).is_some());
+        assert!(matches!(store.get(&id(1), NOW.plus(HOUR)), Standing::Unknown), "its ticket is still good");
+        assert!(insert(&store, 3, NOW.plus(HOUR)).is_ok());
+    }
+
+    #[test]
+    fn a_session_in_use_is_not_idle() {
+        let store = store(2);
+        let held = insert(&store, 1, NOW).unwrap();
+        assert!(store.idle(NOW.plus(5 * HOUR)).is_empty());
+        drop(held);
+        assert!(store.idle(NOW.plus(6 * HOUR - 1)).is_empty(), "it was in use when it was last looked at");
+        assert_eq!(store.idle(NOW.plus(6 * HOUR)), [id(1)]);
+        assert!(matches!(store.get(&id(1), NOW.plus(6 * HOUR)), Standing::Live(_)));
+        assert!(store.forget_if_idle(&id(1), NOW.plus(6 * HOUR), Slot::none()).is_none(), "used again meanwhile");
+    }
+
+    #[test]
+    fn a_session_outlives_no_ticket() {
+        let store = store(2);
+        drop(insert(&store, 1, EXPIRES));
+        assert_eq!(store.idle(EXPIRES), [id(1)]);
+    }
+
+    #[test]
+    fn replay_heeds_limits_and_expiry() {
+        let store = store(2);
+        for n in 0..4 {
+            let record = SessionRecord { id: id(n), expires: UnixMillis(NOW.0 + u64::from(n)), upstream: Vec::new() };
+            store.replay(Change::Opened(record), NOW);
+        }
+        assert_eq!((live(&store), store.gauges().refused.load(Relaxed)), (2, 1));
+        assert!(matches!(store.get(&id(0), NOW), Standing::Unknown), "expired");
+    }
+
+    /// Prints what looking a session up costs: `cargo test --release --lib store -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "a measurement, not a check"]
+    fn the_cost_of_looking_up() {
+        let store = Store::new(Limits::default());
+        let ids: Vec<_> = (0..100_000).map(|_| SessionId::random().unwrap()).collect();
+        for id in &ids {
+            let record = SessionRecord { id: *id, expires: EXPIRES, upstream: Vec::new() };
+            drop(store.insert(record, NOW, Slot::none()));
+        }
+        let start = std::time::Instant::now();
+        for id in ids.iter().cycle().take(1_000_000) {
+            drop(store.get(id, NOW));
+        }
+        println!("get among 100,000: {} ns", start.elapsed().as_nanos() / 1_000_000);
+    }
+}

@@ -1,0 +1,249 @@
+use super::journal::{JournalFault, SessionRecord};
+use super::keys::ConfiguredKey;
+use super::level::LogLevel;
+use super::limits::Limits;
+use super::store::{InsertFault, Standing};
+use super::streams::{StreamKind, Told};
+use super::upstream_session::{UpstreamId, UpstreamSession};
+use super::*;
+use lockgate_filters::exchange::UnixMillis;
+use lockgate_filters::revision::Revision;
+use lockgate_filters::ticket::{ClientCapabilities, ClientText, PrincipalDigest, SessionId, Ticket};
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+const NOW: UnixMillis = UnixMillis(1_000_000);
+const EXPIRES: UnixMillis = UnixMillis(u64::MAX);
+const KILLED: &str = "LOCKGATE_TEST_KILLED_STATE";
+
+fn options(state_dir: &Path) -> Options<'_> {
+    Options { state_dir: Some(state_dir), keys: &[], ephemeral: false, limits: Limits::default() }
+}
+
+fn record(id: SessionId) -> SessionRecord {
+    let upstream = UpstreamSession { id: UpstreamId::new(b"upstream-1"), revision: Revision::V2025_11_25 };
+    SessionRecord { id, expires: EXPIRES, upstream: vec![("demo".into(), upstream)] }
+}
+
+fn ticket(opened: &Opened) -> Ticket {
+    Ticket {
+        id: SessionId([1; 16]),
+        principal: PrincipalDigest::ANONYMOUS,
+        revision: Revision::V2025_11_25,
+        client_name: ClientText::new("test"),
+        client_version: ClientText::new("1"),
+        capabilities: ClientCapabilities::NONE,
+        issued: NOW,
+        expires: EXPIRES,
+        node: opened.node,
+    }
+}
+
+async fn insert(sessions: &Sessions, id: SessionId) -> Arc<live::Session> {
+    sessions.insert(record(id), NOW).await.0.unwrap()
+}
+
+fn dump(sessions: &Sessions) -> Vec<String> {
+    let mut changes = Vec::new();
+    sessions.store().changes(&mut |change| changes.push(format!("{change:?}")));
+    changes.sort();
+    changes
+}
+
+/// The state directory as a process killed now would leave it.
+fn as_if_killed(state: &Path, to: &Path) -> PathBuf {
+    let copy = to.join("copy");
+    state_dir::StateDir::open(&copy).unwrap();
+    for entry in fs::read_dir(state).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_the_process() {
+    let base = tempfile::tempdir().unwrap();
+    let first = open(&options(&base.path().join("s")), NOW).unwrap();
+    let text = ticket(&first).seal(&first.keyring, "default").unwrap();
+    let id = SessionId([1; 16]);
+    let session = insert(&first.sessions, id).await;
+    let other = UpstreamSession { id: None, revision: Revision::V2025_03_26 };
+    first.sessions.bind(&session, &"other".into(), other.clone()).await.unwrap();
+    first.sessions.set_log_level(&session, LogLevel::Warning).await.unwrap();
+    for uri in ["test://a", "test://b"] {
+        first.sessions.subscribe(&session, uri).await.unwrap();
+    }
+    first.sessions.unsubscribe(&session, "test://a").await.unwrap();
+    insert(&first.sessions, SessionId([2; 16])).await;
+    first.sessions.end(&SessionId([2; 16]), EXPIRES, NOW).await.unwrap();
+
+    let second = open(&options(&as_if_killed(&base.path().join("s"), base.path())), NOW).unwrap();
+    let ticket = Ticket::open(&second.keyring, "default", &text, NOW).unwrap();
+    assert_eq!(ticket.node, second.node);
+    let Standing::Live(session) = second.sessions.get(&ticket.id, NOW) else { panic!("not live") };
+    assert_eq!(session.upstream("demo").unwrap().id, UpstreamId::new(b"upstream-1"));
+    assert_eq!(session.upstream("other"), Some(other));
+    assert_eq!(session.log_level(), Some(LogLevel::Warning));
+    assert_eq!(session.subscriptions(), [Box::<str>::from("test://b")]);
+    assert!(matches!(second.sessions.get(&SessionId([2; 16]), NOW), Standing::Ended));
+    assert_eq!(dump(&first.sessions), dump(&second.sessions));
+}
+
+#[tokio::test]
+async fn the_journal_has_the_order_that_memory_had() {
+    let base = tempfile::tempdir().unwrap();
+    let first = Arc::new(open(&options(&base.path().join("s")), NOW).unwrap());
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..8u8 {
+        let first = first.clone();
+        tasks.spawn(async move {
+            for round in 0..60u8 {
+                let id = SessionId([round % 3; 16]);
+                match first.sessions.get(&id, NOW) {
+                    Standing::Live(session) => {
+                        let level = LogLevel::ALL[usize::from((task + round) % 8)];
+                        let _ = first.sessions.set_log_level(&session, level).await;
+                        let uri = format!("test://{}", (task ^ round) % 5);
+                        let _ = if round % 2 == 0 {
+                            first.sessions.subscribe(&session, &uri).await.is_ok()
+                        } else {
+                            first.sessions.unsubscribe(&session, &uri).await.is_ok()
+                        };
+                    }
+                    _ => drop(first.sessions.insert(record(id), NOW).await),
+                }
+                if (task, round) == (3, 40) {
+                    first.sessions.end(&SessionId([0; 16]), EXPIRES, NOW).await;
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+    let second = open(&options(&as_if_killed(&base.path().join("s"), base.path())), NOW).unwrap();
+    assert_eq!(dump(&first.sessions), dump(&second.sessions));
+}
+
+/// Run by the next test in a process of its own: takes sessions in and says so, until it is killed.
+#[tokio::test]
+#[ignore = "only as the child of another test"]
+async fn a_process_that_will_be_killed() {
+    let Some(state) = std::env::var_os(KILLED) else { return };
+    let opened = open(&options(Path::new(&state)), NOW).unwrap();
+    let mut out = std::io::stdout().lock();
+    for round in 0.. {
+        let id = SessionId::random().unwrap();
+        insert(&opened.sessions, id).await;
+        writeln!(out, "live {id}").unwrap();
+        if round % 3 == 0 {
+            opened.sessions.end(&id, EXPIRES, NOW).await;
+            writeln!(out, "ended {id}").unwrap();
+        }
+        out.flush().unwrap();
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_it_answered() {
+    let base = tempfile::tempdir().unwrap();
+    let state = base.path().join("s");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["session::tests::a_process_that_will_be_killed", "--exact", "--ignored", "--nocapture"])
+        .env(KILLED, &state)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut said = HashMap::new();
+    let mut last = None;
+    while said.len() < 300
+        && let Some(Ok(line)) = lines.next()
+    {
+        if let Some((word, id)) = line.split_once(' ')
+            && let Some(id) = keys::hex(id).and_then(|id| id.try_into().ok()).map(SessionId)
+        {
+            said.insert(id, word == "live");
+            last = Some(id);
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let opened = open(&options(&state), NOW).unwrap();
+    assert_eq!((said.len(), opened.replay.unwrap().damaged_bytes), (300, 0));
+    for (id, live) in said {
+        match opened.sessions.get(&id, NOW) {
+            Standing::Live(_) => assert!(live, "{id} was ended"),
+            Standing::Ended => assert!(!live || Some(id) == last, "{id} was not ended, as far as was said"),
+            Standing::Unknown => panic!("{id} was lost"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn idle_sessions_make_room_and_their_tickets_stay_valid() {
+    let base = tempfile::tempdir().unwrap();
+    let state = base.path().join("s");
+    let opened =
+        open(&Options { limits: Limits { sessions: 1, ..Limits::default() }, ..options(&state) }, NOW).unwrap();
+    let sessions = &opened.sessions;
+    drop(insert(sessions, SessionId([1; 16])).await);
+    let (refused, none) = sessions.insert(record(SessionId([2; 16])), NOW).await;
+    assert!(matches!(refused, Err(InsertFault::Full)) && none.is_empty());
+    assert_eq!(sessions.store().gauges().refused.load(Relaxed), 1);
+    let later = NOW.plus(3_600_000);
+    let (taken, given_up) = sessions.insert(record(SessionId([2; 16])), later).await;
+    assert!(taken.is_ok());
+    assert_eq!(given_up[0].upstreams()[0].1.id, UpstreamId::new(b"upstream-1"), "for the caller to end");
+    assert!(matches!(sessions.get(&SessionId([1; 16]), later), Standing::Unknown));
+    let again = open(&options(&as_if_killed(&state, base.path())), later).unwrap();
+    assert!(matches!(again.sessions.get(&SessionId([1; 16]), later), Standing::Unknown));
+    assert!(matches!(again.sessions.get(&SessionId([2; 16]), later), Standing::Live(_)));
+}
+
+#[tokio::test]
+async fn new_limits_hold_at_once() {
+    let opened = open(&Options { ephemeral: true, ..options(Path::new("/nowhere")) }, NOW).unwrap();
+    let session = insert(&opened.sessions, SessionId([1; 16])).await;
+    opened.sessions.set_limits(Limits { sessions: 1, subscriptions: 0, ..Limits::default() });
+    let (refused, _) = opened.sessions.insert(record(SessionId([2; 16])), NOW).await;
+    assert!(matches!(refused, Err(InsertFault::Full)));
+    assert!(opened.sessions.subscribe(&session, "test://a").await.is_err());
+}
+
+#[tokio::test]
+async fn ending_a_session_ends_its_streams() {
+    let opened = open(&Options { ephemeral: true, ..options(Path::new("/nowhere")) }, NOW).unwrap();
+    let session = insert(&opened.sessions, SessionId([1; 16])).await;
+    let mut record = opened.sessions.recorder(&session).start(StreamKind::Get);
+    opened.sessions.end(&session.id(), EXPIRES, NOW).await.unwrap();
+    assert_eq!(record.told().await, Told::Stop);
+}
+
+#[tokio::test]
+async fn two_gateways_never_share_a_state_directory() {
+    let base = tempfile::tempdir().unwrap();
+    let state = base.path().join("s");
+    let first = open(&options(&state), NOW).unwrap();
+    assert!(matches!(open(&options(&state), NOW), Err(StartFault::Journal(JournalFault::InUse { .. }))));
+    first.sessions.close().await;
+    assert!(open(&options(&state), NOW).is_ok());
+}
+
+#[tokio::test]
+async fn without_a_place_for_keys_it_does_not_start() {
+    let nowhere = Path::new("/dev/null/lockgate");
+    let fault = open(&options(nowhere), NOW).err().unwrap().to_string();
+    assert!(fault.contains("/dev/null/lockgate") && fault.contains("--ephemeral-keys"), "{fault}");
+    let ephemeral = open(&Options { ephemeral: true, ..options(nowhere) }, NOW).unwrap();
+    assert!(ephemeral.state_dir.is_none() && ephemeral.sessions.journal().is_none() && ephemeral.unkept.is_none());
+    let secret = b"a secret that only this test knows";
+    let keys = [ConfiguredKey { id: "k1", secret }];
+    let configured = open(&Options { keys: &keys, ..options(nowhere) }, NOW).unwrap();
+    assert!(configured.unkept.is_some() && configured.sessions.journal().is_none());
+    insert(&configured.sessions, SessionId([1; 16])).await;
+}
