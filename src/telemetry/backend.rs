@@ -1,0 +1,97 @@
+//! What is counted for one backend.
+
+use super::definitions as d;
+use super::labels::{BackendEra, UpstreamOutcome};
+use super::metrics::Metrics;
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// The families that carry the label `backend`.
+#[derive(Debug)]
+pub(super) struct Families {
+    requests: IntCounterVec,
+    first_byte: HistogramVec,
+    up: IntGaugeVec,
+    era: IntGaugeVec,
+}
+
+impl Families {
+    pub fn new(registry: &Registry) -> Result<Families> {
+        Ok(Families {
+            requests: d::UPSTREAM_REQUESTS.counter_vec(registry)?,
+            first_byte: d::UPSTREAM_DURATION.histogram_vec(registry)?,
+            up: d::BACKEND_UP.gauge_vec(registry)?,
+            era: d::BACKEND_ERA.gauge_vec(registry)?,
+        })
+    }
+}
+
+/// The series of one backend, looked up once when a snapshot is built.
+#[derive(Debug)]
+pub struct BackendMetrics {
+    name: Box<str>,
+    metrics: Arc<Metrics>,
+    requests: [IntCounter; UpstreamOutcome::COUNT],
+    first_byte: Histogram,
+    up: OnceLock<IntGauge>,
+    eras: [OnceLock<IntGauge>; BackendEra::COUNT],
+}
+
+impl BackendMetrics {
+    pub(super) fn new(metrics: Arc<Metrics>, name: &str) -> BackendMetrics {
+        let families = &metrics.backends;
+        BackendMetrics {
+            name: name.into(),
+            requests: std::array::from_fn(|i| {
+                families.requests.with_label_values(&[name, UpstreamOutcome::ALL[i].label()])
+            }),
+            first_byte: families.first_byte.with_label_values(&[name]),
+            up: OnceLock::new(),
+            eras: std::array::from_fn(|_| OnceLock::new()),
+            metrics,
+        }
+    }
+
+    /// Records how long the backend took to its first byte, from the start of the attempt.
+    pub fn first_byte(&self, elapsed: Duration) {
+        self.first_byte.observe(elapsed.as_secs_f64());
+    }
+
+    /// Records the end of an attempt.
+    pub fn finished(&self, outcome: UpstreamOutcome) {
+        self.requests[outcome.index()].inc();
+    }
+
+    /// Records whether the backend answered when it was last asked: by a probe or by an exchange.
+    pub fn set_up(&self, up: bool) {
+        self.up.get_or_init(|| self.metrics.backends.up.with_label_values(&[&*self.name])).set(up.into());
+    }
+
+    /// Records which eras the backend speaks.
+    pub fn set_era(&self, era: BackendEra, spoken: bool) {
+        self.eras[era.index()]
+            .get_or_init(|| self.metrics.backends.era.with_label_values(&[&*self.name, era.label()]))
+            .set(spoken.into());
+    }
+
+    fn remove_series(&self) {
+        let families = &self.metrics.backends;
+        let name = &*self.name;
+        // An error here says that the series was never there.
+        let _ = families.first_byte.remove_label_values(&[name]);
+        let _ = families.up.remove_label_values(&[name]);
+        for outcome in UpstreamOutcome::ALL {
+            let _ = families.requests.remove_label_values(&[name, outcome.label()]);
+        }
+        for era in BackendEra::ALL {
+            let _ = families.era.remove_label_values(&[name, era.label()]);
+        }
+    }
+}
+
+impl Drop for BackendMetrics {
+    fn drop(&mut self) {
+        self.metrics.backend_handles.forget(&self.name, || self.remove_series());
+    }
+}

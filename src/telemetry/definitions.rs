@@ -1,0 +1,144 @@
+//! Every metric, declared once: name, type, labels and meaning. `docs/metrics.md` is generated from them.
+
+use prometheus::core::Collector;
+use prometheus::{Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Opts, Registry, Result};
+
+/// Upper bounds of the duration buckets in seconds: those of the OpenTelemetry MCP conventions.
+pub const SECONDS: &[f64] = &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+/// The Prometheus type of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug)]
+pub struct Definition {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
+    Definition { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
+    Definition { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
+    Definition { name, kind: Kind::Histogram, labels, help }
+}
+
+macro_rules! definitions {
+    ($($constant:ident = $definition:expr;)+) => {
+        $(pub const $constant: Definition = $definition;)+
+
+        /// Every metric, in the order of `docs/metrics.md`.
+        #[cfg(test)]
+        pub const ALL: &[Definition] = &[$($constant,)+];
+    };
+}
+
+definitions! {
+    REQUESTS = counter("lockgate_requests_total", &["virtual_server", "method", "era", "outcome"],
+        "Client exchanges that ended.");
+    REQUEST_DURATION = histogram("lockgate_request_duration_seconds", &["virtual_server", "method"],
+        "From the request's header to the end of the answer; for a stream, to its end.");
+    REFUSALS = counter("lockgate_refusals_total", &["virtual_server", "reason"],
+        "Exchanges that ended in an error of the gateway; the reasons are listed in errors.md.");
+    REQUEST_BYTES = counter("lockgate_request_bytes_total", &["virtual_server"],
+        "Bytes of request bodies read.");
+    RESPONSE_BYTES = counter("lockgate_response_bytes_total", &["virtual_server"],
+        "Bytes of response bodies sent.");
+    IN_FLIGHT = gauge("lockgate_in_flight", &["virtual_server"],
+        "Exchanges that have begun and not ended.");
+    STREAMS = gauge("lockgate_streams", &["virtual_server", "kind"],
+        "Event streams open to clients.");
+    UPSTREAM_REQUESTS = counter("lockgate_upstream_requests_total", &["backend", "outcome"],
+        "Attempts at a backend that ended.");
+    UPSTREAM_DURATION = histogram("lockgate_upstream_duration_seconds", &["backend"],
+        "From the start of an attempt to the first byte of the backend's answer.");
+    BACKEND_UP = gauge("lockgate_backend_up", &["backend"],
+        "1 when the backend answered last time, 0 when it did not; absent until it was asked.");
+    BACKEND_ERA = gauge("lockgate_backend_era", &["backend", "era"],
+        "1 when the backend speaks the era, 0 when it does not; absent until it was asked.");
+    CONNECTIONS = gauge("lockgate_connections", &["listener"],
+        "Client connections that are open.");
+    CONNECTIONS_REFUSED = counter("lockgate_connections_refused_total", &["listener", "reason"],
+        "Client connections closed before their first request.");
+    SESSIONS = gauge("lockgate_sessions", &[],
+        "Legacy sessions held in memory.");
+    SESSIONS_OPENED = counter("lockgate_sessions_opened_total", &[],
+        "Legacy sessions opened by initialize.");
+    CONFIG_GENERATION = gauge("lockgate_config_generation", &[],
+        "The configuration in use: 1 at start, one more with each change.");
+    CONFIG_RELOADS = counter("lockgate_config_reloads_total", &["outcome"],
+        "Reloads that ended.");
+    CONFIG_RELOADED = gauge("lockgate_config_last_reload_success_timestamp_seconds", &[],
+        "When the configuration was last found good, in seconds since the Unix epoch.");
+    JOURNAL_ERRORS = counter("lockgate_journal_errors_total", &[],
+        "Session state that could not be written to the state directory.");
+    LOG_LINES_DROPPED = counter("lockgate_log_lines_dropped_total", &[],
+        "Log lines given up because standard error did not take them in time.");
+    BUILD_INFO = gauge("lockgate_build_info", &["version", "revision"],
+        "Always 1: what is running.");
+    PROCESS_CPU = counter("lockgate_process_cpu_seconds_total", &[],
+        "User and system CPU time of the process, in seconds.");
+    PROCESS_MEMORY = gauge("lockgate_process_resident_memory_bytes", &[],
+        "Resident memory of the process, in bytes.");
+    PROCESS_OPEN_FDS = gauge("lockgate_process_open_fds", &[],
+        "Open file descriptors of the process.");
+    PROCESS_MAX_FDS = gauge("lockgate_process_max_fds", &[],
+        "The process's soft limit of open file descriptors.");
+    PROCESS_START = gauge("lockgate_process_start_time_seconds", &[],
+        "When the process started, in seconds since the Unix epoch.");
+}
+
+impl Definition {
+    fn opts(&self) -> Opts {
+        Opts::new(self.name, self.help)
+    }
+
+    pub fn counter_vec(&self, registry: &Registry) -> Result<IntCounterVec> {
+        registered(IntCounterVec::new(self.opts(), self.labels)?, registry)
+    }
+
+    pub fn gauge_vec(&self, registry: &Registry) -> Result<IntGaugeVec> {
+        registered(IntGaugeVec::new(self.opts(), self.labels)?, registry)
+    }
+
+    pub fn histogram_vec(&self, registry: &Registry) -> Result<HistogramVec> {
+        let opts = HistogramOpts::from(self.opts()).buckets(SECONDS.to_vec());
+        registered(HistogramVec::new(opts, self.labels)?, registry)
+    }
+
+    pub fn counter(&self, registry: &Registry) -> Result<IntCounter> {
+        registered(IntCounter::with_opts(self.opts())?, registry)
+    }
+
+    pub fn gauge(&self, registry: &Registry) -> Result<IntGauge> {
+        registered(IntGauge::with_opts(self.opts())?, registry)
+    }
+
+    pub fn seconds_gauge(&self, registry: &Registry) -> Result<Gauge> {
+        registered(Gauge::with_opts(self.opts())?, registry)
+    }
+
+    pub fn info(&self, values: &[&str], registry: &Registry) -> Result<()> {
+        let family = registered(GaugeVec::new(self.opts(), self.labels)?, registry)?;
+        family.get_metric_with_label_values(values)?.set(1.0);
+        Ok(())
+    }
+}
+
+fn registered<C: Collector + Clone + 'static>(collector: C, registry: &Registry) -> Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}

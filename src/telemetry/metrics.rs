@@ -1,0 +1,147 @@
+//! The metrics registry, and what is counted once for the whole process.
+//!
+//! A facade over the `prometheus` crate: nothing outside this room names its types, so another exposition format or
+//! library changes this room only. Label values come from configuration and from [`super::labels`], never from clients.
+
+use super::backend::{self, BackendMetrics};
+use super::definitions as d;
+use super::labels::Reload;
+use super::listener::{self, ListenerMetrics};
+use super::named::Named;
+use super::process::ProcessCollector;
+use super::virtual_server::{self, ServerMetrics};
+use prometheus::{Gauge, IntCounter, IntGauge, Registry, TextEncoder};
+use std::sync::Arc;
+
+/// What `lockgate_build_info` says.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildInfo<'a> {
+    /// The version of the package.
+    pub version: &'a str,
+    /// The source revision, or `unknown`.
+    pub revision: &'a str,
+}
+
+/// The metrics could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("the metrics registry refused a metric: {0}")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+/// The registry and everything in it.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    pub(super) servers: virtual_server::Families,
+    pub(super) backends: backend::Families,
+    pub(super) listeners: listener::Families,
+    pub(super) server_handles: Named<ServerMetrics>,
+    pub(super) backend_handles: Named<BackendMetrics>,
+    pub(super) listener_handles: Named<ListenerMetrics>,
+    sessions: IntGauge,
+    sessions_opened: IntCounter,
+    config_generation: IntGauge,
+    config_reloads: [IntCounter; Reload::COUNT],
+    config_reloaded: Gauge,
+    journal_errors: IntCounter,
+    log_lines_dropped: IntCounter,
+}
+
+/// The label `virtual_server` of exchanges that end before a virtual server is found: no configured name can be this.
+pub const UNROUTED: &str = "-";
+
+impl Metrics {
+    /// An empty registry with every family in it.
+    ///
+    /// # Errors
+    ///
+    /// When two metrics share a name, which the tests rule out.
+    pub fn new(build: BuildInfo<'_>) -> Result<Arc<Metrics>, MetricsError> {
+        let registry = Registry::new();
+        d::BUILD_INFO.info(&[build.version, build.revision], &registry)?;
+        registry.register(Box::new(ProcessCollector::new()?))?;
+        let reloads = d::CONFIG_RELOADS.counter_vec(&registry)?;
+        Ok(Arc::new(Metrics {
+            servers: virtual_server::Families::new(&registry)?,
+            backends: backend::Families::new(&registry)?,
+            listeners: listener::Families::new(&registry)?,
+            server_handles: Named::default(),
+            backend_handles: Named::default(),
+            listener_handles: Named::default(),
+            sessions: d::SESSIONS.gauge(&registry)?,
+            sessions_opened: d::SESSIONS_OPENED.counter(&registry)?,
+            config_generation: d::CONFIG_GENERATION.gauge(&registry)?,
+            config_reloads: std::array::from_fn(|i| reloads.with_label_values(&[Reload::ALL[i].label()])),
+            config_reloaded: d::CONFIG_RELOADED.seconds_gauge(&registry)?,
+            journal_errors: d::JOURNAL_ERRORS.counter(&registry)?,
+            log_lines_dropped: d::LOG_LINES_DROPPED.counter(&registry)?,
+            registry,
+        }))
+    }
+
+    /// The series of a virtual server: the same handle for the same name as long as one is held.
+    pub fn virtual_server(self: &Arc<Self>, name: &str) -> Arc<ServerMetrics> {
+        self.server_handles.get(name, || ServerMetrics::new(Arc::clone(self), name))
+    }
+
+    /// The series of exchanges that end before a virtual server is found.
+    pub fn unrouted(self: &Arc<Self>) -> Arc<ServerMetrics> {
+        self.virtual_server(UNROUTED)
+    }
+
+    /// The series of a backend: the same handle for the same name as long as one is held.
+    pub fn backend(self: &Arc<Self>, name: &str) -> Arc<BackendMetrics> {
+        self.backend_handles.get(name, || BackendMetrics::new(Arc::clone(self), name))
+    }
+
+    /// The series of a listener: the same handle for the same name as long as one is held.
+    pub fn listener(self: &Arc<Self>, name: &str) -> Arc<ListenerMetrics> {
+        self.listener_handles.get(name, || ListenerMetrics::new(Arc::clone(self), name))
+    }
+
+    /// Takes over how many legacy sessions are held in memory now.
+    pub fn set_sessions(&self, live: usize) {
+        self.sessions.set(i64::try_from(live).unwrap_or(i64::MAX));
+    }
+
+    /// Records a legacy session opened by `initialize`.
+    pub fn session_opened(&self) {
+        self.sessions_opened.inc();
+    }
+
+    /// Records the end of a reload at `unix_seconds`, after which `generation` is in use.
+    pub fn config_reloaded(&self, outcome: Reload, generation: u64, unix_seconds: f64) {
+        self.config_reloads[outcome.index()].inc();
+        if outcome != Reload::Rejected {
+            self.config_in_use(generation, unix_seconds);
+        }
+    }
+
+    /// Records the configuration that the process started with, found good at `unix_seconds`.
+    pub fn config_in_use(&self, generation: u64, unix_seconds: f64) {
+        self.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        self.config_reloaded.set(unix_seconds);
+    }
+
+    /// Takes over how many changes of sessions could not be written to the state directory since the start.
+    pub fn set_journal_errors(&self, total: u64) {
+        self.journal_errors.inc_by(total.saturating_sub(self.journal_errors.get()));
+    }
+
+    /// Records a log line that was given up.
+    pub fn log_line_dropped(&self) {
+        self.log_lines_dropped.inc();
+    }
+
+    /// Everything in the Prometheus text format (version 0.0.4).
+    pub fn render(&self) -> String {
+        let mut text = String::with_capacity(16 * 1024);
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            tracing::warn!(%error, "the metrics could not be written in full");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;
