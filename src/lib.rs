@@ -1,16 +1,30 @@
 //! Lockgate: an MCP gateway on Pingora.
 //!
-//! `ARCHITECTURE.md` shows the house; the gateway is where a request enters it.
+//! `ARCHITECTURE.md` shows the house; [`gateway`] is where a request enters it.
 
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod demo;
+pub mod downstream;
 pub mod drain;
+pub mod gateway;
+pub mod greeting;
+pub mod lanes;
 pub mod listen;
+pub mod reload;
+pub mod request;
+pub mod sample;
+pub mod serve;
+pub mod server;
 pub mod session;
+pub mod settings;
 pub mod small_http;
+pub mod snapshot;
 pub mod telemetry;
+pub mod trip;
 pub mod upstream;
+pub mod watch;

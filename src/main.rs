@@ -1,1 +1,24 @@
-fn main() {}
+//! The `lockgate` binary: the command line, and the parts that it starts.
+
+#![forbid(unsafe_code)]
+
+use lockgate::cli::{self, Hooks};
+use lockgate::{demo, server};
+use std::process::ExitCode;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[cfg(all(feature = "tikv-jemallocator", not(feature = "mimalloc")))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    // Everything that speaks TLS takes the process default; it can be set once only, so losing this race is no error.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    cli::main(Hooks {
+        run: Some(|start| server::run(start).map_err(Into::into)),
+        demo: Some(|options| demo::run(options.listen).map_err(Into::into)),
+    })
+}

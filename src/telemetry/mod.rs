@@ -3,6 +3,7 @@
 //! [`metrics`] is the one registry; the rest of the gateway observes through handles that are looked up once, when a
 //! snapshot is built. [`logs`] sets up logging, [`redact`] keeps secrets out of it, [`correlation`] names each exchange.
 
+pub mod access;
 pub mod backend;
 pub mod correlation;
 mod definitions;

@@ -1,0 +1,112 @@
+//! The gateway as its operator sees it: what stands behind the admin listener.
+
+use crate::admin::{
+    BackendState, ConfigForm, Control, Detail, EffectiveConfig, LastReload, MetricsPolicy, ReloadOutcome,
+};
+use crate::config::sections::MetricsAccess;
+use crate::drain::Drain;
+use crate::listen::Listener;
+use crate::reload::Reloader;
+use crate::sample::{Listeners, sample};
+use crate::snapshot::Snapshot;
+use async_trait::async_trait;
+use lockgate_filters::backend::Speaks;
+use std::sync::Arc;
+
+/// The operator's hands on the gateway.
+pub struct Operator {
+    reloader: Arc<Reloader>,
+    drain: Drain,
+    /// The token that was generated, where the configuration names none.
+    generated: Option<Arc<str>>,
+    listeners: Listeners,
+}
+
+impl Operator {
+    /// An operator of what the reloader serves; `generated` is the token where the configuration names none.
+    pub fn new(reloader: Arc<Reloader>, drain: Drain, generated: Option<Arc<str>>) -> Operator {
+        let of = |listener: &Arc<Listener>| (Arc::clone(listener), reloader.world.metrics.listener(listener.name()));
+        let listeners = reloader.listeners.iter().map(of).collect();
+        Operator { reloader, drain, generated, listeners }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.reloader.current.load_full()
+    }
+}
+
+#[async_trait]
+impl Control for Operator {
+    fn ready(&self) -> bool {
+        !self.drain.is_draining()
+    }
+
+    fn detail(&self) -> Detail {
+        let snapshot = self.snapshot();
+        Detail {
+            ready: self.ready(),
+            draining: self.drain.is_draining(),
+            generation: snapshot.generation,
+            last_reload: self.reloader.last().map(|last| LastReload::clone(&last)),
+            backends: snapshot
+                .servers
+                .iter()
+                .flat_map(|server| server.policy.backends.iter())
+                .map(|backend| state(backend))
+                .collect(),
+        }
+    }
+
+    fn config(&self, form: ConfigForm) -> EffectiveConfig {
+        let snapshot = self.snapshot();
+        let effective = &snapshot.loaded.effective;
+        let text = match form {
+            ConfigForm::Yaml => effective.to_yaml(),
+            ConfigForm::Json => serde_json::to_string_pretty(effective).unwrap_or_default(),
+        };
+        EffectiveConfig { generation: snapshot.generation, text }
+    }
+
+    async fn reload(&self) -> ReloadOutcome {
+        self.reloader.reload().await
+    }
+
+    fn metrics(&self) -> String {
+        sample(&self.listeners, &self.reloader.world, &self.snapshot());
+        self.reloader.world.metrics.render()
+    }
+
+    fn metrics_policy(&self) -> MetricsPolicy {
+        match self.snapshot().loaded.config.admin.metrics {
+            MetricsAccess::Loopback => MetricsPolicy::Loopback,
+            MetricsAccess::Open => MetricsPolicy::Open,
+            MetricsAccess::Token => MetricsPolicy::Token,
+        }
+    }
+
+    fn token(&self) -> Arc<str> {
+        match (&self.snapshot().loaded.config.admin.token, &self.generated) {
+            (Some(configured), _) => configured.expose().into(),
+            (None, Some(generated)) => Arc::clone(generated),
+            // No token at all: the empty one matches nobody, so the guarded paths are closed.
+            (None, None) => "".into(),
+        }
+    }
+
+    fn allowed_hosts(&self) -> Arc<[String]> {
+        self.snapshot().loaded.config.admin.allowed_hosts.iter().map(ToString::to_string).collect()
+    }
+}
+
+fn state(backend: &lockgate_filters::backend::Backend) -> BackendState {
+    let facts = backend.facts();
+    let mut eras = Vec::new();
+    if facts.legacy == Speaks::Yes {
+        eras.push("legacy");
+    }
+    if facts.modern == Speaks::Yes {
+        eras.push("modern");
+    }
+    let known = facts.legacy != Speaks::Unknown || facts.modern != Speaks::Unknown;
+    BackendState { name: backend.name.to_string(), up: known.then_some(!eras.is_empty()), eras }
+}

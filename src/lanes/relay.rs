@@ -1,0 +1,189 @@
+//! Bringing a backend's answer to the client: status and body as they came, unless they may not be passed on.
+
+use super::messages::Messages;
+use super::{Broken, Way, attempt, detached, respond, stream};
+use crate::downstream::gone;
+use crate::session::StreamKind;
+use crate::upstream::{AttemptFault, Form, UpstreamResponse};
+use bytes::{Bytes, BytesMut};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, StatusCode};
+use lockgate_filters::fault::{Fault, Refusal};
+use pingora_http::ResponseHeader;
+
+const RULE: &str = "relay";
+
+/// A JSON answer up to this size is gathered first: it then leaves in one write, and one that breaks off becomes a proper
+/// error instead of half an answer. Longer ones stream.
+const GATHERED_BYTES: usize = 128 * 1024;
+
+/// What a response's fields pass on to the client, beside MCP's own.
+const PASSED: [HeaderName; 4] = [CONTENT_TYPE, CACHE_CONTROL, RETRY_AFTER, ALLOW];
+
+/// Passes an answer on.
+pub(super) async fn answer(mut way: Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
+    if matches!(
+        response.status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    ) {
+        // The caller's own credentials were not sent, so the caller cannot mend this.
+        return Err(refused_us(&way, response.status));
+    }
+    if matches!(response.status, StatusCode::NO_CONTENT | StatusCode::ACCEPTED) {
+        return nothing(way, response).await;
+    }
+    match response.form() {
+        Form::Json => json(&mut way, response).await,
+        Form::EventStream if response.status == StatusCode::OK && !way.trip.exchange.accepts.sse => {
+            fold(way, response).await
+        }
+        Form::EventStream if response.status == StatusCode::OK => stream::run(way, response, StreamKind::Post).await,
+        Form::EventStream | Form::Other => Err(other(&way, &response)),
+    }
+}
+
+fn refused_us(way: &Way<'_>, status: StatusCode) -> Broken {
+    let text = format!("backend \"{}\" refuses the gateway with status {}", way.server.backend_name(), status.as_u16());
+    Refusal::new(Fault::BackendProtocol, RULE).saying(text).into()
+}
+
+/// An answer in no form of the protocol: a client error keeps its status, anything else is the backend's failure.
+fn other(way: &Way<'_>, response: &UpstreamResponse) -> Broken {
+    let status = response.status;
+    let text =
+        format!("backend \"{}\" answered with status {} and no JSON", way.server.backend_name(), status.as_u16());
+    let fault = match status {
+        StatusCode::METHOD_NOT_ALLOWED => Fault::MethodNotAllowed,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Fault::Overloaded,
+        _ => Fault::BackendProtocol,
+    };
+    Refusal::new(fault, RULE).saying(text).into()
+}
+
+/// A response header with the backend's status and the fields that may be passed on.
+pub(super) fn header(way: &Way<'_>, response: &UpstreamResponse) -> Result<ResponseHeader, Broken> {
+    let mut header = respond::header(way.trip, response.status)?;
+    for (name, value) in &response.headers {
+        if passes(name) {
+            header.append_header(name.clone(), value.clone())?;
+        }
+    }
+    Ok(header)
+}
+
+fn passes(name: &HeaderName) -> bool {
+    PASSED.contains(name)
+        || name == "x-accel-buffering"
+        || (name.as_str().starts_with("mcp-") && name != "mcp-session-id")
+}
+
+async fn nothing(way: Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
+    let header = header(&way, &response)?;
+    respond::whole(way.session, header, Bytes::new()).await?;
+    detached::drain(response);
+    Ok(())
+}
+
+async fn json(way: &mut Way<'_>, mut response: UpstreamResponse) -> Result<(), Broken> {
+    let head = header(way, &response)?;
+    let gathered_most =
+        if way.trip.exchange.accepts.json { GATHERED_BYTES } else { way.trip.snapshot.limits.answer_bytes };
+    let (body, whole) = gather(way, &mut response, gathered_most).await?;
+    if whole {
+        let end = if way.trip.exchange.accepts.json || head.status != StatusCode::OK {
+            respond::whole(way.session, head, body).await
+        } else {
+            respond::message(way.session, way.trip, &[], body).await
+        };
+        return Ok(end?);
+    }
+    if !way.trip.exchange.accepts.json {
+        let text = format!("backend \"{}\" gave an answer too long for an event", way.server.backend_name());
+        return Err(Refusal::new(Fault::BackendProtocol, RULE).saying(text).into());
+    }
+    stream_json(way, response, head, body).await
+}
+
+/// Reads until the end or until `most` bytes are there; says whether that was all.
+async fn gather(way: &mut Way<'_>, response: &mut UpstreamResponse, most: usize) -> Result<(Bytes, bool), Broken> {
+    let mut gathered = Bytes::new();
+    let mut more = BytesMut::new();
+    loop {
+        let chunk = next(way, response).await?.map_err(|fault| attempt::failed(&way.server, &fault))?;
+        match chunk {
+            None if more.is_empty() => return Ok((gathered, true)),
+            None => return Ok((more.freeze(), true)),
+            Some(chunk) if gathered.is_empty() && more.is_empty() => gathered = chunk,
+            Some(chunk) => {
+                if more.is_empty() {
+                    more.reserve(length(response).unwrap_or(most).min(most));
+                    more.extend_from_slice(&gathered);
+                }
+                more.extend_from_slice(&chunk);
+            }
+        }
+        if gathered.len().max(more.len()) > most {
+            return Ok((if more.is_empty() { gathered } else { more.freeze() }, false));
+        }
+    }
+}
+
+/// The next chunk of an answer, unless the client leaves first.
+pub(super) async fn next(
+    way: &mut Way<'_>,
+    response: &mut UpstreamResponse,
+) -> Result<Result<Option<Bytes>, AttemptFault>, Broken> {
+    tokio::select! {
+        biased;
+        chunk = response.chunk() => Ok(chunk),
+        () = gone(way.session) => Err(Broken::ClientGone),
+    }
+}
+
+/// Passes on an answer whose first part is `begun`.
+async fn stream_json(
+    way: &mut Way<'_>,
+    mut response: UpstreamResponse,
+    mut head: ResponseHeader,
+    begun: Bytes,
+) -> Result<(), Broken> {
+    match length(&response) {
+        Some(length) => head.insert_header(CONTENT_LENGTH, length)?,
+        None => head.insert_header(http::header::TRANSFER_ENCODING, "chunked")?,
+    }
+    way.session.write_response_header(Box::new(head), false).await?;
+    way.session.write_response_body(Some(begun), false).await?;
+    loop {
+        match next(way, &mut response).await? {
+            Ok(Some(chunk)) => way.session.write_response_body(Some(chunk), false).await?,
+            Ok(None) => break,
+            Err(fault) => {
+                tracing::warn!(backend = %way.server.backend_name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
+                way.trip.record.fault = Some(fault.fault());
+                return Err(Broken::Cut);
+            }
+        }
+    }
+    way.session.write_response_body(None, true).await?;
+    Ok(())
+}
+
+/// How long a body is announced to be.
+fn length(response: &UpstreamResponse) -> Option<usize> {
+    response.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// An event stream for a client that takes only JSON: its response, without what was said on the way.
+async fn fold(way: Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
+    let limits = &way.trip.snapshot.limits;
+    let mut messages = Messages::of(response, limits.answer_bytes, limits.event_bytes);
+    let id = Bytes::copy_from_slice(way.trip.request_id().unwrap_or_default());
+    while let Some(said) = messages.next().await.map_err(|fault| attempt::failed(&way.server, &fault))? {
+        if said.answers(&id) {
+            respond::message(way.session, way.trip, &[], said.bytes).await?;
+            return Ok(());
+        }
+    }
+    let text = format!("backend \"{}\" gave no response", way.server.backend_name());
+    Err(Refusal::new(Fault::BackendProtocol, RULE).saying(text).into())
+}

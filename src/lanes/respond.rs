@@ -1,0 +1,83 @@
+//! Writing answers that are made here.
+
+use crate::trip::Trip;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use lockgate_filters::fault::Refusal;
+use lockgate_filters::filter::Answer;
+use lockgate_filters::headers::REQUEST_ID;
+use lockgate_filters::rpc::reply;
+use lockgate_filters::sse;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// Why nothing more can be written: the client is gone.
+pub type Lost = Box<pingora::Error>;
+
+/// A response header with what every response of this request carries.
+pub fn header(trip: &Trip, status: StatusCode) -> Result<ResponseHeader, Lost> {
+    let extra = &trip.exchange.response_headers;
+    let mut header = ResponseHeader::build_no_case(status, Some(extra.len() + 8))?;
+    for (name, value) in extra {
+        header.append_header(name.clone(), value.clone())?;
+    }
+    header.insert_header(REQUEST_ID, trip.correlation.as_str())?;
+    Ok(header)
+}
+
+/// Writes a whole response: header and body leave in one write.
+pub async fn whole(session: &mut Session, mut header: ResponseHeader, body: Bytes) -> Result<(), Lost> {
+    if header.status != StatusCode::NO_CONTENT {
+        header.insert_header(CONTENT_LENGTH, body.len())?;
+    }
+    let empty = body.is_empty();
+    session.write_response_header(Box::new(header), empty).await?;
+    if !empty {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+/// Writes a filter's answer.
+pub async fn answer(session: &mut Session, trip: &Trip, answer: Answer) -> Result<(), Lost> {
+    let mut header = header(trip, answer.status)?;
+    for (name, value) in &answer.headers {
+        header.append_header(name.clone(), value.clone())?;
+    }
+    whole(session, header, answer.body).await
+}
+
+/// Writes a JSON-RPC response message in the form that the client takes, with extra headers.
+pub async fn message(
+    session: &mut Session,
+    trip: &Trip,
+    extra: &[(HeaderName, HeaderValue)],
+    message: Bytes,
+) -> Result<(), Lost> {
+    let mut header = header(trip, StatusCode::OK)?;
+    for (name, value) in extra {
+        header.insert_header(name.clone(), value.clone())?;
+    }
+    if trip.exchange.accepts.json {
+        header.insert_header(CONTENT_TYPE, JSON)?;
+        return whole(session, header, message).await;
+    }
+    header.insert_header(CONTENT_TYPE, EVENT_STREAM)?;
+    whole(session, header, sse::write_event(None, &message)).await
+}
+
+/// Writes a refusal: the fault's status, and a JSON-RPC error that repeats the request's id.
+pub async fn refuse(session: &mut Session, trip: &Trip, refusal: &Refusal) -> Result<(), Lost> {
+    let status = StatusCode::from_u16(refusal.fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut header = header(trip, status)?;
+    header.insert_header(CONTENT_TYPE, JSON)?;
+    for (name, value) in &refusal.headers {
+        header.insert_header(*name, value.as_ref())?;
+    }
+    let body = reply::error_body(trip.request_id(), refusal, trip.correlation.as_str());
+    whole(session, header, body).await
+}

@@ -1,0 +1,228 @@
+//! Relaying an event stream: as it comes, never buffered, byte for byte.
+//!
+//! The stream is framed only as far as it must be: to know where a keep-alive comment may stand, to bound an event, and,
+//! in the legacy era, to record events for a client that comes back with `Last-Event-ID`.
+
+use super::{Broken, Way, detached, relay};
+use crate::downstream::gone;
+use crate::drain::Drain;
+use crate::session::{End, StreamKind, StreamRecord, Told};
+use crate::telemetry::labels;
+use crate::upstream::{AttemptFault, UpstreamResponse};
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, TRANSFER_ENCODING};
+use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::revision::Era;
+use lockgate_filters::rpc::reply;
+use lockgate_filters::rpc::scan::{self, Kind, Limits};
+use lockgate_filters::sse::{self, Framer};
+use pingora_http::ResponseHeader;
+use std::future::pending;
+use tokio::pin;
+use tokio::time::{Instant, sleep_until};
+
+/// What keeps an idle stream open: a comment, which clients skip (WHATWG HTML section 9.2.7).
+pub(super) const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+
+/// An upstream event stream and what is known of it.
+pub(super) struct Flow {
+    pub response: UpstreamResponse,
+    pub framer: Framer,
+    /// Where events are kept for a client that comes back; only in the legacy era.
+    pub record: Option<StreamRecord>,
+    /// The last event's data: says whether the stream had come to its end.
+    pub last_data: Bytes,
+}
+
+/// What happened to a stream.
+enum Turn {
+    Chunk(Result<Option<Bytes>, AttemptFault>),
+    Gone,
+    Told(Told),
+    Quiet,
+    Stopping,
+}
+
+/// Starts an event stream to the client.
+pub(super) async fn begin(way: &mut Way<'_>, mut header: ResponseHeader) -> Result<(), Broken> {
+    header.insert_header(TRANSFER_ENCODING, "chunked")?;
+    if !header.headers.contains_key(CACHE_CONTROL) {
+        header.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-cache"))?;
+    }
+    if !header.headers.contains_key("x-accel-buffering") {
+        header.insert_header("x-accel-buffering", "no")?;
+    }
+    way.session.write_response_header(Box::new(header), false).await?;
+    Ok(())
+}
+
+/// Relays a stream from its first byte.
+pub(super) async fn run(mut way: Way<'_>, response: UpstreamResponse, kind: StreamKind) -> Result<(), Broken> {
+    let header = relay::header(&way, &response)?;
+    begin(&mut way, header).await?;
+    go_on(way, response, kind).await
+}
+
+/// Relays a stream whose response to the client has begun.
+pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: StreamKind) -> Result<(), Broken> {
+    let record = way.node.as_ref().map(|node| way.gateway.world.sessions.recorder(node).start(kind));
+    let limit = way.trip.snapshot.limits.event_bytes;
+    let framer = if record.is_some() { Framer::keeping(limit) } else { Framer::watching(limit) };
+    let mut flow = Flow { response, framer, record, last_data: Bytes::new() };
+    let _open = way.server.metrics.stream(metric_kind(&way, kind));
+    let held = kind == StreamKind::Get || is_listen(&way);
+    let stopping = stopping(way.gateway.drain.clone(), held);
+    pin!(stopping);
+    let patience = way.trip.snapshot.limits.keep_alive;
+    let mut quiet = Instant::now() + patience;
+    loop {
+        let turn = tokio::select! {
+            biased;
+            chunk = flow.response.chunk() => Turn::Chunk(chunk),
+            () = gone(way.session) => Turn::Gone,
+            told = told(&mut flow.record) => Turn::Told(told),
+            () = sleep_until(quiet), if flow.framer.at_boundary() => Turn::Quiet,
+            () = &mut stopping => Turn::Stopping,
+        };
+        match turn {
+            Turn::Chunk(Ok(Some(chunk))) => {
+                quiet = Instant::now() + patience;
+                if flow.take(&chunk).await.is_err() {
+                    return broke_off(way, flow, &AttemptFault::protocol("it sent an event that is too long")).await;
+                }
+                if way.session.write_response_body(Some(chunk), false).await.is_err() {
+                    return left_behind(way, flow);
+                }
+            }
+            Turn::Chunk(Ok(None)) => {
+                flow.finish();
+                way.session.write_response_body(None, true).await?;
+                return Ok(());
+            }
+            Turn::Chunk(Err(fault)) => return broke_off(way, flow, &fault).await,
+            Turn::Gone => return left_behind(way, flow),
+            Turn::Told(Told::Stop) => {
+                way.session.write_response_body(None, true).await?;
+                return Ok(());
+            }
+            Turn::Told(Told::TakenOver) => {
+                detached::pump(flow);
+                way.session.write_response_body(None, true).await?;
+                return Ok(());
+            }
+            Turn::Quiet => {
+                quiet = Instant::now() + patience;
+                if way.session.write_response_body(Some(KEEP_ALIVE), false).await.is_err() {
+                    return left_behind(way, flow);
+                }
+            }
+            Turn::Stopping => return say_goodbye(way, &flow, held).await,
+        }
+    }
+}
+
+impl Flow {
+    /// Frames what came, and records what a client may come back for.
+    pub(super) async fn take(&mut self, chunk: &Bytes) -> Result<(), sse::TooLong> {
+        self.framer.feed(chunk)?;
+        while let Some(frame) = self.framer.next_frame() {
+            if let Some(record) = &self.record
+                && (frame.has_data || frame.id.is_some())
+            {
+                self.last_data = frame.data;
+                record.push(frame.id, frame.bytes).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The backend closed the stream: it may have said everything, or (2025-11-25) go on when it is asked again.
+    pub(super) fn finish(self) {
+        let Some(record) = self.record else { return };
+        let answered = scan::scan_envelope(&self.last_data, &Limits { depth: 512, batch: 1 })
+            .is_ok_and(|message| message.kind == Kind::Response);
+        record.finish(if answered { End::Complete } else { End::Cut });
+    }
+}
+
+/// The client has left: a modern one has cancelled by it, a legacy one has not.
+fn left_behind(way: Way<'_>, mut flow: Flow) -> Result<(), Broken> {
+    if way.trip.exchange.era() != Some(Era::Modern) {
+        if let Some(record) = &mut flow.record {
+            record.detach();
+        }
+        detached::pump(flow);
+    }
+    Err(Broken::ClientGone)
+}
+
+/// The backend broke the stream off.
+///
+/// A client that can resume is left to do so. Otherwise it is told, if that can be done without finishing half an event.
+async fn broke_off(way: Way<'_>, flow: Flow, fault: &AttemptFault) -> Result<(), Broken> {
+    tracing::warn!(backend = %way.server.backend_name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
+    way.trip.record.fault = Some(fault.fault());
+    let resumable = flow.record.is_some() && flow.framer.has_ids();
+    if resumable || !flow.framer.at_boundary() {
+        return Err(Broken::Cut);
+    }
+    let refusal = fault.refusal(way.server.backend_name(), "stream");
+    tell(way, &refusal).await
+}
+
+/// The process is stopping: the stream ends in the form that its era has for it.
+async fn say_goodbye(way: Way<'_>, flow: &Flow, held: bool) -> Result<(), Broken> {
+    if !flow.framer.at_boundary() {
+        return Err(Broken::Cut);
+    }
+    if !held {
+        return tell(way, &Refusal::new(Fault::Draining, "stream")).await;
+    }
+    if is_listen(&way) {
+        let id = way.trip.request_id().unwrap_or(b"null");
+        let subscription = String::from_utf8_lossy(id);
+        let result = format!(
+            "{{\"resultType\":\"complete\",\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{subscription}}}}}"
+        );
+        let message = reply::result_body(way.trip.request_id(), result.as_bytes());
+        way.session.write_response_body(Some(sse::write_event(None, &message)), false).await?;
+    }
+    way.session.write_response_body(None, true).await?;
+    Ok(())
+}
+
+/// Ends a stream with a JSON-RPC error for the request it answers; a GET stream answers none and just ends.
+async fn tell(way: Way<'_>, refusal: &Refusal) -> Result<(), Broken> {
+    if way.trip.request_id().is_some() {
+        let message = reply::error_body(way.trip.request_id(), refusal, way.trip.correlation.as_str());
+        way.session.write_response_body(Some(sse::write_event(None, &message)), false).await?;
+    }
+    way.session.write_response_body(None, true).await?;
+    Ok(())
+}
+
+/// Resolves when a stream must end because the process stops: held streams at once, answers when the time is nearly over.
+async fn stopping(drain: Drain, held: bool) {
+    if held { drain.draining().await } else { drain.closing().await }
+}
+
+async fn told(record: &mut Option<StreamRecord>) -> Told {
+    match record {
+        Some(record) => record.told().await,
+        None => pending().await,
+    }
+}
+
+fn is_listen(way: &Way<'_>) -> bool {
+    let exchange = &way.trip.exchange;
+    exchange.scan.messages.first().is_some_and(|message| message.is(b"subscriptions/listen", &exchange.body))
+}
+
+fn metric_kind(way: &Way<'_>, kind: StreamKind) -> labels::StreamKind {
+    match kind {
+        StreamKind::Get => labels::StreamKind::Session,
+        StreamKind::Post if is_listen(way) => labels::StreamKind::Listen,
+        StreamKind::Post => labels::StreamKind::Answer,
+    }
+}

@@ -1,0 +1,201 @@
+//! The way of a request through one process: chains, body, lane.
+//!
+//! Everything here is order; what is decided stands in the filters, how it is carried out in the lanes.
+
+use crate::gateway::Gateway;
+use crate::lanes::{self, Broken, respond};
+use crate::listen::Connection;
+use crate::request::{self, BodyLimits};
+use crate::snapshot::{Limits, Snapshot};
+use crate::telemetry::CorrelationId;
+use crate::trip::{Record, Trip};
+use http::Method;
+use lockgate_filters::chain::Stop;
+use lockgate_filters::exchange::{Exchange, UnixMillis};
+use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::filter::{Answer, Ask, Head};
+use lockgate_filters::forwarded;
+use lockgate_filters::lane::Lane;
+use lockgate_filters::rpc::scan;
+use pingora_proxy::Session;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What a decision came to.
+enum Decision {
+    Carry(Lane),
+    Answer(Answer),
+    Refuse(Refusal),
+}
+
+/// How long a request waits for what a filter asked about a backend.
+const LOOK_UP: Duration = Duration::from_secs(10);
+
+/// How long of a refused request's body is read, so that its sender gets to see the refusal.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Gateway {
+    /// The way of a request, from its header to its answer.
+    pub(crate) async fn serve(&self, session: &mut Session, trip: &mut Trip) -> pingora::Result<()> {
+        if self.drain.is_draining() {
+            // The client sends its next request elsewhere instead of into a connection that is about to close.
+            session.set_keepalive(None);
+        }
+        let outcome = match self.decide(session, trip).await {
+            Decision::Carry(lane) => lanes::carry_out(self, session, trip, lane).await,
+            Decision::Answer(answer) => respond::answer(session, trip, answer).await.map_err(Broken::from),
+            Decision::Refuse(refusal) => Err(Broken::Refused(refusal)),
+        };
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(Broken::Refused(refusal)) => self.refuse(session, trip, refusal).await,
+            Err(Broken::ClientGone) => {
+                trip.record.client_gone = true;
+                session.set_keepalive(None);
+                Err(pingora::Error::new_down(pingora::ErrorType::ConnectionClosed))
+            }
+            Err(Broken::Cut) => Err(pingora::Error::new_up(pingora::ErrorType::ConnectionClosed)),
+        }
+    }
+
+    async fn refuse(&self, session: &mut Session, trip: &mut Trip, refusal: Refusal) -> pingora::Result<()> {
+        trip.record.fault = Some(refusal.fault);
+        trip.record.rule = refusal.rule;
+        let unread = !session.downstream_session.is_body_done();
+        if unread {
+            session.set_keepalive(None);
+        }
+        respond::refuse(session, trip, &refusal).await?;
+        if unread {
+            let limits = BodyLimits { bytes: trip.snapshot.limits.body.bytes, time: PATIENCE };
+            request::discard_body(session, limits).await;
+        }
+        Ok(())
+    }
+
+    /// Runs the chains; reads and scans the body between them.
+    async fn decide(&self, session: &mut Session, trip: &mut Trip) -> Decision {
+        if too_large(session, &trip.snapshot.limits) {
+            return Decision::Refuse(Refusal::new(Fault::HeadersTooLarge, "serve"));
+        }
+        let listener = Arc::clone(&trip.listener);
+        let stop =
+            self.ask_through(trip, |trip, from| listener.chain.request(&head(session), &mut trip.exchange, from));
+        if let Some(decision) = stop.await {
+            return decision;
+        }
+        let Some(policy) = trip.exchange.server.clone() else {
+            return Decision::Refuse(Refusal::new(Fault::UnknownPath, "route"));
+        };
+        trip.server = trip.snapshot.servers.get(policy.index).cloned();
+        trip.in_flight = trip.server.as_ref().map(|server| server.metrics.in_flight());
+        let stop = self.ask_through(trip, |trip, from| policy.chain.request(&head(session), &mut trip.exchange, from));
+        if let Some(decision) = stop.await {
+            return decision;
+        }
+        if session.req_header().method == Method::POST
+            && let Err(refusal) = self.read_and_scan(session, trip).await
+        {
+            return Decision::Refuse(refusal);
+        }
+        for index in 0..trip.exchange.scan.messages.len() {
+            let stop = self
+                .ask_through(trip, |trip, from| policy.chain.message(&head(session), index, &mut trip.exchange, from));
+            if let Some(decision) = stop.await {
+                return decision;
+            }
+        }
+        Decision::Carry(Lane::of(&session.req_header().method, &trip.exchange))
+    }
+
+    /// Runs a chain to its end, looking up what its filters ask for; `None` when nothing was said.
+    async fn ask_through(&self, trip: &mut Trip, run: impl Fn(&mut Trip, usize) -> Stop) -> Option<Decision> {
+        let mut from = 0;
+        loop {
+            match run(trip, from) {
+                Stop::End => return None,
+                Stop::Answer(answer) => return Some(Decision::Answer(answer)),
+                Stop::Refuse(refusal) => return Some(Decision::Refuse(refusal)),
+                Stop::Ask { ask, resume } => {
+                    let outcome = self.look_up(&trip.snapshot, &ask).await;
+                    trip.exchange.answered(&ask, outcome);
+                    from = resume;
+                }
+            }
+        }
+    }
+
+    async fn look_up(&self, snapshot: &Snapshot, ask: &Ask) -> Result<(), Refusal> {
+        let (Ask::Eras(backend) | Ask::Tools(backend)) = ask;
+        let Some(live) = snapshot.backends.get(&backend.name) else {
+            return Err(Refusal::new(Fault::Internal, "look_up"));
+        };
+        match ask {
+            Ask::Eras(_) => live.ensure_eras(LOOK_UP).await,
+            Ask::Tools(_) => live.refresh_tools(LOOK_UP).await,
+        }
+    }
+
+    async fn read_and_scan(&self, session: &mut Session, trip: &mut Trip) -> Result<(), Refusal> {
+        let limits = &trip.snapshot.limits;
+        let body = request::read_body(session, limits.body).await?;
+        match scan::scan(&body, &limits.scan) {
+            Ok(found) => {
+                trip.exchange.scan = found;
+                trip.exchange.body = body;
+                Ok(())
+            }
+            Err(found) => {
+                trip.exchange.body = body;
+                trip.exchange.refused_id = found.id;
+                Err(Refusal::new(found.fault, "scan").saying(format!("{} (at byte {})", found.fault.text(), found.at)))
+            }
+        }
+    }
+
+    /// Pins the snapshot and works out who is calling.
+    pub(crate) fn begin(&self, session: &mut Session) -> Option<Trip> {
+        let snapshot: Arc<Snapshot> = self.current.load_full();
+        let connection = Connection::of(session)?;
+        let listener = snapshot.listeners.iter().find(|listener| *listener.name == *connection.listener()).cloned()?;
+        let headers = &session.req_header().headers;
+        let client = connection.client_address(headers);
+        let correlation = forwarded::inbound_request_id(headers, connection.from_trusted_proxy())
+            .and_then(|id| CorrelationId::adopt(id.as_bytes()))
+            .unwrap_or_else(CorrelationId::generate);
+        Some(Trip {
+            listener,
+            server: None,
+            correlation,
+            exchange: Exchange::new(now(), client),
+            record: Record::begin(),
+            in_flight: None,
+            snapshot,
+        })
+    }
+}
+
+/// Whether a request's header exceeds its bounds.
+fn too_large(session: &Session, limits: &Limits) -> bool {
+    let header = session.req_header();
+    let target = header.uri.path().len() + header.uri.query().map_or(0, str::len);
+    let fields: usize = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    header.headers.len() > limits.header_fields || target + fields > limits.header_bytes
+}
+
+/// The current time, in the form that filters take.
+pub fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The request line and header as filters see them.
+pub fn head(session: &Session) -> Head<'_> {
+    let header = session.req_header();
+    Head {
+        method: &header.method,
+        path: header.uri.path(),
+        authority: header.uri.authority().map(|authority| authority.as_str()),
+        headers: &header.headers,
+    }
+}

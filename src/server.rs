@@ -1,0 +1,241 @@
+//! Assembling the gateway and running it until it is told to stop.
+//!
+//! Two runtimes: Pingora's own carries traffic; one small one, the control plane, carries everything else (admin listener,
+//! reloads, probes, the demo server), so that neither can starve the other.
+
+use crate::admin;
+use crate::cli::{RunOptions, Start};
+use crate::config::Config;
+use crate::config::sections::LogFormat;
+use crate::config::values::EndpointUrl;
+use crate::control::Operator;
+use crate::demo;
+use crate::drain::{Drain, StopSignals};
+use crate::gateway::Gateway;
+use crate::greeting::Greeting;
+use crate::listen::{Admission, BoundListener, ListenError, ListenService};
+use crate::reload::Reloader;
+use crate::serve::now;
+use crate::session::keys::{self, ConfiguredKey};
+use crate::session::state_dir::StateFault;
+use crate::session::{self, Opened};
+use crate::settings;
+use crate::snapshot::{Current, World};
+use crate::telemetry::logs::{self, LogError};
+use crate::telemetry::metrics::MetricsError;
+use crate::telemetry::{BuildInfo, Metrics};
+use crate::upstream::{PoolSettings, Registry};
+use arc_swap::ArcSwap;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server};
+use pingora_proxy::http_proxy;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+/// How often idle sessions are looked for.
+const SWEEP: Duration = Duration::from_secs(30);
+/// Threads of the control plane.
+const CONTROL_THREADS: usize = 1;
+
+/// Why the gateway could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The admin listener's address.
+    #[error("the admin listener cannot listen on {0}: {1}")]
+    Admin(SocketAddr, io::Error),
+    /// Keys or the journal.
+    #[error(transparent)]
+    Session(#[from] session::StartFault),
+    /// The admin token.
+    #[error(transparent)]
+    State(#[from] StateFault),
+    /// Backends whose settings cannot be used.
+    #[error("{0}")]
+    Backends(String),
+    /// The demo server.
+    #[error(transparent)]
+    Demo(#[from] demo::DemoError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// Threads.
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(io::Error),
+}
+
+/// Runs the gateway until it is told to stop.
+///
+/// # Errors
+/// [`StartError`] before anything is served; afterwards nothing ends it but a signal.
+pub fn run(start: Start) -> Result<(), StartError> {
+    let Start { options, loaded } = start;
+    let config = loaded.config.clone();
+    let metrics = Metrics::new(BuildInfo {
+        version: env!("CARGO_PKG_VERSION"),
+        revision: crate::cli::COMMIT.unwrap_or("unknown"),
+    })?;
+    let counted = Arc::clone(&metrics);
+    let logs = logs::init(log_format(&config), config.log.level.as_str(), move || counted.log_line_dropped())?;
+    let logs = Arc::new(logs);
+    raise_file_limit();
+    let plane = control_plane()?;
+    let opened = open_state(&options, &config)?;
+    let token = generated_token(&config, &opened)?;
+    let demo = if uses_demo(&config) { Some(plane.block_on(demo::start_ephemeral())?) } else { None };
+    let bound = bind(&config)?;
+    let (admin, admin_address) = bind_admin(&plane, config.admin.address.socket())?;
+
+    let drain = Drain::new();
+    let world = Arc::new(World {
+        upstream: Arc::new(Registry::new(PoolSettings::default())),
+        sessions: Arc::new(opened.sessions),
+        keys: opened.keyring,
+        metrics: Arc::clone(&metrics),
+        bound: config.listeners.keys().cloned().collect(),
+        demo: demo.as_ref().map(|demo| demo.url.clone()),
+    });
+    let greeting = Greeting::of(&config, &options.source, &bound, admin_address);
+    let snapshot = world.compile(loaded, 1).map_err(|wrong| StartError::Backends(wrong.join("; ")))?;
+    world.upstream.commit(&snapshot.backends);
+    world.upstream.start(plane.handle().clone());
+    metrics.config_in_use(1, seconds());
+    let current: Current = Arc::new(ArcSwap::from_pointee(snapshot));
+    let handles = bound.iter().map(BoundListener::handle).collect();
+    let asked = (options.source, options.overrides);
+    let reloader = Arc::new(Reloader::new(Arc::clone(&world), Arc::clone(&current), asked, handles, logs));
+    let operator = Arc::new(Operator::new(Arc::clone(&reloader), drain.clone(), token));
+    let closing = drain.clone();
+    plane.spawn(admin::serve(admin, operator, admin::Limits::default(), async move { closing.closing().await }));
+    plane.spawn(async move { reloader.watch().await });
+    plane.spawn(sweep(Arc::clone(&world), Arc::clone(&current)));
+
+    let gateway =
+        Gateway { current: Arc::clone(&current), world: Arc::clone(&world), drain: drain.clone(), node: opened.node };
+    greeting.print();
+    serve(gateway, bound, drain, config.workers.get());
+    plane.block_on(world.sessions.close());
+    if let Some(demo) = demo {
+        plane.block_on(demo.stop());
+    }
+    Ok(())
+}
+
+/// Hands the listeners to Pingora and returns when everything has ended.
+fn serve(gateway: Gateway, bound: Vec<BoundListener>, drain: Drain, workers: usize) {
+    let conf = ServerConf {
+        threads: workers,
+        // Stopping is over when Pingora hears of it: nothing is left to wait for.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    };
+    let current = Arc::clone(&gateway.current);
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    let proxy = Arc::new(http_proxy(&server.configuration, gateway));
+    server.add_service(ListenService::new(proxy, bound, drain.clone()).with_threads(workers));
+    let stop = StopSignals::new(drain, move || settings::drain(&current.load().loaded.config));
+    server.run(RunArgs { shutdown_signal: Box::new(stop) });
+}
+
+fn control_plane() -> Result<Runtime, StartError> {
+    Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(StartError::Runtime)
+}
+
+/// Descriptors are what connections are made of: the soft limit is a default of the shell, not a decision.
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit on open files cannot be raised"),
+    }
+}
+
+fn open_state(options: &RunOptions, config: &Config) -> Result<Opened, StartError> {
+    let keys: Vec<ConfiguredKey<'_>> = config
+        .tickets
+        .keys
+        .iter()
+        .map(|key| ConfiguredKey { id: key.id.as_str(), secret: key.secret.expose() })
+        .collect();
+    let opened = session::open(
+        &session::Options {
+            state_dir: config.state_dir.as_deref(),
+            keys: &keys,
+            ephemeral: options.ephemeral_keys,
+            limits: settings::sessions(config),
+        },
+        now(),
+    )?;
+    if let Some(fault) = &opened.unkept {
+        tracing::warn!(%fault, "state is not kept: legacy sessions do not survive a restart");
+    }
+    if let Some(report) = opened.replay.as_ref().filter(|report| report.damaged_bytes > 0) {
+        tracing::warn!(
+            damaged_bytes = report.damaged_bytes,
+            "the session journal was damaged; what could be read was kept"
+        );
+    }
+    Ok(opened)
+}
+
+fn generated_token(config: &Config, opened: &Opened) -> Result<Option<Arc<str>>, StartError> {
+    match &opened.state_dir {
+        Some(dir) if config.admin.token.is_none() => Ok(Some(keys::admin_token(dir)?.into())),
+        _ => Ok(None),
+    }
+}
+
+fn uses_demo(config: &Config) -> bool {
+    config.backends.values().flat_map(|backend| &backend.endpoints).any(|endpoint| endpoint.url == EndpointUrl::Demo)
+}
+
+fn bind(config: &Config) -> Result<Vec<BoundListener>, StartError> {
+    let admission = Admission::new();
+    let bind = |(name, listener): (&crate::config::values::Name, _)| {
+        BoundListener::bind(settings::listener(name.as_str(), listener, config), Arc::clone(&admission))
+    };
+    Ok(config.listeners.iter().map(bind).collect::<Result<_, _>>()?)
+}
+
+fn bind_admin(plane: &Runtime, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Admin(address, error);
+    let listener = plane.block_on(TcpListener::bind(address)).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Gives idle sessions up now and then, and ends them at their backends.
+async fn sweep(world: Arc<World>, current: Current) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        for session in world.sessions.sweep(now()).await {
+            crate::lanes::end_everywhere(&current.load_full(), &session).await;
+        }
+    }
+}
+
+fn log_format(config: &Config) -> logs::LogFormat {
+    match config.log.format {
+        LogFormat::Auto => logs::LogFormat::Auto,
+        LogFormat::Pretty => logs::LogFormat::Pretty,
+        LogFormat::Json => logs::LogFormat::Json,
+    }
+}
+
+fn seconds() -> f64 {
+    now().0 as f64 / 1000.0
+}

@@ -1,0 +1,223 @@
+//! Everything compiled from one configuration generation: immutable, behind one pointer, pinned by each exchange.
+
+use crate::config::Loaded;
+use crate::config::model::{Config, Listener as ListenerConfig};
+use crate::config::values::Name;
+use crate::request::BodyLimits;
+use crate::session::Sessions;
+use crate::settings;
+use crate::telemetry::{BackendMetrics, Metrics, ServerMetrics};
+use crate::upstream::{Generation, LiveBackend, Registry};
+use arc_swap::ArcSwap;
+use lockgate_filters::chain::Chain;
+use lockgate_filters::envelope::Envelope;
+use lockgate_filters::era::Era;
+use lockgate_filters::filter::Filter;
+use lockgate_filters::guard::{Guard, HostRule, OriginRule};
+use lockgate_filters::negotiate::Negotiate;
+use lockgate_filters::route::Route;
+use lockgate_filters::rpc::scan;
+use lockgate_filters::session::Session;
+use lockgate_filters::ticket::{Keyring, SessionId};
+use lockgate_filters::virtual_server::VirtualServer;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The pointer that a reload stores to and every request loads from.
+pub type Current = Arc<ArcSwap<Snapshot>>;
+
+/// One configuration generation, ready to serve.
+pub struct Snapshot {
+    /// Counts from 1; grows with each reload that changed something.
+    pub generation: u64,
+    /// What it was compiled from.
+    pub loaded: Arc<Loaded>,
+    /// The listeners, in the order in which they were bound.
+    pub listeners: Vec<Arc<Listener>>,
+    /// The virtual servers, in the order of the configuration.
+    pub servers: Vec<Arc<Server>>,
+    /// The backends.
+    pub backends: Generation,
+    /// Bounds.
+    pub limits: Limits,
+    /// The series of requests that reached no virtual server.
+    pub unrouted: Arc<ServerMetrics>,
+}
+
+/// A listener as requests see it.
+pub struct Listener {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// `guard`, `route`.
+    pub chain: Chain,
+}
+
+/// A virtual server with what is needed to carry its requests out.
+pub struct Server {
+    /// What filters know of it.
+    pub policy: Arc<VirtualServer>,
+    /// The backend behind it.
+    pub backend: Arc<LiveBackend>,
+    /// What its tickets are sealed with.
+    pub keys: Arc<Keyring>,
+    /// Its series.
+    pub metrics: Arc<ServerMetrics>,
+    /// The series of its backend.
+    pub backend_metrics: Arc<BackendMetrics>,
+}
+
+impl Server {
+    /// The name of the backend behind it.
+    pub fn backend_name(&self) -> &Arc<str> {
+        &self.backend.backend.name
+    }
+}
+
+/// The bounds that apply to each exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of a request's header: bytes of names and values, and fields.
+    pub header_bytes: usize,
+    /// The most header fields.
+    pub header_fields: usize,
+    /// Of a request's body.
+    pub body: BodyLimits,
+    /// Of what is in it.
+    pub scan: scan::Limits,
+    /// Of an answer that is buffered whole, in bytes.
+    pub answer_bytes: usize,
+    /// Of one SSE event, in bytes.
+    pub event_bytes: usize,
+    /// How long a stream may be silent before a comment is sent on it.
+    pub keep_alive: Duration,
+    /// How long a session's ticket lives, in milliseconds.
+    pub ticket_lifetime: u64,
+    /// How long the stream of a client that has left is read on.
+    pub replay_time: Duration,
+}
+
+/// What outlives snapshots.
+pub struct World {
+    /// Backends and connections.
+    pub upstream: Arc<Registry>,
+    /// Node state of legacy sessions.
+    pub sessions: Arc<Sessions>,
+    /// What tickets are sealed with.
+    pub keys: Arc<Keyring>,
+    /// Counters and gauges.
+    pub metrics: Arc<Metrics>,
+    /// The listeners that were bound at start, in order.
+    pub bound: Vec<Name>,
+    /// The URL of the demo server inside this process, where one runs.
+    pub demo: Option<String>,
+}
+
+impl World {
+    /// Compiles a configuration. Nothing that is serving changes by it.
+    ///
+    /// # Errors
+    /// Every backend whose settings cannot be used (an unreadable certificate, for instance). Reads files: it blocks.
+    pub fn compile(&self, loaded: Loaded, generation: u64) -> Result<Snapshot, Vec<String>> {
+        let config = &loaded.config;
+        let backends = self.prepare_backends(config)?;
+        let mut servers = Vec::with_capacity(config.virtual_servers.len());
+        for (index, (name, server)) in config.virtual_servers.iter().enumerate() {
+            let Some(backend) = server.backends.first().and_then(|backend| backends.get(backend.as_str())) else {
+                return Err(vec![format!("virtual_servers.{name}.backends: there is no such backend")]);
+            };
+            let policy = Arc::new(VirtualServer {
+                index,
+                name: name.shared(),
+                backends: Box::new([Arc::clone(&backend.backend)]),
+                chain: self.server_chain(name.shared(), config),
+            });
+            servers.push(Arc::new(Server {
+                policy,
+                backend: Arc::clone(backend),
+                keys: Arc::clone(&self.keys),
+                metrics: self.metrics.virtual_server(name.as_str()),
+                backend_metrics: self.metrics.backend(&backend.backend.name),
+            }));
+        }
+        let listeners = self.bound.iter().map(|name| Arc::new(listener(name, config, &servers))).collect();
+        let limits = Limits::of(config);
+        let unrouted = self.metrics.unrouted();
+        Ok(Snapshot { generation, listeners, servers, backends, limits, unrouted, loaded: Arc::new(loaded) })
+    }
+
+    fn prepare_backends(&self, config: &Config) -> Result<Generation, Vec<String>> {
+        let mut settings = Vec::with_capacity(config.backends.len());
+        let mut wrong = Vec::new();
+        for (name, backend) in &config.backends {
+            match settings::backend(name.shared(), backend, config, self.demo.as_deref()) {
+                Ok(backend) => settings.push(backend),
+                Err(error) => wrong.push(error.to_string()),
+            }
+        }
+        let prepared = self.upstream.prepare(&settings);
+        let prepared = prepared.map_err(|unusable| wrong.extend(unusable.iter().map(ToString::to_string)));
+        prepared.ok().filter(|_| wrong.is_empty()).ok_or(wrong)
+    }
+
+    /// The filters of a virtual server, in the order in which they decide.
+    fn server_chain(&self, name: Arc<str>, config: &Config) -> Chain {
+        let filters: Vec<Box<dyn Filter>> = vec![
+            Box::new(Negotiate::new(config.limits.body_bytes.get())),
+            Box::new(Era),
+            Box::new(Session::new(name, Arc::clone(&self.keys), Arc::new(Ended(Arc::clone(&self.sessions))))),
+            Box::new(Envelope),
+        ];
+        Chain::new(filters)
+    }
+}
+
+/// A listener that the configuration no longer names stays bound until a restart, and serves nothing.
+fn listener(name: &Name, config: &Config, servers: &[Arc<Server>]) -> Listener {
+    let Some(settings) = config.listeners.get(name) else {
+        return Listener { name: name.shared(), chain: listener_chain(Vec::new(), Vec::new(), Vec::new()) };
+    };
+    let offered = config.virtual_servers.iter().zip(servers).filter(|((_, server), _)| server.listeners.contains(name));
+    let paths =
+        offered.map(|((_, server), live)| (Box::from(server.path.as_str()), Arc::clone(&live.policy))).collect();
+    Listener { name: name.shared(), chain: listener_chain(hosts(settings), origins(settings), paths) }
+}
+
+/// The filters of a listener, in the order in which they decide.
+fn listener_chain(hosts: Vec<HostRule>, origins: Vec<OriginRule>, paths: Vec<(Box<str>, Arc<VirtualServer>)>) -> Chain {
+    let filters: Vec<Box<dyn Filter>> = vec![Box::new(Guard::new(hosts, origins)), Box::new(Route::new(paths))];
+    Chain::new(filters)
+}
+
+fn hosts(settings: &ListenerConfig) -> Vec<HostRule> {
+    settings.allowed_hosts.iter().map(|host| HostRule::parse(&host.to_string())).collect()
+}
+
+fn origins(settings: &ListenerConfig) -> Vec<OriginRule> {
+    settings.allowed_origins.iter().map(|origin| OriginRule::parse(&origin.to_string())).collect()
+}
+
+impl Limits {
+    fn of(config: &Config) -> Limits {
+        let limits = &config.limits;
+        Limits {
+            header_bytes: limits.header_bytes.as_usize(),
+            header_fields: limits.header_fields as usize,
+            body: BodyLimits { bytes: limits.body_bytes.as_usize(), time: limits.body_time.get() },
+            scan: scan::Limits { depth: limits.depth as usize, batch: limits.batch as usize },
+            answer_bytes: limits.answer_bytes.as_usize(),
+            event_bytes: limits.sse_event.as_usize(),
+            keep_alive: config.streams.keep_alive.get(),
+            ticket_lifetime: config.tickets.lifetime.as_millis(),
+            replay_time: limits.replay_time.get(),
+        }
+    }
+}
+
+/// What the `session` filter asks of the node: only sessions that were ended on purpose are gone for good.
+struct Ended(Arc<Sessions>);
+
+impl lockgate_filters::session::Sessions for Ended {
+    fn is_gone(&self, id: &SessionId) -> bool {
+        self.0.store().is_ended(id)
+    }
+}
