@@ -1,0 +1,112 @@
+//! The way of a modern request through all filters, as a gateway with one listener, virtual server and backend builds it.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use lockgate_filters::backend::{Backend, Facts, Speaks};
+use lockgate_filters::chain::{Chain, Stop};
+use lockgate_filters::envelope::Envelope;
+use lockgate_filters::era::Era;
+use lockgate_filters::exchange::{Exchange, UnixMillis};
+use lockgate_filters::filter::Head;
+use lockgate_filters::guard::{Guard, HostRule};
+use lockgate_filters::lane::Lane;
+use lockgate_filters::negotiate::Negotiate;
+use lockgate_filters::route::Route;
+use lockgate_filters::rpc::params::ToolParams;
+use lockgate_filters::rpc::scan::{Limits, scan};
+use lockgate_filters::session::{Session, Sessions};
+use lockgate_filters::ticket::{Key, KeyFault, Keyring, SessionId};
+use lockgate_filters::virtual_server::VirtualServer;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+const LIMITS: Limits = Limits { depth: 64, batch: 32 };
+const BODY_BYTES: u64 = 4 << 20;
+const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// What a client of 2026-07-28 sends with a call of [`crate::bodies::call`].
+const HEADERS: [(&str, &str); 9] = [
+    ("host", "127.0.0.1:8080"),
+    ("user-agent", "claude-code/2.1.0"),
+    ("accept", "application/json, text/event-stream"),
+    ("accept-encoding", "gzip, deflate, br"),
+    ("content-type", "application/json"),
+    ("mcp-protocol-version", "2026-07-28"),
+    ("mcp-method", "tools/call"),
+    ("mcp-name", "store_note"),
+    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+];
+
+/// The chains, and one request's header.
+pub struct Way {
+    listener: Chain,
+    headers: HeaderMap,
+}
+
+/// No session was ended.
+struct NoneEnded;
+
+impl Sessions for NoneEnded {
+    fn is_gone(&self, _id: &SessionId) -> bool {
+        false
+    }
+}
+
+impl Way {
+    /// A gateway whose backend speaks the modern era and mirrors no arguments.
+    ///
+    /// # Errors
+    /// [`KeyFault`] never in practice: the key is fixed.
+    pub fn new() -> Result<Way, KeyFault> {
+        let tools = Some(Arc::new(ToolParams::default()));
+        let facts = Facts { modern: Speaks::Yes, legacy: Speaks::No, tools, ..Facts::default() };
+        let keys = Arc::new(Keyring::new(vec![Key::derive("k1", b"a secret that only the benches know")?])?);
+        let server = Arc::new(VirtualServer {
+            index: 0,
+            name: "default".into(),
+            backends: Box::new([Arc::new(Backend::new("notes", facts))]),
+            chain: Chain::new(vec![
+                Box::new(Negotiate::new(BODY_BYTES)),
+                Box::new(Era),
+                Box::new(Session::new("default".into(), keys, Arc::new(NoneEnded))),
+                Box::new(Envelope),
+            ]),
+        });
+        let hosts = ["localhost", "127.0.0.1", "[::1]"].map(HostRule::parse).into();
+        let paths = [(Box::from("/mcp"), server)];
+        let listener = Chain::new(vec![Box::new(Guard::new(hosts, Vec::new())), Box::new(Route::new(paths))]);
+        let fields = HEADERS.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        Ok(Way { listener, headers: HeaderMap::from_iter(fields) })
+    }
+
+    /// What happens to a request between its last byte and the choice of a lane; `None` where a filter stopped it.
+    pub fn pass(&self, body: &Bytes) -> Option<(Lane, Exchange)> {
+        let head = Head { method: &Method::POST, path: "/mcp", authority: None, headers: &self.headers };
+        let mut exchange = Exchange::new(NOW, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let Stop::End = self.listener.request(&head, &mut exchange, 0) else { return None };
+        let server = exchange.server.clone()?;
+        let Stop::End = server.chain.request(&head, &mut exchange, 0) else { return None };
+        exchange.scan = scan(body, &LIMITS).ok()?;
+        exchange.body = body.clone();
+        for index in 0..exchange.scan.messages.len() {
+            let Stop::End = server.chain.message(&head, index, &mut exchange, 0) else { return None };
+        }
+        Some((Lane::of(head.method, &exchange), exchange))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bodies::{Filling, call};
+
+    #[test]
+    fn calls_of_all_sizes_pass() {
+        let way = Way::new().unwrap();
+        for bytes in [300, 2 << 10, 64 << 10, 1 << 20] {
+            let (lane, exchange) = way.pass(&call(bytes, Filling::Text).into()).expect("nothing stops it");
+            assert_eq!(lane, Lane::Forward);
+            assert_eq!(exchange.scan.messages.len(), 1);
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The `compare` verb: direct, nginx and gateway binaries under the same loads, in interleaved rounds of one run.
+
+mod document;
+mod measure;
+mod memory;
+mod profile;
+mod reload;
+mod report;
+mod summary;
+mod workloads;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use measure::{Figures, Lengths};
+use memory::Extent;
+use report::{Report, Row};
+use summary::median;
+use workloads::{Shape, WORKLOADS, Workload};
+
+use crate::cpus::{self, Placement};
+use crate::drive::worker::Job;
+use crate::failure::{Failure, Outcome};
+use crate::mcp::Era;
+use crate::priority::Priority;
+use crate::proxy::{Contender, Gateway, Ground, Kind, Running};
+
+/// What is compared, and how thoroughly.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompareOptions {
+    /// A gateway binary (repeatable); with `,h2c` it speaks HTTP/2 to the backend
+    #[arg(long, value_name = "[NAME=]PATH[,h2c]", value_parser = gateway)]
+    pub lockgate: Vec<Contender>,
+    /// Rounds of each workload
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Measured seconds of a slice
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// A smoke run: one round of short slices
+    #[arg(long)]
+    pub quick: bool,
+    /// Only these workloads (also: memory, reload); all by default
+    #[arg(long, value_delimiter = ',', value_parser = known)]
+    pub only: Vec<String>,
+    /// Only this era
+    #[arg(long, value_enum)]
+    pub era: Option<Era>,
+    /// CPU of the proxy; the first allowed one by default
+    #[arg(long)]
+    pub proxy_cpu: Option<usize>,
+    /// CPU of generator and backend; the second allowed one by default
+    #[arg(long)]
+    pub load_cpu: Option<usize>,
+    /// Scheduling priority of everything this run starts, -20 (first) to 19; below 0 needs privilege
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
+    pub nice: Option<i32>,
+    /// Log level of the gateway; its log goes to a file
+    #[arg(long, default_value = "info")]
+    pub log_level: String,
+    /// Idle streams held when memory is measured
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=5_000))]
+    pub streams: u16,
+    /// Put the tables, dated, into this document
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "docs/performance.md")]
+    pub write: Option<PathBuf>,
+    /// Profile the gateways with perf during each chosen workload
+    #[arg(long)]
+    pub profile: bool,
+}
+
+const SECONDS: std::ops::RangeInclusive<f64> = 0.1..=60.0;
+/// Rate of the half-load workload when there is neither a gateway nor a yardstick to take it from.
+const HALF_RATE_UNKNOWN: f64 = 5_000.0;
+
+/// Runs everything and prints the tables.
+pub fn command(options: &CompareOptions) -> Outcome<()> {
+    if !SECONDS.contains(&options.seconds) {
+        return Err(Failure::said("seconds must be 0.1 to 60"));
+    }
+    let placement = Placement::choose(&cpus::allowed()?, options.proxy_cpu, options.load_cpu)?;
+    let machine = document::machine();
+    cpus::pin(placement.load)?;
+    let _priority = options.nice.map(Priority::set).transpose()?;
+    let comparison = Comparison::new(options, Ground::prepare(placement, &options.log_level, 120)?)?;
+    let report = comparison.run()?;
+    let rounds = comparison.rounds;
+    let head = format!(
+        "{machine}. Proxy alone on CPU {}, generator and backend on CPU {}; medians of {rounds} interleaved rounds of {:.1} s.",
+        placement.proxy,
+        placement.load,
+        comparison.lengths.measure.as_secs_f64()
+    );
+    let section = format!("{head}\n\n{}", report.markdown());
+    println!("{section}");
+    if options.profile {
+        comparison.profile()?;
+    }
+    if let Some(path) = &options.write {
+        let names: Vec<&str> = report.contenders.iter().map(|contender| contender.name.as_str()).collect();
+        document::insert(path, &format!("{}: {}", document::today(), names.join(", ")), &section)?;
+        eprintln!("written to {}", path.display());
+    }
+    eprintln!("{} goals missed, {} failures", report.missed(), report.failed());
+    match report.failed() {
+        0 => Ok(()),
+        _ => Err(Failure::said("not everything worked: see the notes below the tables")),
+    }
+}
+
+/// A comparison under way.
+struct Comparison<'o> {
+    options: &'o CompareOptions,
+    ground: Ground,
+    contenders: Vec<Contender>,
+    lengths: Lengths,
+    rounds: u32,
+}
+
+impl<'o> Comparison<'o> {
+    fn new(options: &'o CompareOptions, ground: Ground) -> Outcome<Self> {
+        let fixed = |name: &str, kind| Contender { name: name.to_owned(), kind };
+        let mut contenders = vec![fixed("direct", Kind::Direct), fixed("nginx", Kind::Nginx)];
+        contenders.extend(options.lockgate.iter().cloned());
+        let mut names: Vec<&str> = contenders.iter().map(|contender| contender.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Failure::said(format!("two contenders are called {}", twice[0])));
+        }
+        let (rounds, lengths) = if options.quick {
+            (1, Lengths { warm: Duration::from_millis(200), measure: Duration::from_millis(800) })
+        } else {
+            let measure = Duration::from_secs_f64(options.seconds);
+            (options.rounds, Lengths { warm: Duration::from_millis(400), measure })
+        };
+        Ok(Self { options, ground, contenders, lengths, rounds })
+    }
+
+    fn chosen(&self, name: &str) -> bool {
+        self.options.only.is_empty() || self.options.only.iter().any(|only| only == name)
+    }
+
+    fn workloads(&self) -> impl Iterator<Item = &'static Workload> {
+        WORKLOADS
+            .iter()
+            .filter(|workload| self.chosen(workload.name))
+            .filter(|workload| self.options.era.is_none_or(|era| era == workload.era))
+    }
+
+    fn run(&self) -> Outcome<Report> {
+        let running = self.start_all()?;
+        let mut rows: Vec<Row> = Vec::new();
+        for workload in self.workloads() {
+            let half_rate = match workload.shape {
+                Shape::HalfOfSaturation(_) => Some(self.half_rate(workload, &rows, &running)?),
+                _ => None,
+            };
+            rows.push(self.row(workload, half_rate, &running)?);
+        }
+        drop(running);
+        let proxies = || self.contenders.iter().filter(|contender| contender.kind != Kind::Direct);
+        let streams = if self.options.quick { self.options.streams.min(200) } else { self.options.streams };
+        let extent = Extent {
+            load: self.lengths.measure,
+            settle: if self.options.quick { Duration::from_millis(500) } else { Duration::from_millis(1_500) },
+            streams: usize::from(streams),
+        };
+        let mut report = Report {
+            contenders: self.contenders.clone(),
+            rows,
+            memory: Vec::new(),
+            reloads: Vec::new(),
+            streams: extent.streams,
+            problems: Vec::new(),
+        };
+        for contender in proxies().filter(|_| self.chosen("memory")) {
+            eprintln!("memory: {}", contender.name);
+            match memory::memory(contender, &self.ground, extent) {
+                Ok(memory) => report.memory.push(memory),
+                Err(failure) => report.problems.push(format!("memory: {failure}")),
+            }
+        }
+        for contender in proxies().filter(|_| self.chosen("reload")) {
+            eprintln!("reload: {}", contender.name);
+            match reload::reloads(contender, &self.ground, self.lengths.measure * 3) {
+                Ok(reloads) => report.reloads.push(reloads),
+                Err(failure) => report.problems.push(format!("reload, {}: {failure}", contender.name)),
+            }
+        }
+        Ok(report)
+    }
+
+    fn start_all(&self) -> Outcome<Vec<Running>> {
+        self.contenders.iter().map(|contender| contender.start(&self.ground)).collect()
+    }
+
+    /// All rounds of one workload; each round takes every contender, and begins with another one.
+    fn row(&self, workload: &Workload, half_rate: Option<f64>, running: &[Running]) -> Outcome<Row> {
+        let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); running.len()];
+        for round in 0..self.rounds as usize {
+            for turn in 0..running.len() {
+                let at = (round + turn) % running.len();
+                let rate = half_rate.unwrap_or(HALF_RATE_UNKNOWN);
+                // One contender that cannot do one thing must not cost the figures of all others.
+                let figures = measure::slice(workload, &running[at], &self.ground, self.lengths, rate)
+                    .unwrap_or_else(|failure| Figures::missing(&failure));
+                eprintln!(
+                    "{:24} {}/{} {:12} {:8.0}/s {:7.1} µs CPU  p50 {:6.0} p99 {:6.0} µs{}",
+                    workload.label(),
+                    round + 1,
+                    self.rounds,
+                    self.contenders[at].name,
+                    figures.rate,
+                    figures.cpu,
+                    figures.p50,
+                    figures.p99,
+                    figures.failure.as_ref().map_or(String::new(), |why| format!("  FAILED {}: {why}", figures.failed))
+                );
+                rounds[at].push(figures);
+            }
+        }
+        Ok(Row { workload: *workload, half_rate, rounds })
+    }
+
+    /// Half of what the first gateway (without one: nginx) does in the ordinary closed loop of the same era.
+    fn half_rate(&self, workload: &Workload, rows: &[Row], running: &[Running]) -> Outcome<f64> {
+        let gateway = self.contenders.iter().position(|contender| matches!(contender.kind, Kind::Lockgate(_)));
+        let at = gateway.or_else(|| self.contenders.iter().position(|contender| contender.kind == Kind::Nginx));
+        let Some(at) = at else { return Ok(HALF_RATE_UNKNOWN) };
+        let base = |row: &&Row| {
+            row.workload.job == Job::Small
+                && row.workload.era == workload.era
+                && matches!(row.workload.shape, Shape::Closed(_))
+        };
+        if let Some(row) = rows.iter().find(base) {
+            return Ok(median(row.rounds[at].iter().map(|figures| figures.rate)) / 2.0);
+        }
+        let small = Workload { shape: Shape::Closed(32), ..*workload };
+        let figures = measure::slice(&small, &running[at], &self.ground, self.lengths, 0.0)?;
+        Ok(figures.rate / 2.0)
+    }
+
+    fn profile(&self) -> Outcome<()> {
+        for contender in self.contenders.iter().filter(|contender| contender.kind != Kind::Direct) {
+            let running = [contender.start(&self.ground)?];
+            for workload in self.workloads() {
+                let found = profile::profile(workload, &running[0], &self.ground, self.lengths, HALF_RATE_UNKNOWN)?;
+                println!("\n### {} under {}: {found}", contender.name, workload.label());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Parses `[NAME=]PATH[,h2c]`.
+fn gateway(text: &str) -> Result<Contender, String> {
+    let (name, path) = text.split_once('=').unwrap_or(("lockgate", text));
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if !plain {
+        return Err(format!("{name:?} is no name: letters, digits, - _ ."));
+    }
+    let (path, http2) = path.strip_suffix(",h2c").map_or((path, false), |path| (path, true));
+    let binary = PathBuf::from(path).canonicalize().map_err(|error| format!("{path}: {error}"))?;
+    Ok(Contender { name: name.to_owned(), kind: Kind::Lockgate(Gateway { binary, http2 }) })
+}
+
+/// Parses the name of a workload.
+fn known(text: &str) -> Result<String, String> {
+    let mut names: Vec<&str> = WORKLOADS.iter().map(|workload| workload.name).chain(["memory", "reload"]).collect();
+    names.dedup();
+    if names.contains(&text) { Ok(text.to_owned()) } else { Err(format!("workloads are {}", names.join(", "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateways_have_a_name_and_a_path_that_exists() {
+        assert_eq!(gateway("/").unwrap().name, "lockgate");
+        for (text, http2) in [("mi=/", false), ("mi=/,h2c", true)] {
+            let kind = Kind::Lockgate(Gateway { binary: "/".into(), http2 });
+            assert_eq!(gateway(text).unwrap(), Contender { name: "mi".into(), kind });
+        }
+        for bad in ["=/", "a b=/", "x=/nowhere/at/all"] {
+            assert!(gateway(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_known_workloads_are_taken() {
+        for name in ["small", "first-byte", "memory", "reload"] {
+            assert!(known(name).is_ok());
+        }
+        assert!(known("smal").unwrap_err().contains("small, crowd"));
+    }
+}

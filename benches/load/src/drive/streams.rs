@@ -1,0 +1,247 @@
+//! Streams: many that push events at a fixed rate, and many that are only held open.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::{sleep, timeout, timeout_at};
+
+use super::recorder::Recorder;
+use super::worker::{Target, Trouble, initialize};
+use super::{CONNECTIONS_MAX, END_TIME, Slice, check};
+use crate::backend::monotonic_nanos;
+use crate::failure::{During, Failure, Outcome};
+use crate::mcp::request::{Composer, id};
+use crate::mcp::results::Tool;
+use crate::mcp::{Era, skim};
+use crate::wire::client::Client;
+
+/// Streams that push events.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// Where they go.
+    pub target: Target,
+    /// What the clients speak.
+    pub era: Era,
+    /// Streams at once, one connection each.
+    pub streams: usize,
+    /// Time between two events of a stream.
+    pub interval: Duration,
+    /// Unmeasured time before.
+    pub warm: Duration,
+    /// Measured time.
+    pub measure: Duration,
+}
+
+/// What the streams of a run share.
+struct Shared {
+    recorder: RefCell<Recorder>,
+    measuring: Cell<bool>,
+}
+
+/// Runs pushed streams; each event counts as an answer, and its latency is the time from backend to client.
+pub fn push<M>(load: &Push, meter: impl FnMut() -> Outcome<M>) -> Outcome<Slice<M>> {
+    bounded(load.streams)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().during("start the runtime")?;
+    LocalSet::new().block_on(&runtime, pushed(load, meter))
+}
+
+async fn pushed<M>(load: &Push, mut meter: impl FnMut() -> Outcome<M>) -> Outcome<Slice<M>> {
+    let shared = Rc::new(Shared { recorder: RefCell::new(Recorder::new()?), measuring: Cell::new(false) });
+    // Opening takes a while, so the first stream must last longer than the measured window.
+    let opening = Duration::from_secs(1) + Duration::from_millis(5) * u32::try_from(load.streams).unwrap_or(0);
+    let lasting = opening + load.warm + load.measure;
+    let events = (lasting.as_secs_f64() / load.interval.as_secs_f64()).ceil() as u64;
+    let mut tasks: Vec<JoinHandle<()>> = Vec::with_capacity(load.streams);
+    for _ in 0..load.streams {
+        let opened = timeout(END_TIME, open_push(load, events)).await;
+        let (client, composer) = opened
+            .map_err(|_| Failure::said("opening a stream took too long"))?
+            .map_err(|trouble| Failure::said(format!("a pushed stream cannot start: {trouble}")))?;
+        tasks.push(tokio::task::spawn_local(listen(shared.clone(), client, composer, load.era, events)));
+    }
+    sleep(load.warm).await;
+    let begin = (meter()?, Instant::now());
+    shared.measuring.set(true);
+    sleep(load.measure).await;
+    shared.measuring.set(false);
+    let elapsed = begin.1.elapsed();
+    let readings = (begin.0, meter()?);
+    // To the end and not cut off: a gateway that keeps interrupted streams for resumption would work on.
+    let deadline = tokio::time::Instant::now() + lasting + END_TIME;
+    for task in tasks {
+        if timeout_at(deadline, task).await.is_err() {
+            shared.recorder.borrow_mut().fail("a pushed stream did not end");
+        }
+    }
+    let recorder = shared.recorder.borrow().clone();
+    Ok(Slice { recorder, elapsed, readings })
+}
+
+async fn open_push(load: &Push, events: u64) -> Result<(Client, Composer), Trouble> {
+    let mut client = Client::new(load.target.address);
+    let composer = start(&mut client, &load.target, load.era).await?;
+    let arguments = format!(r#"{{"events":{events},"interval_us":{}}}"#, load.interval.as_micros());
+    client.open_head(composer.call(Tool::Push.name(), &arguments).stamp(id(0))).await?;
+    check::status(&client, &[200])?;
+    Ok((client, composer))
+}
+
+/// Reads a stream to its end and checks that nothing was lost.
+async fn listen(shared: Rc<Shared>, mut client: Client, composer: Composer, era: Era, events: u64) {
+    let mut tally = Tally::default();
+    loop {
+        let whole = memchr::memmem::rfind(client.body(), b"\n\n").map_or(0, |at| at + 2);
+        let now = monotonic_nanos();
+        for data in check::data_lines(&client.body()[..whole]) {
+            if let Some(sent) = tally.take(data)
+                && shared.measuring.get()
+            {
+                let mut recorder = shared.recorder.borrow_mut();
+                recorder.answered += 1;
+                recorder.latency.add(Duration::from_nanos(now.saturating_sub(sent)));
+            }
+        }
+        client.consume(whole);
+        match client.read_more().await {
+            Ok(true) if client.body().is_empty() => break,
+            Ok(_) => {}
+            Err(error) => {
+                shared.recorder.borrow_mut().fail(format!("a pushed stream broke: {error}"));
+                return;
+            }
+        }
+    }
+    shared.recorder.borrow_mut().opened += client.opened;
+    if shared.measuring.get() {
+        shared.recorder.borrow_mut().fail("a pushed stream ended inside the measured window: opening took too long");
+    }
+    if tally.events != events || !tally.answered {
+        let why = format!("{} of {events} events came, the answer: {}", tally.events, tally.answered);
+        shared.recorder.borrow_mut().fail(why);
+    }
+    if era == Era::Legacy {
+        let _ = client.exchange(composer.delete().stamp(0)).await;
+    }
+}
+
+/// What came of one stream.
+#[derive(Debug, Default)]
+struct Tally {
+    events: u64,
+    answered: bool,
+}
+
+impl Tally {
+    /// Takes one message; returns when it was sent if it is a pushed event.
+    fn take(&mut self, data: &[u8]) -> Option<u64> {
+        const STAMP: &[u8] = br#""sent "#;
+        const DIGITS: usize = 20;
+        let Some(at) = memchr::memmem::find(data, STAMP).map(|at| at + STAMP.len()) else {
+            self.answered |= skim::answer(data).has_result;
+            return None;
+        };
+        self.events += 1;
+        std::str::from_utf8(data.get(at..at + DIGITS)?).ok()?.parse().ok()
+    }
+}
+
+/// What holding streams open gave: the meter read before, while all are open, and after.
+#[derive(Clone, Debug)]
+pub struct Held<M> {
+    /// Before the first connection.
+    pub before: M,
+    /// All streams being open.
+    pub open: M,
+    /// All streams closed and sessions ended.
+    pub after: M,
+}
+
+/// Holds `count` idle streams: GET streams of as many sessions, or `subscriptions/listen`.
+pub fn hold<M>(
+    target: &Target,
+    era: Era,
+    count: usize,
+    settle: Duration,
+    meter: impl FnMut() -> Outcome<M>,
+) -> Outcome<Held<M>> {
+    bounded(count)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().during("start the runtime")?;
+    runtime.block_on(held(target, era, count, settle, meter))
+}
+
+async fn held<M>(
+    target: &Target,
+    era: Era,
+    count: usize,
+    settle: Duration,
+    mut meter: impl FnMut() -> Outcome<M>,
+) -> Outcome<Held<M>> {
+    let before = meter()?;
+    let mut streams = Vec::with_capacity(count);
+    for number in 0..count {
+        let opened = timeout(END_TIME, open_held(target, era)).await;
+        let opened = opened.map_err(|_| Failure::said(format!("stream {number} took too long to open")))?;
+        streams.push(opened.map_err(|trouble| Failure::said(format!("stream {number} cannot open: {trouble}")))?);
+    }
+    sleep(settle).await;
+    let open = meter()?;
+    let composers: Vec<Composer> = streams.into_iter().map(|(_, composer)| composer).collect();
+    if era == Era::Legacy {
+        let mut client = Client::new(target.address);
+        for composer in composers {
+            let _ = timeout(END_TIME, client.exchange(composer.delete().stamp(0))).await;
+        }
+    }
+    sleep(settle * 2).await;
+    Ok(Held { before, open, after: meter()? })
+}
+
+async fn open_held(target: &Target, era: Era) -> Result<(Client, Composer), Trouble> {
+    let mut client = Client::new(target.address);
+    let composer = start(&mut client, target, era).await?;
+    match era {
+        Era::Legacy => client.open_head(composer.stream().stamp(0)).await?,
+        Era::Modern => drop(client.open(composer.listen().stamp(id(0))).await?),
+    }
+    check::status(&client, &[200])?;
+    Ok((client, composer))
+}
+
+async fn start(client: &mut Client, target: &Target, era: Era) -> Result<Composer, Trouble> {
+    let outside = Composer::new(target.endpoint(), era);
+    match era {
+        Era::Legacy => initialize(client, &outside, 0).await,
+        Era::Modern => Ok(outside),
+    }
+}
+
+fn bounded(count: usize) -> Outcome<()> {
+    if (1..=CONNECTIONS_MAX).contains(&count) {
+        Ok(())
+    } else {
+        Err(Failure::said(format!("streams must be 1 to {CONNECTIONS_MAX}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tallies_events_and_the_answer() {
+        let mut tally = Tally::default();
+        let event = br#"{"jsonrpc":"2.0","method":"n","params":{"message":"sent 00000000000000012345"}}"#;
+        assert_eq!(tally.take(event), Some(12_345));
+        assert_eq!(tally.take(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#), None);
+        assert_eq!((tally.events, tally.answered), (1, true));
+        assert_eq!(tally.take(br#"{"message":"sent 12"}"#), None);
+    }
+
+    #[test]
+    fn counts_are_bounded() {
+        assert!(bounded(0).is_err() && bounded(CONNECTIONS_MAX + 1).is_err());
+        assert!(bounded(1).is_ok());
+    }
+}

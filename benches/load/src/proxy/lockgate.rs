@@ -1,0 +1,96 @@
+//! The gateway's configuration for a comparison, and what its admin listener tells.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use super::Addresses;
+
+/// Longest metrics page that is read.
+const METRICS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// What differs between the gateways of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// Its log level.
+    pub log_level: &'a str,
+    /// It speaks HTTP/2 to the backend.
+    pub http2: bool,
+    /// Changes a value that no workload touches, so that a reload has something to compile.
+    pub variant: u32,
+}
+
+/// One listener, one virtual server, one backend, one worker; everything else as it is by default.
+pub fn config(directory: &Path, addresses: &Addresses, settings: Settings<'_>) -> String {
+    let directory = directory.display();
+    let Addresses { listen, admin, backend } = addresses;
+    let keep_alive = 15 + settings.variant % 2;
+    let (log_level, http2) = (settings.log_level, if settings.http2 { "always" } else { "auto" });
+    format!(
+        "\
+listeners:
+  main:
+    address: {listen}
+admin:
+  address: {admin}
+state_dir: {directory}/state
+backends:
+  load:
+    endpoints:
+      - url: http://{backend}/mcp
+    http2: {http2}
+virtual_servers:
+  default:
+    path: /mcp
+    backends: [load]
+streams:
+  keep_alive: {keep_alive}s
+workers: 1
+log:
+  level: {log_level}
+"
+    )
+}
+
+/// The configuration generation that the gateway's metrics show, if they show one.
+pub fn generation(admin: SocketAddr) -> Option<u64> {
+    let mut stream = TcpStream::connect_timeout(&admin, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut page = String::new();
+    stream.take(METRICS_BYTES_MAX).read_to_string(&mut page).ok()?;
+    find_generation(&page)
+}
+
+fn find_generation(page: &str) -> Option<u64> {
+    let line = page.lines().find(|line| line.starts_with("lockgate_") && line.contains("generation"))?;
+    line.rsplit(' ').next()?.parse::<f64>().ok().map(|value| value as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_generation_among_the_metrics() {
+        let page = "# HELP lockgate_config_generation x\nlockgate_up 1\nlockgate_config_generation 7\n";
+        assert_eq!(find_generation(page), Some(7));
+        assert_eq!(find_generation("lockgate_up 1\n"), None);
+    }
+
+    #[test]
+    fn variants_differ_in_one_value_only() {
+        let addresses = Addresses {
+            listen: "127.0.0.1:1".parse().unwrap(),
+            admin: "127.0.0.1:2".parse().unwrap(),
+            backend: "127.0.0.1:3".parse().unwrap(),
+        };
+        let render =
+            |variant| config(Path::new("/tmp/x"), &addresses, Settings { log_level: "info", http2: false, variant });
+        let (first, second) = (render(0), render(1));
+        let differing = first.lines().zip(second.lines()).filter(|(one, two)| one != two).count();
+        assert_eq!(differing, 1);
+        assert_eq!(first, render(2));
+    }
+}

@@ -1,0 +1,238 @@
+//! What stands between generator and backend: nothing, nginx, or a gateway binary; each started in its own
+//! directory, on its own CPU, and ended with its handle.
+
+pub mod lockgate;
+pub mod nginx;
+pub mod process;
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use process::{Process, guarded, own_program};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::accounting::family;
+use crate::backend::READY;
+use crate::cpus::Placement;
+use crate::drive::worker::{Job, Target, Worker};
+use crate::failure::{During, Failure, Outcome};
+use crate::mcp::Era;
+use crate::mcp::request::id;
+use crate::wire::client::Sources;
+
+/// How long a proxy may take to give its first answer.
+const START_TIME: Duration = Duration::from_secs(20);
+
+/// The addresses of a proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Clients come here.
+    pub listen: SocketAddr,
+    /// The operator's listener.
+    pub admin: SocketAddr,
+    /// The backend behind.
+    pub backend: SocketAddr,
+}
+
+/// What a contender is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No proxy: the backend itself.
+    Direct,
+    /// The yardstick.
+    Nginx,
+    /// A gateway.
+    Lockgate(Gateway),
+}
+
+/// A gateway binary and how it is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// The program.
+    pub binary: PathBuf,
+    /// It speaks HTTP/2 to the backend.
+    pub http2: bool,
+}
+
+/// One column of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contender {
+    /// Its name in the tables.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What all contenders share.
+pub struct Ground {
+    /// Who runs where.
+    pub placement: Placement,
+    /// The gateway's log level.
+    pub log_level: String,
+    /// Tools in the backend's list.
+    pub tools: usize,
+    backend: Process,
+    backend_address: SocketAddr,
+    directory: TempDir,
+}
+
+impl Ground {
+    /// Starts the backend.
+    pub fn prepare(placement: Placement, log_level: &str, tools: u16) -> Outcome<Self> {
+        let directory = tempfile::Builder::new().prefix("lockgate-load-").tempdir().during("make a directory")?;
+        let program =
+            [own_program()?.into(), "backend".into(), "--listen=127.0.0.1:0".into(), format!("--tools={tools}").into()];
+        let log = directory.path().join("backend.log");
+        let (backend, line) = Process::start_and_listen(&mut guarded(&program)?, placement.load, &log)?;
+        let address = line.strip_prefix(READY).and_then(|address| address.parse().ok());
+        let backend_address = address
+            .ok_or_else(|| Failure::said(format!("the backend did not start: {line}\n{}", backend.log_end())))?;
+        Ok(Self {
+            placement,
+            log_level: log_level.to_owned(),
+            tools: usize::from(tools),
+            backend,
+            backend_address,
+            directory,
+        })
+    }
+
+    /// Where the backend listens.
+    pub fn backend(&self) -> Target {
+        Target { address: self.backend_address, path: "/mcp".to_owned() }
+    }
+}
+
+/// A started contender.
+pub struct Running {
+    /// Where load goes.
+    pub target: Target,
+    /// Processes whose CPU time and memory count.
+    pub pids: Vec<u32>,
+    /// From the start of the process to the first right answer.
+    pub first_answer: Duration,
+    process: Option<Process>,
+    reload: Option<Reload>,
+}
+
+/// How to reload a contender.
+struct Reload {
+    directory: PathBuf,
+    addresses: Addresses,
+    log_level: String,
+    kind: Kind,
+}
+
+impl Contender {
+    /// Starts it and waits for its first answer.
+    pub fn start(&self, ground: &Ground) -> Outcome<Running> {
+        if self.kind == Kind::Direct {
+            let pids = vec![ground.backend.pid()];
+            let target = ground.backend();
+            return Ok(Running { target, pids, first_answer: Duration::ZERO, process: None, reload: None });
+        }
+        let directory = tempfile::Builder::new().prefix(&self.name).tempdir_in(ground.directory.path());
+        // Kept until the ground is cleared: the process may still write when its handle goes.
+        let directory = directory.during("make a directory")?.keep();
+        let addresses = Addresses { listen: free_port()?, admin: free_port()?, backend: ground.backend_address };
+        let reload = Reload { directory, addresses, log_level: ground.log_level.clone(), kind: self.kind.clone() };
+        reload.write(0)?;
+        let program = reload.program();
+        let started = Instant::now();
+        let log = reload.directory.join("output.log");
+        let mut process = Process::start(&mut guarded(&program)?, ground.placement.proxy, &log)?;
+        let target = Target { address: addresses.listen, path: "/mcp".to_owned() };
+        let first_answer = first_answer(&target, ground.tools, started, &mut process)
+            .map_err(|failure| Failure::said(format!("{}: {failure}", self.name)))?;
+        Ok(Running { target, pids: family(process.pid()), first_answer, process: Some(process), reload: Some(reload) })
+    }
+}
+
+impl Running {
+    /// Reloads the configuration, changed where that matters; does not wait for it to take effect.
+    pub fn reload(&self, number: u32) -> Outcome<()> {
+        match (&self.reload, &self.process) {
+            (Some(reload), Some(process)) => {
+                reload.write(number)?;
+                process.signal(Signal::HUP)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The configuration generation, where the contender shows one.
+    pub fn generation(&self) -> Option<u64> {
+        let reload = self.reload.as_ref().filter(|reload| matches!(reload.kind, Kind::Lockgate(_)))?;
+        lockgate::generation(reload.addresses.admin)
+    }
+
+    /// An error if the process has ended.
+    pub fn check(&mut self) -> Outcome<()> {
+        self.process.as_mut().map_or(Ok(()), Process::check)
+    }
+}
+
+impl Reload {
+    fn file(&self) -> PathBuf {
+        self.directory.join("config.yaml")
+    }
+
+    /// Writes the configuration as an editor does: a new file, moved over the old one.
+    fn write(&self, variant: u32) -> Outcome<()> {
+        let text = match &self.kind {
+            Kind::Lockgate(gateway) => {
+                let settings = lockgate::Settings { log_level: &self.log_level, http2: gateway.http2, variant };
+                lockgate::config(&self.directory, &self.addresses, settings)
+            }
+            Kind::Nginx | Kind::Direct => {
+                nginx::config(&self.directory, &self.addresses, rustix::process::geteuid().is_root())
+            }
+        };
+        let new = self.directory.join("config.new");
+        fs::write(&new, text).during("write a configuration")?;
+        fs::rename(&new, self.file()).during("put a configuration in place")
+    }
+
+    fn program(&self) -> Vec<OsString> {
+        let file = self.file().into_os_string();
+        match &self.kind {
+            Kind::Lockgate(gateway) => vec![gateway.binary.clone().into(), "run".into(), "--config".into(), file],
+            Kind::Nginx | Kind::Direct => {
+                vec!["nginx".into(), "-p".into(), self.directory.clone().into(), "-c".into(), file]
+            }
+        }
+    }
+}
+
+/// Asks until the first right answer comes, every millisecond.
+fn first_answer(target: &Target, tools: usize, started: Instant, process: &mut Process) -> Outcome<Duration> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().during("start the runtime")?;
+    loop {
+        let asked = runtime.block_on(async {
+            let asking = async {
+                let mut worker = Worker::open(target, Era::Modern, Job::Small, tools).await?;
+                worker.once(id(0), &Sources::default()).await
+            };
+            tokio::time::timeout(START_TIME, asking).await
+        });
+        match asked {
+            Ok(Ok(_)) => return Ok(started.elapsed()),
+            Ok(Err(trouble)) if started.elapsed() > START_TIME => {
+                return Err(Failure::said(format!("no right answer: {trouble}\n{}", process.log_end())));
+            }
+            Err(_) => return Err(Failure::said(format!("no answer\n{}", process.log_end()))),
+            Ok(Err(_)) => process.check()?,
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A loopback address that was free a moment ago.
+fn free_port() -> Outcome<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("find a free port")?;
+    listener.local_addr().during("read the own address")
+}

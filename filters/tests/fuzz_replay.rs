@@ -1,0 +1,38 @@
+//! The fuzz targets' properties on stable: over their corpora and over mutations of them. See `tests/fuzz/`.
+
+#[path = "../../tests/fuzz/src/mirror.rs"]
+mod mirror;
+#[path = "../../tests/fuzz/src/replay.rs"]
+mod replay;
+#[path = "../../tests/fuzz/src/scan.rs"]
+mod scan;
+#[path = "../../tests/fuzz/src/sse.rs"]
+mod sse;
+#[path = "../../tests/fuzz/src/ticket.rs"]
+mod ticket;
+
+use std::path::Path;
+
+fn corpus(target: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(target)
+}
+
+#[test]
+fn scan_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("scan"), scan::check));
+}
+
+#[test]
+fn mirror_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("mirror"), mirror::check));
+}
+
+#[test]
+fn sse_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("sse"), sse::check));
+}
+
+#[test]
+fn ticket_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("ticket"), ticket::check));
+}

@@ -1,0 +1,85 @@
+//! The official SDK clients: one process a run, one JSON summary each.
+
+use crate::paths;
+use crate::process::Process;
+use serde_json::Value;
+use std::process::Command;
+use std::time::Duration;
+
+/// How long one client may take for its whole exercise.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    TypescriptV1,
+    TypescriptV2Legacy,
+    TypescriptV2Auto,
+    Python1,
+    Python2Legacy,
+    Python2Auto,
+}
+
+/// What a client printed, and whether all of it was as it expected.
+#[derive(Debug)]
+pub struct Outcome {
+    pub summary: Value,
+    pub passed: bool,
+}
+
+impl Client {
+    pub const ALL: [Self; 6] = [
+        Self::TypescriptV1,
+        Self::TypescriptV2Legacy,
+        Self::TypescriptV2Auto,
+        Self::Python1,
+        Self::Python2Legacy,
+        Self::Python2Auto,
+    ];
+
+    /// Clients that never speak the modern era.
+    pub fn is_legacy(self) -> bool {
+        !matches!(self, Self::TypescriptV2Auto | Self::Python2Auto)
+    }
+
+    /// Runs the exercise against the conformant fixture, or against a gateway in front of it.
+    pub fn exercise(self, url: &str) -> Outcome {
+        self.run("exercise", url)
+    }
+
+    /// Runs the tour of `server-everything`; its summary says what that server answered.
+    pub fn everything(self, url: &str) -> Outcome {
+        self.run("everything", url)
+    }
+
+    /// Lists the tools of any server and calls one; only the TypeScript clients do this.
+    pub fn demo(self, url: &str) -> Outcome {
+        self.run("demo", url)
+    }
+
+    fn run(self, tour: &str, url: &str) -> Outcome {
+        let mode = if self.is_legacy() { "legacy" } else { "auto" };
+        let mut command = match self {
+            Self::TypescriptV1 => node("v1"),
+            Self::TypescriptV2Legacy | Self::TypescriptV2Auto => node("v2"),
+            Self::Python1 => python(1),
+            Self::Python2Legacy | Self::Python2Auto => python(2),
+        };
+        command.args([mode, tour, url]);
+        let (status, lines) = Process::start(&format!("{self:?}"), &mut command).finish(CLIENT_PATIENCE);
+        let summary = lines.iter().rev().find_map(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        Outcome { summary, passed: status.success() }
+    }
+}
+
+fn node(sdk: &str) -> Command {
+    let mut command = Command::new(paths::node());
+    command.arg(paths::clients().join("js/run.mjs")).arg(sdk);
+    command
+}
+
+fn python(major: u8) -> Command {
+    let mut command = Command::new("python3");
+    command.arg(paths::clients().join("python/run.py")).arg(format!("mcp{major}"));
+    command.env("PYTHONPATH", paths::python_packages(major)).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}

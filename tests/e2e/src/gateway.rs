@@ -1,0 +1,177 @@
+//! The gateway under test: the built binary with a configuration of the test's own.
+
+use crate::mcp::client;
+use crate::paths;
+use crate::process::Process;
+use crate::wait::{PATIENCE, free_port};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The admin token of every gateway in these tests.
+pub const TOKEN: &str = "an-admin-token-for-tests-only";
+
+/// How often a start is tried again because somebody else took the port.
+const STARTS_MAX: usize = 5;
+
+pub struct Gateway {
+    folder: TempDir,
+    port: u16,
+    admin: u16,
+    http: reqwest::Client,
+    process: Option<Process>,
+}
+
+/// A configuration with one listener, the admin listener and one backend `backend` behind `/mcp`.
+pub fn config(backend_url: &str) -> String {
+    config_with(backend_url, "", "")
+}
+
+/// As [`config`], with further lines for the backend (indented by four) and for the top level.
+pub fn config_with(backend_url: &str, backend: &str, top: &str) -> String {
+    format!(
+        "listeners:\n  main:\n    address: 127.0.0.1:@PORT@\n\
+         admin:\n  address: 127.0.0.1:@ADMIN@\n  token: {TOKEN}\n\
+         state_dir: @FOLDER@/state\n\
+         backends:\n  backend:\n    endpoints:\n      - url: {backend_url}\n{backend}\
+         virtual_servers:\n  default:\n    path: /mcp\n    backends: [backend]\n{top}"
+    )
+}
+
+impl Gateway {
+    /// Starts a gateway and waits until it is ready. In the configuration `@PORT@`, `@ADMIN@` and `@FOLDER@` stand for
+    /// two free ports and a folder of this gateway's own.
+    pub async fn start(template: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut this = Self { folder, port: 0, admin: 0, http: client(), process: None };
+        for _ in 0..STARTS_MAX {
+            (this.port, this.admin) = (free_port(), free_port());
+            this.write(template);
+            if this.run().await {
+                return this;
+            }
+        }
+        panic!("the gateway did not start {STARTS_MAX} times");
+    }
+
+    /// The configuration file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("lockgate.yaml")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Replaces the configuration file by renaming a new one over it, as careful editors do. Placeholders as in
+    /// [`Gateway::start`].
+    pub fn write(&self, template: &str) {
+        let text = template
+            .replace("@PORT@", &self.port.to_string())
+            .replace("@ADMIN@", &self.admin.to_string())
+            .replace("@FOLDER@", self.folder.path().to_str().expect("UTF-8"));
+        let new = self.folder.path().join("lockgate.yaml.new");
+        std::fs::write(&new, text).expect("writing the configuration");
+        std::fs::rename(new, self.file()).expect("renaming the configuration");
+    }
+
+    /// Starts the process; false if it could not bind its ports.
+    async fn run(&mut self) -> bool {
+        let mut command = Command::new(paths::lockgate());
+        command.args(["run", "--config"]).arg(self.file()).current_dir(self.folder.path());
+        let mut process = Process::start("lockgate", &mut command);
+        let start = Instant::now();
+        loop {
+            if let Some(status) = process.exited() {
+                let errors = process.errors();
+                assert!(errors.contains("ddress already in use"), "the gateway ended with {status}; {errors}");
+                return false;
+            }
+            let ready = self.http.get(self.admin("/readyz")).send().await;
+            if ready.is_ok_and(|answer| answer.status() == 200) {
+                self.process = Some(process);
+                return true;
+            }
+            assert!(start.elapsed() < PATIENCE, "the gateway is not ready; {}", process.errors());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// `127.0.0.1:PORT` of the listener.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    /// The endpoint of the default virtual server.
+    pub fn mcp(&self) -> String {
+        self.url("/mcp")
+    }
+
+    pub fn admin(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin)
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("a running gateway")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process().id()
+    }
+
+    /// What the gateway logged.
+    pub fn log(&self) -> String {
+        self.process().errors()
+    }
+
+    /// `POST /reload`: the status and the answer.
+    pub async fn reload(&self) -> (u16, Value) {
+        let request = self.http.post(self.admin("/reload")).bearer_auth(TOKEN);
+        let answer = request.send().await.expect("the admin listener answers");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or_default())
+    }
+
+    /// `GET /metrics`.
+    pub async fn metrics(&self) -> String {
+        let answer = self.http.get(self.admin("/metrics")).send().await.expect("the admin listener answers");
+        answer.text().await.expect("text")
+    }
+
+    /// The number of the configuration that is being served.
+    pub async fn generation(&self) -> u64 {
+        let metrics = self.metrics().await;
+        let line = metrics.lines().find(|line| !line.starts_with('#') && line.contains("generation"));
+        let value = line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse::<f64>().ok());
+        value.unwrap_or_else(|| panic!("no generation among the metrics:\n{metrics}")) as u64
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process().signal(signal);
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        drop(self.process.take());
+    }
+
+    /// Starts again with the same file, ports and state.
+    pub async fn restart(&mut self) {
+        self.kill();
+        assert!(self.run().await, "the gateway did not get its ports back");
+    }
+
+    /// Asks the gateway to stop and waits until it has.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        let process = self.process.take().expect("a running gateway");
+        process.finish(PATIENCE).0
+    }
+}

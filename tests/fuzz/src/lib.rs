@@ -1,0 +1,8 @@
+//! Properties that hold for any input, each in a file of its own.
+
+pub mod config;
+pub mod mirror;
+pub mod response;
+pub mod scan;
+pub mod sse;
+pub mod ticket;
