@@ -38,7 +38,12 @@ impl Messages {
         Messages { response, events, answer_bytes, done: false }
     }
 
-    /// The next message; `None` at the end.
+    /// What is left of the answer.
+    pub fn into_response(self) -> UpstreamResponse {
+        self.response
+    }
+
+    /// The next message; `None` at the end. Cancel-safe for event streams only: half of a JSON body is lost.
     pub async fn next(&mut self) -> Result<Option<Received>, AttemptFault> {
         if self.done {
             return Ok(None);

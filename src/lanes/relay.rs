@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::revision::Era;
 use pingora_http::ResponseHeader;
 
 const RULE: &str = "relay";
@@ -47,7 +48,7 @@ fn refused_us(way: &Way<'_>, status: StatusCode) -> Broken {
     Refusal::new(Fault::BackendProtocol, RULE).saying(text).into()
 }
 
-/// An answer in no form of the protocol: a client error keeps its status, anything else is the backend's failure.
+/// An answer in no form of the protocol. What a client can act on keeps its meaning, anything else is the backend's failure.
 fn other(way: &Way<'_>, response: &UpstreamResponse) -> Broken {
     let status = response.status;
     let text =
@@ -57,7 +58,12 @@ fn other(way: &Way<'_>, response: &UpstreamResponse) -> Broken {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Fault::Overloaded,
         _ => Fault::BackendProtocol,
     };
-    Refusal::new(fault, RULE).saying(text).into()
+    let refusal = Refusal::new(fault, RULE).saying(text);
+    match fault {
+        // The only method that a backend may lack is GET: a session without a stream of its own.
+        Fault::MethodNotAllowed => refusal.with_header("allow", "POST, DELETE, OPTIONS").into(),
+        _ => refusal.into(),
+    }
 }
 
 /// A response header with the backend's status and the fields that may be passed on.
@@ -88,7 +94,10 @@ async fn json(way: &mut Way<'_>, mut response: UpstreamResponse) -> Result<(), B
     let head = header(way, &response)?;
     let gathered_most =
         if way.trip.exchange.accepts.json { GATHERED_BYTES } else { way.trip.snapshot.limits.answer_bytes };
-    let (body, whole) = gather(way, &mut response, gathered_most).await?;
+    let (body, whole) = match gather(way, &mut response, gathered_most).await {
+        Err(Broken::ClientGone) => return left_behind(way, response),
+        gathered => gathered?,
+    };
     if whole {
         let end = if way.trip.exchange.accepts.json || head.status != StatusCode::OK {
             respond::whole(way.session, head, body).await
@@ -154,8 +163,13 @@ async fn stream_json(
     way.session.write_response_header(Box::new(head), false).await?;
     way.session.write_response_body(Some(begun), false).await?;
     loop {
-        match next(way, &mut response).await? {
-            Ok(Some(chunk)) => way.session.write_response_body(Some(chunk), false).await?,
+        let Ok(chunk) = next(way, &mut response).await else { return left_behind(way, response) };
+        match chunk {
+            Ok(Some(chunk)) => {
+                if way.session.write_response_body(Some(chunk), false).await.is_err() {
+                    return left_behind(way, response);
+                }
+            }
             Ok(None) => break,
             Err(fault) => {
                 tracing::warn!(backend = %way.server.backend_name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
@@ -168,6 +182,14 @@ async fn stream_json(
     Ok(())
 }
 
+/// The client has left: a modern one has cancelled by it (the response is dropped), a legacy one has not.
+fn left_behind(way: &Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
+    if way.trip.exchange.era() != Some(Era::Modern) {
+        detached::drain(response);
+    }
+    Err(Broken::ClientGone)
+}
+
 /// How long a body is announced to be.
 fn length(response: &UpstreamResponse) -> Option<usize> {
     response.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -178,10 +200,19 @@ async fn fold(way: Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
     let limits = &way.trip.snapshot.limits;
     let mut messages = Messages::of(response, limits.answer_bytes, limits.event_bytes);
     let id = Bytes::copy_from_slice(way.trip.request_id().unwrap_or_default());
-    while let Some(said) = messages.next().await.map_err(|fault| attempt::failed(&way.server, &fault))? {
-        if said.answers(&id) {
-            respond::message(way.session, way.trip, &[], said.bytes).await?;
-            return Ok(());
+    loop {
+        let said = tokio::select! {
+            biased;
+            said = messages.next() => said,
+            () = gone(way.session) => return left_behind(&way, messages.into_response()),
+        };
+        match said.map_err(|fault| attempt::failed(&way.server, &fault))? {
+            Some(said) if said.answers(&id) => {
+                respond::message(way.session, way.trip, &[], said.bytes).await?;
+                return Ok(());
+            }
+            Some(_) => {}
+            None => break,
         }
     }
     let text = format!("backend \"{}\" gave no response", way.server.backend_name());

@@ -11,8 +11,9 @@ pub fn cases(session: &str, ended: &str) -> Vec<Case> {
     let own = |raw: Raw| raw.with("mcp-session-id", session);
     let one = json!({"jsonrpc": "2.0", "id": "MARKER", "method": "ping"});
     let mut tampered = session.to_owned();
-    let last = if tampered.ends_with('A') { 'B' } else { 'A' };
-    tampered.replace_range(tampered.len() / 2..=tampered.len() / 2, &last.to_string());
+    let middle = tampered.len() / 2;
+    let other = if tampered.as_bytes()[middle] == b'A' { "B" } else { "A" };
+    tampered.replace_range(middle..=middle, other);
     vec![
         case("no session", bare(), &[400], 0),
         case("unknown session", bare().with("mcp-session-id", "unknown"), &[404], 0),
