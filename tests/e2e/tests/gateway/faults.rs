@@ -97,15 +97,19 @@ fn judge(fault: &str, outcome: &Result<Answer, String>, id: &Value, backend: &st
 }
 
 async fn walk(fixture: &Fixture, gateway: &Gateway, client: &Mcp) {
-    let mut plays = JoinSet::new();
     let faults = fixture.faults();
-    for fault in &faults {
-        plays.spawn(play(client.clone(), fault.clone()));
-    }
+    // A redirect is remembered, and where it leads nothing is broken: so redirects come when all else has been played.
+    let (redirects, others): (Vec<_>, Vec<_>) = faults.iter().cloned().partition(|fault| fault.starts_with("redirect"));
     let mut wrong = Vec::new();
-    while let Some(played) = plays.join_next().await {
-        let (fault, outcome, id) = played.expect("a play");
-        wrong.extend(judge(&fault, &outcome, &id, fixture.address()).err());
+    for group in [others, redirects] {
+        let mut plays = JoinSet::new();
+        for fault in group {
+            plays.spawn(play(client.clone(), fault));
+        }
+        while let Some(played) = plays.join_next().await {
+            let (fault, outcome, id) = played.expect("a play");
+            wrong.extend(judge(&fault, &outcome, &id, fixture.address()).err());
+        }
     }
     // No fault is tried a second time: the tool may have run.
     for fault in faults.iter().filter(|fault| !fault.starts_with("redirect")) {
