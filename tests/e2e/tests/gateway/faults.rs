@@ -98,8 +98,9 @@ fn judge(fault: &str, outcome: &Result<Answer, String>, id: &Value, backend: &st
 
 async fn walk(fixture: &Fixture, gateway: &Gateway, client: &Mcp) {
     let faults = fixture.faults();
-    // A redirect is remembered, and where it leads nothing is broken: so redirects come when all else has been played.
-    let (redirects, others): (Vec<_>, Vec<_>) = faults.iter().cloned().partition(|fault| fault.starts_with("redirect"));
+    // A redirect that is followed is remembered, and where it leads nothing is broken: those come last.
+    let followed = |fault: &String| fault.starts_with("redirect") && fault.ends_with("same");
+    let (redirects, others): (Vec<_>, Vec<_>) = faults.iter().cloned().partition(followed);
     let mut wrong = Vec::new();
     for group in [others, redirects] {
         let mut plays = JoinSet::new();
