@@ -45,9 +45,12 @@ lint: $(CMAKE) ## Format and lints only
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+.PHONY: release
+release: $(CMAKE) ## The gateway as it is meant to be run: optimised as a whole, with jemalloc
+	cargo build --release --locked -p lockgate --features jemalloc
+
 .PHONY: bench
-bench: $(CMAKE) ## Load comparison with nginx (about 20 minutes; needs nginx)
-	cargo build --release --locked -p lockgate
+bench: release ## Load comparison with nginx (about 20 minutes; needs nginx)
 	cargo build --release --locked -p lockgate-load
 	target/release/lockgate-load compare --lockgate target/release/lockgate
 

@@ -75,14 +75,15 @@ impl Gateway {
 
     /// Runs the chains; reads and scans the body between them.
     async fn decide(&self, session: &mut Session, trip: &mut Trip) -> Decision {
-        if too_large(session, &trip.snapshot.limits) {
-            return Decision::Refuse(Refusal::new(Fault::HeadersTooLarge, "serve"));
-        }
         let listener = Arc::clone(&trip.listener);
         let stop =
             self.ask_through(trip, |trip, from| listener.chain.request(&head(session), &mut trip.exchange, from));
         if let Some(decision) = stop.await {
             return decision;
+        }
+        // Behind the listener's guard, so that a page that may call can read the refusal.
+        if too_large(session, &trip.snapshot.limits) {
+            return Decision::Refuse(Refusal::new(Fault::HeadersTooLarge, "serve"));
         }
         let Some(policy) = trip.exchange.server.clone() else {
             return Decision::Refuse(Refusal::new(Fault::UnknownPath, "route"));

@@ -197,7 +197,9 @@ impl Registry {
         Ok(LiveBackend {
             backend: watched.backend.clone(),
             timeouts: settings.timeouts,
-            forwarding: Forwarding::new(settings.forward_headers.iter().cloned()),
+            forwarding: Forwarding::new(settings.forward_headers.iter().cloned()).setting(
+                settings.endpoints.iter().flat_map(|endpoint| &endpoint.headers).map(|(name, _)| name.clone()),
+            ),
             connector: self.connector.clone(),
             endpoint: watched.traffic.clone(),
             fetcher: fetcher(watched.traffic.clone()),

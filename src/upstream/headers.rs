@@ -79,6 +79,7 @@ impl Outbound {
 #[derive(Clone, Debug, Default)]
 pub struct Forwarding {
     listed: Box<[HeaderName]>,
+    ours: Box<[HeaderName]>,
 }
 
 impl Forwarding {
@@ -86,7 +87,16 @@ impl Forwarding {
     ///
     /// Names that can never be forwarded are ignored here; [`Forwarding::forbidden`] tells the configuration about them.
     pub fn new(listed: impl IntoIterator<Item = HeaderName>) -> Forwarding {
-        Forwarding { listed: listed.into_iter().filter(|name| !Forwarding::forbidden(name)).collect() }
+        Forwarding {
+            listed: listed.into_iter().filter(|name| !Forwarding::forbidden(name)).collect(),
+            ours: Box::default(),
+        }
+    }
+
+    /// The same policy for a backend that is sent these fields with the gateway's own values: the client's are dropped,
+    /// or the backend would get two and take whichever it likes.
+    pub fn setting(self, names: impl IntoIterator<Item = HeaderName>) -> Forwarding {
+        Forwarding { ours: names.into_iter().collect(), ..self }
     }
 
     /// Whether a name may not stand in `forward_headers`.
@@ -96,12 +106,13 @@ impl Forwarding {
 
     /// The fields of a client's request that go upstream.
     ///
-    /// One allocation. Fields that the client's `Connection` names stay here (RFC 9110 section 7.6.1).
+    /// One allocation. Fields that the client's `Connection` names stay here (RFC 9110 section 7.6.1), but for `Mcp-*`:
+    /// these are meant for the server, they have been checked against the body, and what was checked is what passes on.
     pub fn outbound(&self, client: &HeaderMap) -> Outbound {
         let nominated = Nominated::of(client);
         let mut fields = Vec::with_capacity(8);
         for (name, value) in client {
-            if self.admits(name) && !nominated.names(name) {
+            if self.admits(name) && (name.as_str().starts_with("mcp-") || !nominated.names(name)) {
                 fields.push((name.clone(), value.clone()));
             }
         }
@@ -109,6 +120,9 @@ impl Forwarding {
     }
 
     fn admits(&self, name: &HeaderName) -> bool {
+        if self.ours.contains(name) {
+            return false;
+        }
         let text = name.as_str();
         (text.starts_with("mcp-") && text != "mcp-session-id")
             || ALWAYS_FORWARDED.contains(&text)
@@ -230,10 +244,17 @@ mod tests {
     }
 
     #[test]
+    fn a_client_cannot_double_what_the_gateway_sets() {
+        let client = map(&[("baggage", "of=client"), ("traceparent", "00-1-2-03")]);
+        let forwarding = Forwarding::default().setting([HeaderName::from_static("baggage")]);
+        assert_eq!(names(&forwarding.outbound(&client)), ["traceparent"]);
+    }
+
+    #[test]
     fn fields_named_by_connection_stay_at_their_hop() {
         let client = map(&[("connection", "keep-alive, X-Tenant ,mcp-name"), ("x-tenant", "a"), ("mcp-name", "t")]);
         let forwarding = Forwarding::new([HeaderName::from_static("x-tenant")]);
-        assert!(names(&forwarding.outbound(&client)).is_empty());
+        assert_eq!(names(&forwarding.outbound(&client)), ["mcp-name"], "a client cannot strip what was checked");
     }
 
     #[test]

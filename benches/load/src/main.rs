@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod accounting;
+mod awake;
 mod backend;
 mod compare;
 mod cpus;

@@ -50,6 +50,9 @@ impl Filter for Era {
                 exchange.revision = Some(revision);
                 Verdict::Continue
             }
+            Ok(Named::Nothing) if only_modern_behind(exchange) => {
+                Refusal::new(Fault::MethodNotAllowed, Era::NAME).with_header("allow", "POST, OPTIONS").into()
+            }
             Ok(Named::Nothing) => Verdict::Continue,
             Ok(Named::Unknown(_)) | Err(_) => Refusal::new(Fault::SessionRevision, Era::NAME).into(),
         }
@@ -63,20 +66,22 @@ impl Filter for Era {
             Ok(named) => named,
             Err(refusal) => return unless_legacy_only(&server, refusal).into(),
         };
-        let meta_revision = meta_revision(message, &exchange.body);
-        match (named, meta_revision) {
+        if message.params.as_ref().is_some_and(|params| params.malformed_meta.is_some()) {
+            return Refusal::new(Fault::InvalidParams, Era::NAME).saying("params._meta must be an object").into();
+        }
+        match (named, is_modern(message)) {
             (Named::Known(revision), _) if revision.era() == Age::Modern => {
                 modern(&server, message, exchange, Some(revision.as_str()))
             }
-            (Named::Known(revision), Some(_)) => modern(&server, message, exchange, Some(revision.as_str())),
-            (Named::Unknown(text), Some(_)) => modern(&server, message, exchange, Some(text)),
-            (Named::Nothing, Some(_)) => modern(&server, message, exchange, None),
-            (Named::Unknown(text), None) => unless_legacy_only(&server, unsupported(&server, text)).into(),
-            (Named::Known(revision), None) => {
+            (Named::Known(revision), true) => modern(&server, message, exchange, Some(revision.as_str())),
+            (Named::Unknown(text), true) => modern(&server, message, exchange, Some(text)),
+            (Named::Nothing, true) => modern(&server, message, exchange, None),
+            (Named::Unknown(text), false) => unknown_revision(&server, text, exchange),
+            (Named::Known(revision), false) => {
                 exchange.revision = Some(revision);
                 legacy(&server, message, exchange)
             }
-            (Named::Nothing, None) => legacy(&server, message, exchange),
+            (Named::Nothing, false) => legacy(&server, message, exchange),
         }
     }
 }
@@ -88,6 +93,21 @@ fn named<'a>(head: &Head<'a>) -> Result<Named<'a>, Refusal> {
         Ok(Some(text)) => Ok(Revision::parse(text.as_bytes()).map_or(Named::Unknown(text), Named::Known)),
         Err(_) => Err(mismatch("MCP-Protocol-Version must be given once, in visible ASCII")),
     }
+}
+
+fn only_modern_behind(exchange: &Exchange) -> bool {
+    exchange.server.as_ref().is_some_and(|server| server.offers(Age::Legacy) == Speaks::No)
+}
+
+/// Whether `_meta` has a member that only modern requests carry: one is enough, or a request could pass for legacy here
+/// and for modern behind.
+fn is_modern(message: &Message) -> bool {
+    message.params.as_ref().and_then(|params| params.meta.as_ref()).is_some_and(|meta| {
+        meta.protocol_version.is_some()
+            || meta.client_capabilities.is_some()
+            || meta.client_info.is_some()
+            || meta.log_level.is_some()
+    })
 }
 
 /// `_meta["io.modelcontextprotocol/protocolVersion"]`; a value that is no string counts as a revision nobody knows.
@@ -180,6 +200,17 @@ fn only_modern(server: &VirtualServer) -> Refusal {
         .with_data(supported(server))
 }
 
+/// A revision that nobody knows, in a request that is not modern otherwise. Which error it gets depends on the eras that
+/// are spoken behind, so these are asked for first.
+fn unknown_revision(server: &Arc<VirtualServer>, requested: &str, exchange: &mut Exchange) -> Verdict {
+    if server.offers(Age::Modern) == Speaks::Unknown
+        && let Some(verdict) = ensure_offered(server, Age::Modern, exchange)
+    {
+        return verdict;
+    }
+    unless_legacy_only(server, unsupported(server, requested)).into()
+}
+
 fn unsupported(server: &VirtualServer, requested: &str) -> Refusal {
     let requested = serde_json::Value::from(requested);
     Refusal::new(Fault::UnsupportedRevision, Era::NAME)
@@ -193,7 +224,8 @@ fn unless_legacy_only(server: &VirtualServer, refusal: Refusal) -> Refusal {
 }
 
 fn supported(server: &VirtualServer) -> String {
-    format!("\"supported\":[\"{}\"]", list(server, "\",\""))
+    let revisions: Vec<&str> = server.revisions().map(Revision::as_str).collect();
+    format!("\"supported\":{}", serde_json::Value::from(revisions))
 }
 
 fn list(server: &VirtualServer, separator: &str) -> String {

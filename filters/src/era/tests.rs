@@ -46,6 +46,32 @@ fn modern_metadata_without_the_header_is_a_mismatch_and_never_legacy() {
 }
 
 #[test]
+fn one_member_of_modern_metadata_makes_a_request_modern() {
+    let bench = dual();
+    let ticket = bench.ticket(Revision::V2025_11_25, [1; 16]);
+    let session = ("mcp-session-id", ticket.as_str());
+    for member in ["clientCapabilities", "clientInfo", "logLevel", "protocolVersion"] {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{"_meta":{{"io.modelcontextprotocol/{member}":{{}}}}}}}}"#
+        );
+        assert_eq!(refused(&bench, &[session], &body).fault, Fault::HeaderMismatch, "{member}");
+    }
+    let related = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/related-task":{}}}}"#;
+    assert_eq!(bench.send(Method::POST, &[session], related).lane().0, Lane::Forward);
+}
+
+#[test]
+fn metadata_is_an_object_or_absent() {
+    let bench = dual();
+    let ticket = bench.ticket(Revision::V2025_11_25, [1; 16]);
+    for meta in ["\"x\"", "[]", "null", "1"] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{"_meta":{meta}}}}}"#);
+        assert_eq!(refused(&bench, &[("mcp-session-id", &ticket)], &body).fault, Fault::InvalidParams, "{meta}");
+        assert_eq!(refused(&bench, &[VERSION, LIST], &body).fault, Fault::InvalidParams, "{meta}");
+    }
+}
+
+#[test]
 fn header_and_metadata_must_name_the_same_revision() {
     for (header, meta) in [("2026-07-28", "2025-11-25"), ("2025-11-25", "2026-07-28"), ("2099-01-01", "2026-07-28")] {
         let headers = [("mcp-protocol-version", header), LIST];
@@ -121,6 +147,11 @@ fn an_unknown_backend_is_asked_once_and_its_silence_is_the_answer() {
     assert_eq!(refused(&bench, &[], INITIALIZE).fault, Fault::BackendTimeout);
     assert_eq!(asked.get(), 2);
 
+    let legacy = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let unknown = ("mcp-protocol-version", "2099-01-01");
+    assert_eq!(refused(&bench, &[unknown], legacy).fault, Fault::BackendTimeout, "which error depends on the eras");
+    assert_eq!(asked.get(), 3);
+
     let backend = Arc::clone(&bench.backend);
     bench.on_ask = Box::new(move |_| {
         backend.learn(|facts| facts.modern = Speaks::Yes);
@@ -137,6 +168,10 @@ fn the_modern_era_has_posts_of_one_request_or_notification_only() {
     let bench = dual();
     assert_eq!(bench.send(Method::GET, &[VERSION], "").refusal().fault, Fault::MethodNotAllowed);
     assert_eq!(bench.send(Method::DELETE, &[VERSION], "").refusal().fault, Fault::MethodNotAllowed);
+    let only_modern = Bench::new(Speaks::Yes, Speaks::No);
+    for method in [Method::GET, Method::DELETE] {
+        assert_eq!(only_modern.send(method, &[], "").refusal().fault, Fault::MethodNotAllowed);
+    }
     let batch = format!("[{}]", modern("tools/list", "2026-07-28"));
     assert_eq!(refused(&bench, &[VERSION, LIST], &batch).fault, Fault::BatchRefused);
     assert_eq!(refused(&bench, &[VERSION], r#"{"jsonrpc":"2.0","id":1,"result":{}}"#).fault, Fault::NotJsonRpc);

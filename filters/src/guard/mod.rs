@@ -30,6 +30,13 @@ impl Guard {
         Guard { hosts, origins }
     }
 
+    fn admits_origin(&self, head: &Head<'_>) -> bool {
+        match head.single(ORIGIN.as_str()) {
+            Ok(Some(origin)) => self.origins.iter().any(|rule| rule.admits(origin)),
+            _ => false,
+        }
+    }
+
     fn check_host(&self, head: &Head<'_>) -> Result<(), Refusal> {
         let refused = || Refusal::new(Fault::HostRefused, Guard::NAME);
         let field = head.single(HOST.as_str()).map_err(|_| refused())?;
@@ -48,18 +55,23 @@ impl Filter for Guard {
     }
 
     fn request(&self, head: &Head<'_>, exchange: &mut Exchange) -> Verdict {
+        let sent = head.headers.get(ORIGIN);
+        let admitted = sent.is_some() && self.admits_origin(head);
+        if let Some(sent) = sent
+            && admitted
+        {
+            // First, so that a page that may call can read whatever is refused from here on.
+            cors::expose(sent, exchange);
+        }
         if let Err(refusal) = self.check_host(head) {
             return refusal.into();
         }
-        let Some(sent) = head.headers.get(ORIGIN) else { return Verdict::Continue };
-        let admitted = match head.single(ORIGIN.as_str()) {
-            Ok(Some(origin)) => self.origins.iter().any(|rule| rule.admits(origin)),
-            _ => false,
-        };
+        if sent.is_none() {
+            return Verdict::Continue;
+        }
         if !admitted {
             return Refusal::new(Fault::OriginRefused, Guard::NAME).into();
         }
-        cors::expose(sent, exchange);
         if head.method == Method::OPTIONS && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
             return Verdict::Answer(cors::preflight(head));
         }

@@ -52,6 +52,9 @@ fn a_foreign_origin_is_refused_and_gets_no_cors_header() {
 
 #[test]
 fn an_admitted_origin_is_named_on_every_response() {
+    let (refused, exchange) = ask(Method::POST, &[("host", "evil.com"), ("origin", "http://localhost:6274")], None);
+    assert_eq!(fault(refused), Some(Fault::HostRefused));
+    assert!(!exchange.response_headers.is_empty(), "the page may read why");
     let (verdict, exchange) = ask(Method::POST, &[("host", "localhost"), ("origin", "http://localhost:6274")], None);
     assert!(matches!(verdict, Verdict::Continue));
     assert!(

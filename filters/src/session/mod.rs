@@ -9,7 +9,7 @@ use crate::fault::{Fault, Refusal};
 use crate::filter::{Filter, Head, Verdict};
 use crate::headers::SESSION_ID;
 use crate::revision::{Era, Revision};
-use crate::rpc::scan::Message;
+use crate::rpc::scan::{Kind, Message};
 use crate::ticket::{Keyring, SessionId, Ticket};
 use http::Method;
 use std::fmt;
@@ -81,6 +81,10 @@ impl Filter for Session {
             return Verdict::Continue;
         }
         if message.is(b"initialize", &exchange.body) {
+            if message.kind != Kind::Request {
+                let text = "initialize is a request: it needs an id";
+                return Refusal::new(Fault::NotJsonRpc, Session::NAME).saying(text).into();
+            }
             return match head.headers.contains_key(SESSION_ID) {
                 true => Refusal::new(Fault::SessionOpen, Session::NAME).into(),
                 false => Verdict::Continue,

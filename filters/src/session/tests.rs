@@ -45,6 +45,8 @@ fn without_a_ticket_only_initialize_passes() {
     assert_eq!(bench.send(Method::POST, &[], LIST).refusal().fault, Fault::SessionRequired);
     assert_eq!(bench.send(Method::GET, &[], "").refusal().fault, Fault::SessionRequired);
     assert_eq!(bench.send(Method::DELETE, &[], "").refusal().fault, Fault::SessionRequired);
+    let notification = r#"{"jsonrpc":"2.0","method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
+    assert_eq!(bench.send(Method::POST, &[], notification).refusal().fault, Fault::NotJsonRpc);
     let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     assert_eq!(bench.send(Method::POST, &[], notification).refusal().fault, Fault::SessionRequired);
 }

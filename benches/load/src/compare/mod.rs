@@ -18,6 +18,7 @@ use report::{Report, Row};
 use summary::median;
 use workloads::{Shape, WORKLOADS, Workload};
 
+use crate::awake::Awake;
 use crate::cpus::{self, Placement};
 use crate::drive::worker::Job;
 use crate::failure::{Failure, Outcome};
@@ -82,14 +83,20 @@ pub fn command(options: &CompareOptions) -> Outcome<()> {
     let machine = document::machine();
     cpus::pin(placement.load)?;
     let _priority = options.nice.map(Priority::set).transpose()?;
+    let awake = Awake::keep();
     let comparison = Comparison::new(options, Ground::prepare(placement, &options.log_level, 120)?)?;
     let report = comparison.run()?;
     let rounds = comparison.rounds;
     let head = format!(
-        "{machine}. Proxy alone on CPU {}, generator and backend on CPU {}; medians of {rounds} interleaved rounds of {:.1} s.",
+        "{machine}. Proxy alone on CPU {}, generator and backend on CPU {}; medians of {rounds} interleaved rounds of {:.1} s. {}",
         placement.proxy,
         placement.load,
-        comparison.lengths.measure.as_secs_f64()
+        comparison.lengths.measure.as_secs_f64(),
+        if awake.is_some() {
+            "Idle CPUs were kept awake."
+        } else {
+            "Idle CPUs could sleep: waking them is in the figures."
+        }
     );
     let section = format!("{head}\n\n{}", report.markdown());
     println!("{section}");

@@ -51,7 +51,7 @@ async fn several_listeners_serve_what_they_are_given() {
 
 #[tokio::test]
 async fn browsers_are_let_in_by_origin() {
-    let fixture = Fixture::start("lax");
+    let mut fixture = Fixture::start("lax");
     let gateway = Gateway::start(&config(fixture.url())).await;
     let http = lockgate_e2e::mcp::client();
     let origin = "http://localhost:6274";
@@ -78,15 +78,28 @@ async fn browsers_are_let_in_by_origin() {
     assert_eq!(foreign.header("access-control-allow-origin"), None);
 
     let client = Mcp::modern(&gateway.mcp());
-    let good =
-        client.post(&client.body("tools/call", json!({"name": "echo", "arguments": {}}))).header("origin", origin);
     let bad = client.http.post(&client.url).header("origin", origin).header("content-type", "text/plain").body("x");
-    for (request, status) in [(good, 200), (bad, 415)] {
+    let mut crowded = client.http.post(&client.url).header("origin", origin);
+    for index in 0..101 {
+        crowded = crowded.header(format!("x-{index}"), "x");
+    }
+    let foreign_host = client.http.post(&client.url).header("origin", origin).header("host", "evil.example");
+    let call = || {
+        let body = client.body("tools/call", json!({"name": "echo", "arguments": {}}));
+        client.post(&body).header("origin", origin)
+    };
+    let (good, failing) = (call(), call());
+    for (request, status) in [(good, 200), (bad, 415), (crowded, 431), (foreign_host, 403), (failing, 502)] {
+        if status == 502 {
+            fixture.kill();
+        }
         let answer = Answer::read(request.send().await.unwrap()).await;
         assert_eq!(answer.status, status);
         assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{answer:?}");
         let exposed = answer.header("access-control-expose-headers").unwrap_or_default().to_ascii_lowercase();
-        assert!(exposed.contains("mcp-session-id") && exposed.contains("x-request-id"), "{answer:?}");
+        for name in ["mcp-session-id", "mcp-protocol-version", "www-authenticate", "retry-after", "x-request-id"] {
+            assert!(exposed.contains(name), "{name} is not in {exposed}");
+        }
         assert!(answer.header("vary").is_some_and(|vary| vary.to_ascii_lowercase().contains("origin")), "{answer:?}");
     }
 }

@@ -110,6 +110,32 @@ async fn forms_that_are_allowed_pass() {
     assert_eq!(received.header("mcp-param-other"), Some("kept"));
 }
 
+/// `Connection` may name what belongs to the hop, but not strip what was checked against the body.
+#[tokio::test]
+async fn checked_headers_cannot_be_stripped_behind_the_check() {
+    let fixture = Fixture::start("lax");
+    let gateway = Gateway::start(&config_with(fixture.url(), "    forward_headers: [x-tenant]\n", "")).await;
+    let client = Mcp::modern(&gateway.mcp());
+    let body = client.body("tools/call", json!({"name": "annotated", "arguments": {"region": "eu"}})).to_string();
+    let request = modern(&body)
+        .with("mcp-param-region", "eu")
+        .with("x-tenant", "a")
+        .set("connection", "close, Mcp-Name, mcp-method, MCP-Protocol-Version, Mcp-Param-Region, x-tenant");
+    let answer = request.send(&gateway.address()).await.expect("an answer");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let journal = fixture.journal().await;
+    let received = journal.last().expect("a request");
+    for (name, value) in [
+        ("mcp-name", "annotated"),
+        ("mcp-method", "tools/call"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-param-region", "eu"),
+    ] {
+        assert_eq!(received.header(name), Some(value), "{received:?}");
+    }
+    assert_eq!(received.header("x-tenant"), None, "what belongs to the hop stays there");
+}
+
 /// Each hop has its own headers, and nobody's credentials travel on.
 #[tokio::test]
 async fn headers_are_those_of_the_hop() {

@@ -16,6 +16,34 @@ pub fn cases(session: &str, ended: &str) -> Vec<Case> {
     tampered.replace_range(middle..=middle, other);
     vec![
         case("no session", bare(), &[400], 0),
+        case(
+            "initialize without an id",
+            plain(
+                json!({"jsonrpc": "2.0", "method": "initialize", "params": {"protocolVersion": "2025-06-18",
+                    "capabilities": {}, "clientInfo": {"name": "MARKER", "version": "1"}}})
+                .to_string(),
+            ),
+            &[400],
+            -32600,
+        ),
+        case(
+            "part of the modern _meta",
+            own(plain(
+                json!({"jsonrpc": "2.0", "id": "MARKER", "method": "tools/list",
+                    "params": {"_meta": {"io.modelcontextprotocol/clientCapabilities": {}}}})
+                .to_string(),
+            )),
+            &[400],
+            -32020,
+        ),
+        case(
+            "_meta that is no object",
+            own(plain(
+                json!({"jsonrpc": "2.0", "id": "MARKER", "method": "tools/list", "params": {"_meta": "x"}}).to_string(),
+            )),
+            &[400],
+            -32602,
+        ),
         case("unknown session", bare().with("mcp-session-id", "unknown"), &[404], 0),
         case("the backend's own session id", bare().with("mcp-session-id", "lax-1"), &[404], 0),
         case("changed session id", bare().with("mcp-session-id", &tampered), &[404], 0),
