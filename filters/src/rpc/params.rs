@@ -14,17 +14,28 @@ use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// The most tools of one backend that are remembered.
-pub const MAX_TOOLS: usize = 10_000;
-/// The most arguments of one tool that may be mirrored.
-pub const MAX_MIRRORS: usize = 64;
-/// How deep the schemas of a tool may nest, the input schema counting as 1.
-pub const MAX_SCHEMA_DEPTH: usize = 64;
+/// How much is remembered of a backend's tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParamLimits {
+    /// The most tools.
+    pub tools: usize,
+    /// The most arguments of one tool that may be mirrored.
+    pub mirrors: usize,
+    /// How deep the schemas of a tool may nest, the input schema counting as 1. Reading recurses so deep.
+    pub depth: usize,
+}
+
+impl Default for ParamLimits {
+    fn default() -> ParamLimits {
+        ParamLimits { tools: 10_000, mirrors: 64, depth: 64 }
+    }
+}
 
 /// For each tool of a backend, the arguments that must be mirrored.
 #[derive(Clone, Debug, Default)]
 pub struct ToolParams {
     tools: HashMap<Box<str>, Tool, RandomState>,
+    limits: ParamLimits,
 }
 
 /// What is known of one tool.
@@ -65,9 +76,9 @@ pub enum PageFault {
     /// It is no result of `tools/list`.
     #[error("the tool list is malformed")]
     Malformed,
-    /// With it there would be more than [`MAX_TOOLS`] tools.
-    #[error("the tool list has more than {MAX_TOOLS} tools")]
-    TooMany,
+    /// With it there would be more tools than this limit.
+    #[error("the tool list has more than {0} tools")]
+    TooMany(usize),
 }
 
 /// Whether the headers of a call say what its arguments say.
@@ -82,6 +93,11 @@ pub enum ParamCheck {
 }
 
 impl ToolParams {
+    /// No tools yet, and not more than this later.
+    pub fn within(limits: ParamLimits) -> ToolParams {
+        ToolParams { limits, ..ToolParams::default() }
+    }
+
     /// Adds the tools of one page: the `result` of a `tools/list`.
     ///
     /// A tool whose annotations are invalid, or that is listed again with others, is remembered as invalid.
@@ -90,14 +106,15 @@ impl ToolParams {
     ///
     /// [`PageFault`]; the tools before the fault have been added.
     pub fn read(&mut self, result: &[u8]) -> Result<(), PageFault> {
-        schema::read_page(result, |name, tool| {
-            let full = self.tools.len() >= MAX_TOOLS;
+        let limits = self.limits;
+        schema::read_page(result, limits, |name, tool| {
+            let full = self.tools.len() >= limits.tools;
             match self.tools.entry(name.into()) {
                 Entry::Occupied(known) if *known.get() == tool => {}
                 Entry::Occupied(mut known) => {
                     known.insert(Tool::Invalid("it is listed more than once"));
                 }
-                Entry::Vacant(_) if full => return Err(PageFault::TooMany),
+                Entry::Vacant(_) if full => return Err(PageFault::TooMany(limits.tools)),
                 Entry::Vacant(place) => {
                     place.insert(tool);
                 }
@@ -154,7 +171,7 @@ impl Mirrors {
 }
 
 impl Node {
-    /// Walks the object that begins here. Recursion ends with the tree: after [`MAX_SCHEMA_DEPTH`] steps.
+    /// Walks the object that begins here. Recursion ends with the tree: after [`ParamLimits::depth`] steps.
     fn find(&self, walker: &mut Walker<'_>, found: &mut [Option<Value>]) -> Result<(), Flaw> {
         walker.enter_object(false)?;
         let mut first = true;

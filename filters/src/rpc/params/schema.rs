@@ -3,7 +3,7 @@
 //! The rules are those of "Custom Headers from Tool Parameters" (MCP 2026-07-28, Streamable HTTP): a non-empty token,
 //! unique without regard to case, on a string, integer or boolean that is reached from the root through `properties` only.
 
-use super::{MAX_MIRRORS, MAX_SCHEMA_DEPTH, Mirror, Mirrors, Node, PageFault, Tool};
+use super::{Mirror, Mirrors, Node, PageFault, ParamLimits, Tool};
 use crate::rpc::scan::Value;
 use crate::rpc::walk::{Flaw, Walker};
 use http::HeaderName;
@@ -17,6 +17,7 @@ impl From<Flaw> for PageFault {
 /// Hands over each tool of the page.
 pub(super) fn read_page(
     result: &[u8],
+    limits: ParamLimits,
     mut take: impl FnMut(&str, Tool) -> Result<(), PageFault>,
 ) -> Result<(), PageFault> {
     let mut walker = Walker::again(result);
@@ -34,7 +35,7 @@ pub(super) fn read_page(
         walker.enter_array()?;
         let mut first = true;
         while walker.item(&mut first)? {
-            read_tool(&mut walker, &mut take)?;
+            read_tool(&mut walker, limits, &mut take)?;
         }
     }
     walker.end()?;
@@ -43,9 +44,10 @@ pub(super) fn read_page(
 
 fn read_tool(
     walker: &mut Walker<'_>,
+    limits: ParamLimits,
     take: &mut impl FnMut(&str, Tool) -> Result<(), PageFault>,
 ) -> Result<(), PageFault> {
-    let mut reader = Reader::default();
+    let mut reader = Reader { limits, headers: Vec::new(), invalid: None };
     let mut names = Single::default();
     let mut schemas = Single::default();
     let mut root = Node::default();
@@ -103,8 +105,8 @@ impl<T> Single<T> {
     }
 }
 
-#[derive(Default)]
 struct Reader {
+    limits: ParamLimits,
     headers: Vec<Mirror>,
     invalid: Option<&'static str>,
 }
@@ -121,7 +123,7 @@ impl Reader {
             walker.value()?;
             return Ok(node);
         }
-        if depth > MAX_SCHEMA_DEPTH {
+        if depth > self.limits.depth {
             self.refuse("its schema nests too deeply");
             walker.value()?;
             return Ok(node);
@@ -220,7 +222,7 @@ impl Reader {
             self.refuse("x-mcp-header names a header twice");
             return None;
         }
-        if self.headers.len() == MAX_MIRRORS {
+        if self.headers.len() >= self.limits.mirrors {
             self.refuse("it mirrors too many arguments");
             return None;
         }

@@ -242,9 +242,10 @@ fn what_is_no_tool_list_is_refused() {
 
 #[test]
 fn everything_is_bounded() {
-    let many: Vec<Json> = (0..MAX_TOOLS).map(|i| json!({ "name": format!("t{i}") })).collect();
+    let limits = ParamLimits::default();
+    let many: Vec<Json> = (0..limits.tools).map(|i| json!({ "name": format!("t{i}") })).collect();
     let mut params = read(json!(many));
-    assert_eq!(params.read(&page(json!([{ "name": "one more" }]))), Err(PageFault::TooMany));
+    assert_eq!(params.read(&page(json!([{ "name": "one more" }]))), Err(PageFault::TooMany(10_000)));
     assert_eq!(params.read(&page(json!([{ "name": "t0" }]))), Ok(()));
 
     let properties = |count: usize| -> Json {
@@ -253,20 +254,32 @@ fn everything_is_bounded() {
             .collect::<serde_json::Map<_, _>>()
             .into()
     };
-    assert_eq!(invalid(json!({ "properties": properties(MAX_MIRRORS) })), None);
-    assert!(invalid(json!({ "properties": properties(MAX_MIRRORS + 1) })).unwrap().contains("too many"));
+    assert_eq!(invalid(json!({ "properties": properties(limits.mirrors) })), None);
+    assert!(invalid(json!({ "properties": properties(limits.mirrors + 1) })).unwrap().contains("too many"));
 
     let nested = |depth: usize| {
         (1..depth)
             .fold(json!({ "type": "string", "x-mcp-header": "A" }), |inner, _| json!({ "properties": { "a": inner } }))
     };
-    assert_eq!(invalid(nested(MAX_SCHEMA_DEPTH)), None);
-    assert!(invalid(nested(MAX_SCHEMA_DEPTH + 1)).unwrap().contains("too deeply"));
+    assert_eq!(invalid(nested(limits.depth)), None);
+    assert!(invalid(nested(limits.depth + 1)).unwrap().contains("too deeply"));
     let deep =
         format!(r#"{{"tools":[{{"name":"a","inputSchema":{}}}]}}"#, r#"{"not":"#.repeat(400) + "1" + &"}".repeat(400));
     assert_eq!(ToolParams::default().read(deep.as_bytes()), Ok(()));
     let deeper = format!(r#"{{"tools":{}"#, "[".repeat(1_000_000));
     assert_eq!(ToolParams::default().read(deeper.as_bytes()), Err(PageFault::Malformed));
+}
+
+#[test]
+fn bounds_are_those_that_are_given() {
+    let mut few = ToolParams::within(ParamLimits { tools: 1, mirrors: 0, depth: 64 });
+    let schema = json!({ "properties": { "a": { "type": "string", "x-mcp-header": "A" } } });
+    assert_eq!(few.read(&page(json!([{ "name": "a", "inputSchema": schema }]))), Ok(()));
+    assert_eq!(few.invalid().collect::<Vec<_>>(), [("a", "it mirrors too many arguments")]);
+    assert_eq!(few.read(&page(json!([{ "name": "b" }]))), Err(PageFault::TooMany(1)));
+    let mut flat = ToolParams::within(ParamLimits { depth: 1, ..ParamLimits::default() });
+    flat.read(&page(json!([{ "name": "a", "inputSchema": schema }]))).unwrap();
+    assert_eq!(flat.invalid().collect::<Vec<_>>(), [("a", "its schema nests too deeply")]);
 }
 
 proptest! {
