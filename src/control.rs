@@ -17,17 +17,15 @@ use std::sync::Arc;
 pub struct Operator {
     reloader: Arc<Reloader>,
     drain: Drain,
-    /// The token that was generated, where the configuration names none.
-    generated: Option<Arc<str>>,
     listeners: Listeners,
 }
 
 impl Operator {
-    /// An operator of what the reloader serves; `generated` is the token where the configuration names none.
-    pub fn new(reloader: Arc<Reloader>, drain: Drain, generated: Option<Arc<str>>) -> Operator {
+    /// An operator of what the reloader serves.
+    pub fn new(reloader: Arc<Reloader>, drain: Drain) -> Operator {
         let of = |listener: &Arc<Listener>| (Arc::clone(listener), reloader.world.metrics.listener(listener.name()));
         let listeners = reloader.listeners.iter().map(of).collect();
-        Operator { reloader, drain, generated, listeners }
+        Operator { reloader, drain, listeners }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -64,7 +62,7 @@ impl Control for Operator {
             ConfigForm::Yaml => effective.to_yaml(),
             ConfigForm::Json => serde_json::to_string_pretty(effective).unwrap_or_default(),
         };
-        EffectiveConfig { generation: snapshot.generation, text }
+        EffectiveConfig { generation: snapshot.generation, since_unix_seconds: snapshot.since.0 / 1000, text }
     }
 
     async fn reload(&self) -> ReloadOutcome {
@@ -85,12 +83,8 @@ impl Control for Operator {
     }
 
     fn token(&self) -> Arc<str> {
-        match (&self.snapshot().loaded.config.admin.token, &self.generated) {
-            (Some(configured), _) => configured.expose().into(),
-            (None, Some(generated)) => Arc::clone(generated),
-            // No token at all: the empty one matches nobody, so the guarded paths are closed.
-            (None, None) => "".into(),
-        }
+        // No token at all: the empty one matches nobody, so the guarded paths are closed.
+        self.snapshot().admin_token.clone().unwrap_or_default()
     }
 
     fn allowed_hosts(&self) -> Arc<[String]> {

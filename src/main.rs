@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use lockgate::cli::{self, Hooks};
-use lockgate::{demo, server};
+use lockgate::{demo, server, session, settings};
 use std::process::ExitCode;
 
 #[cfg(feature = "mimalloc")]
@@ -20,5 +20,7 @@ fn main() -> ExitCode {
     cli::main(Hooks {
         run: Some(|start| server::run(start).map_err(Into::into)),
         demo: Some(|options| demo::run(options.listen).map_err(Into::into)),
+        judge: Some(settings::judge),
+        admin_token: Some(|state_dir| session::keys::read_admin_token(state_dir).map_err(Into::into)),
     })
 }

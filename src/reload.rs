@@ -4,11 +4,12 @@
 //! serves; it is shown in the log, in a metric, by `/readyz` and in the answer to whoever asked.
 
 use crate::admin::{Diagnostic, LastReload, ReloadOutcome};
-use crate::config::{self, Config, ConfigSource, Loaded, Overrides, Report, SystemSources};
+use crate::config::{self, Config, ConfigSource, Loaded, Objection, Overrides, Report, SystemSources};
+use crate::demo::OnDemand;
 use crate::listen;
 use crate::serve::now;
 use crate::settings;
-use crate::snapshot::{Current, World};
+use crate::snapshot::{Current, Ingredients, World};
 use crate::telemetry::labels::Reload;
 use crate::telemetry::logs::LogHandle;
 use crate::watch::FileWatch;
@@ -32,6 +33,8 @@ pub struct Reloader {
     pub listeners: Vec<Arc<listen::Listener>>,
     /// Where the log level is changed.
     pub logs: Arc<LogHandle>,
+    /// The demo server inside this process.
+    pub demo: Arc<OnDemand>,
     /// The configuration that the process started with: what cannot change while it runs is compared with this.
     pub started: Config,
     turn: Mutex<()>,
@@ -47,10 +50,11 @@ impl Reloader {
         (source, overrides): (ConfigSource, Overrides),
         listeners: Vec<Arc<listen::Listener>>,
         logs: Arc<LogHandle>,
+        demo: Arc<OnDemand>,
     ) -> Reloader {
         let started = current.load().loaded.config.clone();
         let (turn, last, reloaded) = (Mutex::new(()), ArcSwapOption::empty(), Notify::new());
-        Reloader { world, current, source, overrides, listeners, logs, started, turn, last, reloaded }
+        Reloader { world, current, source, overrides, listeners, logs, demo, started, turn, last, reloaded }
     }
 
     /// How the last reload ended; `None` before the first.
@@ -73,8 +77,12 @@ impl Reloader {
     }
 
     async fn load_and_apply(&self) -> Result<ReloadOutcome, Vec<Diagnostic>> {
-        let (source, overrides) = (self.source.clone(), self.overrides.clone());
-        let loaded = blocking(move || config::load(&source, &overrides, &SystemSources)).await?;
+        let (source, overrides, world) = (self.source.clone(), self.overrides.clone(), Arc::clone(&self.world));
+        let load = move || {
+            let judge = |config: &Config| settings::judge_with(&world.upstream, config);
+            config::load_judged(&source, &overrides, &SystemSources, &judge)
+        };
+        let loaded = blocking(load).await?;
         let loaded = loaded.map_err(|report| diagnostics(&report))?;
         let before = self.current.load_full();
         let changed: Vec<String> = config::diff(&before.loaded.effective, &loaded.effective)
@@ -82,17 +90,29 @@ impl Reloader {
             .map(|change| change.path().to_string())
             .collect();
         let needs_restart = settings::fixed_at_start(&self.started, &loaded.config);
-        let generation = before.generation + u64::from(!changed.is_empty());
-        self.apply(loaded, generation).await?;
-        Ok(if changed.is_empty() {
+        let unchanged = changed.is_empty();
+        let generation = before.generation + u64::from(!unchanged);
+        let since = if unchanged { before.since } else { now() };
+        let demo = self.demo(&loaded.config).await?;
+        self.apply(Ingredients { loaded, generation, since, demo }).await?;
+        Ok(if unchanged {
             ReloadOutcome::Unchanged { generation, needs_restart }
         } else {
             ReloadOutcome::Applied { generation, changed, needs_restart }
         })
     }
 
+    /// The URL of the demo server, which is started for the first configuration that uses it.
+    async fn demo(&self, config: &Config) -> Result<Option<String>, Vec<Diagnostic>> {
+        if !settings::uses_demo(config) {
+            return Ok(None);
+        }
+        self.demo.url().await.map(Some).map_err(|error| vec![plain(error.to_string())])
+    }
+
     /// Compiles everything, then uses it; nothing has changed when this fails.
-    async fn apply(&self, loaded: Loaded, generation: u64) -> Result<(), Vec<Diagnostic>> {
+    async fn apply(&self, from: Ingredients) -> Result<(), Vec<Diagnostic>> {
+        let loaded: &Loaded = &from.loaded;
         let handles = self.listeners.clone();
         let wanted: Vec<_> = handles.iter().map(|handle| settings::listener_again(handle, &loaded.config)).collect();
         let prepared = blocking(move || {
@@ -101,8 +121,8 @@ impl Reloader {
         let listeners = prepared.await?.map_err(|error| vec![plain(error.to_string())])?;
         let level = loaded.config.log.level.as_str();
         let world = Arc::clone(&self.world);
-        let snapshot = blocking(move || world.compile(loaded, generation)).await?;
-        let snapshot = snapshot.map_err(|wrong| wrong.into_iter().map(plain).collect::<Vec<_>>())?;
+        let snapshot = blocking(move || world.compile(from)).await?;
+        let snapshot = snapshot.map_err(|wrong| wrong.into_iter().map(objected).collect::<Vec<_>>())?;
         for change in listeners {
             change.apply();
         }
@@ -176,6 +196,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 fn plain(message: String) -> Diagnostic {
     Diagnostic { path: None, line: None, column: None, message }
+}
+
+fn objected(Objection { path, message }: Objection) -> Diagnostic {
+    Diagnostic { path: Some(path.to_string()), ..plain(message) }
 }
 
 fn diagnostics(report: &Report) -> Vec<Diagnostic> {

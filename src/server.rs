@@ -5,9 +5,8 @@
 
 use crate::admin;
 use crate::cli::{RunOptions, Start};
-use crate::config::Config;
 use crate::config::sections::LogFormat;
-use crate::config::values::EndpointUrl;
+use crate::config::{Config, Objection};
 use crate::control::Operator;
 use crate::demo;
 use crate::drain::{Drain, StopSignals};
@@ -16,15 +15,13 @@ use crate::greeting::Greeting;
 use crate::listen::{Admission, BoundListener, ListenError, ListenService};
 use crate::reload::Reloader;
 use crate::serve::now;
-use crate::session::keys::{self, ConfiguredKey};
-use crate::session::state_dir::StateFault;
 use crate::session::{self, Opened};
 use crate::settings;
-use crate::snapshot::{Current, World};
+use crate::snapshot::{Current, Ingredients, World};
 use crate::telemetry::logs::{self, LogError};
 use crate::telemetry::metrics::MetricsError;
 use crate::telemetry::{BuildInfo, Metrics};
-use crate::upstream::{PoolSettings, Registry};
+use crate::upstream::Registry;
 use arc_swap::ArcSwap;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
@@ -53,12 +50,9 @@ pub enum StartError {
     /// Keys or the journal.
     #[error(transparent)]
     Session(#[from] session::StartFault),
-    /// The admin token.
-    #[error(transparent)]
-    State(#[from] StateFault),
-    /// Backends whose settings cannot be used.
+    /// The configuration cannot be used after all.
     #[error("{0}")]
-    Backends(String),
+    Config(String),
     /// The demo server.
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
@@ -90,32 +84,33 @@ pub fn run(start: Start) -> Result<(), StartError> {
     raise_file_limit();
     let plane = control_plane()?;
     let opened = open_state(&options, &config)?;
-    let token = generated_token(&config, &opened)?;
-    let demo = if uses_demo(&config) { Some(plane.block_on(demo::start_ephemeral())?) } else { None };
+    let demo = Arc::new(demo::OnDemand::default());
+    let demo_url = if settings::uses_demo(&config) { Some(plane.block_on(demo.url())?) } else { None };
     let bound = bind(&config)?;
     let (admin, admin_address) = bind_admin(&plane, config.admin.address.socket())?;
 
     let drain = Drain::new();
     let world = Arc::new(World {
-        upstream: Arc::new(Registry::new(PoolSettings::default())),
+        upstream: Arc::new(Registry::new()),
         sessions: Arc::new(opened.sessions),
-        keys: opened.keyring,
+        secrets: opened.secrets,
         metrics: Arc::clone(&metrics),
         bound: config.listeners.keys().cloned().collect(),
-        demo: demo.as_ref().map(|demo| demo.url.clone()),
     });
     let greeting = Greeting::of(&config, &options.source, &bound, admin_address);
-    let snapshot = world.compile(loaded, 1).map_err(|wrong| StartError::Backends(wrong.join("; ")))?;
+    let first = Ingredients { loaded, generation: 1, since: now(), demo: demo_url };
+    let snapshot = world.compile(first).map_err(|wrong| StartError::Config(listed(&wrong)))?;
     world.upstream.commit(&snapshot.backends);
     world.upstream.start(plane.handle().clone());
     metrics.config_in_use(1, seconds());
     let current: Current = Arc::new(ArcSwap::from_pointee(snapshot));
     let handles = bound.iter().map(BoundListener::handle).collect();
     let asked = (options.source, options.overrides);
-    let reloader = Arc::new(Reloader::new(Arc::clone(&world), Arc::clone(&current), asked, handles, logs));
-    let operator = Arc::new(Operator::new(Arc::clone(&reloader), drain.clone(), token));
+    let reloader = Reloader::new(Arc::clone(&world), Arc::clone(&current), asked, handles, logs, Arc::clone(&demo));
+    let reloader = Arc::new(reloader);
+    let operator = Arc::new(Operator::new(Arc::clone(&reloader), drain.clone()));
     let closing = drain.clone();
-    plane.spawn(admin::serve(admin, operator, admin::Limits::default(), async move { closing.closing().await }));
+    plane.spawn(admin::serve(admin, operator, settings::admin(&config), async move { closing.closing().await }));
     plane.spawn(async move { reloader.watch().await });
     plane.spawn(sweep(Arc::clone(&world), Arc::clone(&current)));
 
@@ -124,9 +119,7 @@ pub fn run(start: Start) -> Result<(), StartError> {
     greeting.print();
     serve(gateway, bound, drain, config.workers.get());
     plane.block_on(world.sessions.close());
-    if let Some(demo) = demo {
-        plane.block_on(demo.stop());
-    }
+    plane.block_on(demo.stop());
     Ok(())
 }
 
@@ -165,16 +158,10 @@ fn raise_file_limit() {
 }
 
 fn open_state(options: &RunOptions, config: &Config) -> Result<Opened, StartError> {
-    let keys: Vec<ConfiguredKey<'_>> = config
-        .tickets
-        .keys
-        .iter()
-        .map(|key| ConfiguredKey { id: key.id.as_str(), secret: key.secret.expose() })
-        .collect();
     let opened = session::open(
         &session::Options {
             state_dir: config.state_dir.as_deref(),
-            keys: &keys,
+            keys_configured: !config.tickets.keys.is_empty(),
             ephemeral: options.ephemeral_keys,
             limits: settings::sessions(config),
         },
@@ -192,15 +179,9 @@ fn open_state(options: &RunOptions, config: &Config) -> Result<Opened, StartErro
     Ok(opened)
 }
 
-fn generated_token(config: &Config, opened: &Opened) -> Result<Option<Arc<str>>, StartError> {
-    match &opened.state_dir {
-        Some(dir) if config.admin.token.is_none() => Ok(Some(keys::admin_token(dir)?.into())),
-        _ => Ok(None),
-    }
-}
-
-fn uses_demo(config: &Config) -> bool {
-    config.backends.values().flat_map(|backend| &backend.endpoints).any(|endpoint| endpoint.url == EndpointUrl::Demo)
+/// What is wrong with a configuration, on one line.
+fn listed(wrong: &[Objection]) -> String {
+    wrong.iter().map(|found| format!("{}: {}", found.path, found.message)).collect::<Vec<_>>().join("; ")
 }
 
 fn bind(config: &Config) -> Result<Vec<BoundListener>, StartError> {

@@ -1,25 +1,35 @@
 //! From the configuration's words to the settings that rooms take: each room has its own plain structs, so that none
 //! depends on the shape of the file.
 
+mod judge;
+
+pub use judge::{judge, judge_with};
+
+use crate::admin;
+use crate::config::Objection;
 use crate::config::model::{Config, Listener};
 use crate::config::sections::{self, BackendHttp2, BackendProtocol};
 use crate::config::values::EndpointUrl;
 use crate::drain::DrainSettings;
 use crate::listen::{self, ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
+use crate::session::keys::ConfiguredKey;
 use crate::session::{Limits as SessionLimits, ReplayLimits};
 use crate::upstream::{
-    BackendSettings, EndpointSettings, Http2, Protocol, SettingsError, Timeouts, TlsIdentity, TlsSettings,
+    BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError, Timeouts, TlsIdentity,
+    TlsSettings, ToolSettings, UnusableBackend,
 };
 use bytes::Bytes;
-use http::HeaderValue;
-use std::path::Path;
+use http::{HeaderValue, header};
+use lockgate_filters::rpc::params::ParamLimits;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use url::Url;
 
 /// A listener's settings.
 pub fn listener(name: &str, settings: &Listener, config: &Config) -> ListenerSettings {
     let limits = &config.limits;
     ListenerSettings {
-        tls: settings.tls.as_ref().map(|tls| TlsFiles { certificate: tls.certificate.clone(), key: tls.key.clone() }),
+        tls: listener_files(settings),
         http2: settings.http2,
         proxy_protocol: match settings.proxy_protocol {
             sections::ProxyProtocol::Off => ProxyProtocol::Off,
@@ -35,10 +45,17 @@ pub fn listener(name: &str, settings: &Listener, config: &Config) -> ListenerSet
             header_time: limits.header_time.get(),
             keep_alive_idle: limits.keep_alive_idle.get(),
             streams_per_connection: limits.streams_per_connection,
+            write_time: limits.write_time.get(),
+            write_rate: limits.write_rate.get(),
             ..ConnectionLimits::default()
         },
         ..ListenerSettings::new(name, settings.address.socket())
     }
+}
+
+/// Where a listener's certificate lies, if it has one.
+fn listener_files(settings: &Listener) -> Option<TlsFiles> {
+    settings.tls.as_ref().map(|tls| TlsFiles { certificate: tls.certificate.clone(), key: tls.key.clone() })
 }
 
 /// The settings of a running listener under another configuration: what cannot change while it runs stays as it is
@@ -78,8 +95,9 @@ pub fn fixed_at_start(started: &Config, wanted: &Config) -> Vec<String> {
         differs(format!("listeners.{name}"), "a listener is opened only at start", true);
     }
     differs("admin.address".into(), "the address is bound at start", wanted.admin.address != started.admin.address);
+    let admin_limits = wanted.admin.limits != started.admin.limits;
+    differs("admin.limits".into(), "the admin listener is opened at start", admin_limits);
     differs("state_dir".into(), "state is opened at start", wanted.state_dir != started.state_dir);
-    differs("tickets.keys".into(), "keys are read at start", wanted.tickets.keys != started.tickets.keys);
     differs("workers".into(), "threads are started once", wanted.workers != started.workers);
     differs("log.format".into(), "the log is opened at start", wanted.log.format != started.log.format);
     fixed
@@ -87,62 +105,110 @@ pub fn fixed_at_start(started: &Config, wanted: &Config) -> Vec<String> {
 
 /// How the gateway stops.
 pub fn drain(config: &Config) -> DrainSettings {
-    DrainSettings { time: config.drain.time.get(), ..DrainSettings::default() }
+    DrainSettings { time: config.drain.time.get(), idle: config.drain.idle.get() }
+}
+
+/// What operators' connections may use.
+pub fn admin(config: &Config) -> admin::Limits {
+    let limits = &config.admin.limits;
+    admin::Limits {
+        connections: limits.connections as usize,
+        header_time: limits.header_time.get(),
+        header_bytes: limits.header_bytes.as_usize(),
+        body_bytes: limits.body_bytes.as_usize(),
+        request_time: limits.request_time.get(),
+        connection_time: limits.connection_time.get(),
+    }
+}
+
+/// The sealing keys that are configured.
+pub fn ticket_keys(config: &Config) -> Vec<ConfiguredKey<'_>> {
+    let keys = config.tickets.keys.iter();
+    keys.map(|key| ConfiguredKey { id: key.id.as_str(), secret: key.secret.expose() }).collect()
+}
+
+/// Whether a backend is the demo server inside this process.
+pub fn uses_demo(config: &Config) -> bool {
+    config.backends.values().flat_map(|backend| &backend.endpoints).any(|endpoint| endpoint.url == EndpointUrl::Demo)
 }
 
 /// The bounds of session state.
 pub fn sessions(config: &Config) -> SessionLimits {
     let limits = &config.limits;
-    let defaults = SessionLimits::default();
     SessionLimits {
         sessions: limits.sessions as usize,
         session_idle: limits.session_idle.get(),
+        ended_sessions: limits.ended_sessions as usize,
+        subscriptions: limits.subscriptions as usize,
+        subscription_bytes: limits.subscription_bytes.as_usize(),
         replay: ReplayLimits {
             bytes: limits.replay_bytes.as_usize(),
             time: limits.replay_time.get(),
-            ..defaults.replay
+            streams: limits.replay_streams as usize,
+            bytes_total: limits.replay_bytes_total.as_usize(),
+            streams_total: limits.replay_streams_total as usize,
         },
-        ..defaults
     }
+}
+
+/// A backend's settings, or what is wrong with them, at its path. Reads the certificates that it names, so it blocks.
+///
+/// # Errors
+/// As [`backend`].
+pub fn usable_backend(
+    name: Arc<str>,
+    section: &sections::Backend,
+    config: &Config,
+    demo: Option<&str>,
+) -> Result<BackendSettings, Objection> {
+    backend(Arc::clone(&name), section, config, demo).map_err(|error| judge::objection(&name, error))
+}
+
+/// What is wrong with a backend that could not be compiled, at its path.
+pub fn unusable_backend(unusable: UnusableBackend) -> Objection {
+    judge::objection(&unusable.name, unusable.error)
 }
 
 /// A backend's settings. Reads the certificates that it names, so it blocks.
 ///
 /// # Errors
-/// When a file cannot be read.
-pub fn backend(
+/// When a file cannot be read, or a value is of no use.
+fn backend(
     name: Arc<str>,
     backend: &sections::Backend,
     config: &Config,
     demo: Option<&str>,
 ) -> Result<BackendSettings, SettingsError> {
     let tls = match &backend.tls {
-        Some(tls) => self::tls(&name, tls)?,
+        Some(tls) => self::tls(tls)?,
         None => TlsSettings::default(),
     };
     let mut headers = Vec::with_capacity(backend.headers.len());
     for (key, value) in &backend.headers {
         let mut value = HeaderValue::from_str(value.expose()).map_err(|_| {
-            SettingsError(format!("backends.{name}.headers.{key}: the value has characters that a header cannot hold"))
+            SettingsError::new(Setting::Header(key.name().clone()), "it has characters that a header cannot hold")
         })?;
         value.set_sensitive(true);
         headers.push((key.name().clone(), value));
     }
-    let endpoint = |url: &EndpointUrl| EndpointSettings {
-        url: match url {
-            EndpointUrl::Demo => demo.unwrap_or_default().to_owned(),
-            url => url.to_string(),
-        },
-        http2: match backend.http2 {
-            BackendHttp2::Auto => Http2::Auto,
-            BackendHttp2::Always => Http2::Always,
-            BackendHttp2::Never => Http2::Never,
-        },
-        tls: tls.clone(),
-        headers: headers.clone(),
+    let endpoint = |one: &sections::Endpoint| {
+        let (url, socket) = location(&one.url, demo)?;
+        Ok(EndpointSettings {
+            socket,
+            http2: match backend.http2 {
+                BackendHttp2::Auto => Http2::Auto,
+                BackendHttp2::Always => Http2::Always,
+                BackendHttp2::Never => Http2::Never,
+            },
+            tls: tls.clone(),
+            headers: headers.clone(),
+            forwards_user_agent: backend.forward_headers.iter().any(|key| *key.name() == header::USER_AGENT),
+            ..EndpointSettings::new(url)
+        })
     };
+    let limits = &config.limits;
     Ok(BackendSettings {
-        endpoints: backend.endpoints.iter().map(|one| endpoint(&one.url)).collect(),
+        endpoints: backend.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?,
         protocol: match backend.protocol {
             BackendProtocol::Auto => Protocol::Auto,
             BackendProtocol::Modern => Protocol::Modern,
@@ -154,25 +220,53 @@ pub fn backend(
             idle_stream: backend.timeouts.idle_stream.get(),
             total: backend.timeouts.total.get(),
         },
+        pool: PoolSettings {
+            idle_connections: backend.pool.idle_connections as usize,
+            idle_time: backend.pool.idle_time.get(),
+            idle_time_h2: backend.pool.idle_time_http2.get(),
+            h2_streams: backend.pool.streams_per_connection as usize,
+            resolve_interval: backend.pool.resolve_interval.get(),
+        },
         forward_headers: backend.forward_headers.iter().map(|key| key.name().clone()).collect(),
-        answer_bytes: config.limits.answer_bytes.as_usize(),
-        sse_event: config.limits.sse_event.as_usize(),
+        answer_bytes: limits.answer_bytes.as_usize(),
+        sse_event: limits.sse_event.as_usize(),
+        tools: ToolSettings {
+            pages: limits.tool_pages as usize,
+            time: limits.tool_time.get(),
+            params: ParamLimits {
+                tools: limits.tools as usize,
+                mirrors: limits.tool_headers as usize,
+                depth: limits.tool_depth as usize,
+            },
+        },
         name,
     })
 }
 
-fn tls(name: &str, tls: &sections::BackendTls) -> Result<TlsSettings, SettingsError> {
-    let read = |key: &str, path: &Path| {
-        std::fs::read(path)
-            .map(Bytes::from)
-            .map_err(|error| SettingsError(format!("backends.{name}.tls.{key}: {error}")))
+/// What is requested of an endpoint, and the unix socket through which, if any. The configuration has taken its URL apart.
+fn location(url: &EndpointUrl, demo: Option<&str>) -> Result<(Url, Option<PathBuf>), SettingsError> {
+    let unusable = |message: String| SettingsError::new(Setting::Url, message);
+    let parse = |text: &str| Url::parse(text).map_err(|error| unusable(error.to_string()));
+    match url {
+        EndpointUrl::Http(url) => Ok((url.clone(), None)),
+        EndpointUrl::Unix { socket, path } => Ok((parse(&format!("http://localhost{path}"))?, Some(socket.clone()))),
+        EndpointUrl::Demo => {
+            let demo = demo.ok_or_else(|| unusable("the demo server does not run".to_owned()))?;
+            Ok((parse(demo)?, None))
+        }
+    }
+}
+
+fn tls(tls: &sections::BackendTls) -> Result<TlsSettings, SettingsError> {
+    let read = |setting: Setting, path: &Path| {
+        std::fs::read(path).map(Bytes::from).map_err(|error| SettingsError::new(setting, error.to_string()))
     };
     let identity = match (&tls.certificate, &tls.key) {
         (Some(certificate), Some(key)) => {
-            Some(TlsIdentity { certificate: read("certificate", certificate)?, key: read("key", key)? })
+            Some(TlsIdentity { certificate: read(Setting::Certificate, certificate)?, key: read(Setting::Key, key)? })
         }
         _ => None,
     };
-    let ca = tls.ca.as_deref().map(|path| read("ca", path)).transpose()?;
+    let ca = tls.ca.as_deref().map(|path| read(Setting::Ca, path)).transpose()?;
     Ok(TlsSettings { ca, server_name: tls.server_name.clone(), identity })
 }

@@ -1,10 +1,13 @@
 //! Everything compiled from one configuration generation: immutable, behind one pointer, pinned by each exchange.
 
-use crate::config::Loaded;
 use crate::config::model::{Config, Listener as ListenerConfig};
+use crate::config::path::KeyPath;
 use crate::config::values::Name;
+use crate::config::{Loaded, Objection};
 use crate::request::BodyLimits;
-use crate::session::Sessions;
+use crate::session::keys::KeysFault;
+use crate::session::state_dir::StateFault;
+use crate::session::{Secrets, Sessions};
 use crate::settings;
 use crate::telemetry::{BackendMetrics, Metrics, ServerMetrics};
 use crate::upstream::{Generation, LiveBackend, Registry};
@@ -12,6 +15,7 @@ use arc_swap::ArcSwap;
 use lockgate_filters::chain::Chain;
 use lockgate_filters::envelope::Envelope;
 use lockgate_filters::era::Era;
+use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::filter::Filter;
 use lockgate_filters::guard::{Guard, HostRule, OriginRule};
 use lockgate_filters::negotiate::Negotiate;
@@ -30,6 +34,8 @@ pub type Current = Arc<ArcSwap<Snapshot>>;
 pub struct Snapshot {
     /// Counts from 1; grows with each reload that changed something.
     pub generation: u64,
+    /// Since when this generation is in use.
+    pub since: UnixMillis,
     /// What it was compiled from.
     pub loaded: Arc<Loaded>,
     /// The listeners, in the order in which they were bound.
@@ -40,6 +46,8 @@ pub struct Snapshot {
     pub backends: Generation,
     /// Bounds.
     pub limits: Limits,
+    /// What operators prove themselves with: configured, or this node's own; `None` where there is neither.
+    pub admin_token: Option<Arc<str>>,
     /// The series of requests that reached no virtual server.
     pub unrouted: Arc<ServerMetrics>,
 }
@@ -102,13 +110,23 @@ pub struct World {
     pub upstream: Arc<Registry>,
     /// Node state of legacy sessions.
     pub sessions: Arc<Sessions>,
-    /// What tickets are sealed with.
-    pub keys: Arc<Keyring>,
+    /// Keys and the admin token, where no configuration names them.
+    pub secrets: Secrets,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
     /// The listeners that were bound at start, in order.
     pub bound: Vec<Name>,
-    /// The URL of the demo server inside this process, where one runs.
+}
+
+/// What a snapshot is compiled from.
+pub struct Ingredients {
+    /// The configuration.
+    pub loaded: Loaded,
+    /// Its number.
+    pub generation: u64,
+    /// Since when it is in use.
+    pub since: UnixMillis,
+    /// The URL of the demo server inside this process, where the configuration uses it.
     pub demo: Option<String>,
 }
 
@@ -116,25 +134,30 @@ impl World {
     /// Compiles a configuration. Nothing that is serving changes by it.
     ///
     /// # Errors
-    /// Every backend whose settings cannot be used (an unreadable certificate, for instance). Reads files: it blocks.
-    pub fn compile(&self, loaded: Loaded, generation: u64) -> Result<Snapshot, Vec<String>> {
+    /// Everything that cannot be used: a certificate that has become unreadable, a key that is gone. Reads files: it
+    /// blocks.
+    pub fn compile(&self, from: Ingredients) -> Result<Snapshot, Vec<Objection>> {
+        let Ingredients { loaded, generation, since, demo } = from;
         let config = &loaded.config;
-        let backends = self.prepare_backends(config)?;
+        let backends = self.prepare_backends(config, demo.as_deref())?;
+        let keys = self.keyring(config)?;
+        let admin_token = self.admin_token(config)?;
         let mut servers = Vec::with_capacity(config.virtual_servers.len());
         for (index, (name, server)) in config.virtual_servers.iter().enumerate() {
             let Some(backend) = server.backends.first().and_then(|backend| backends.get(backend.as_str())) else {
-                return Err(vec![format!("virtual_servers.{name}.backends: there is no such backend")]);
+                let path = KeyPath::from(["virtual_servers", name.as_str(), "backends"]);
+                return Err(vec![Objection::new(path, "there is no such backend")]);
             };
             let policy = Arc::new(VirtualServer {
                 index,
                 name: name.shared(),
                 backends: Box::new([Arc::clone(&backend.backend)]),
-                chain: self.server_chain(name.shared(), config),
+                chain: self.server_chain(name.shared(), config, &keys),
             });
             servers.push(Arc::new(Server {
                 policy,
                 backend: Arc::clone(backend),
-                keys: Arc::clone(&self.keys),
+                keys: Arc::clone(&keys),
                 metrics: self.metrics.virtual_server(name.as_str()),
                 backend_metrics: self.metrics.backend(&backend.backend.name),
             }));
@@ -142,29 +165,44 @@ impl World {
         let listeners = self.bound.iter().map(|name| Arc::new(listener(name, config, &servers))).collect();
         let limits = Limits::of(config);
         let unrouted = self.metrics.unrouted();
-        Ok(Snapshot { generation, listeners, servers, backends, limits, unrouted, loaded: Arc::new(loaded) })
+        let loaded = Arc::new(loaded);
+        Ok(Snapshot { generation, since, loaded, listeners, servers, backends, limits, admin_token, unrouted })
     }
 
-    fn prepare_backends(&self, config: &Config) -> Result<Generation, Vec<String>> {
+    /// What tickets are sealed with.
+    fn keyring(&self, config: &Config) -> Result<Arc<Keyring>, Vec<Objection>> {
+        let unfit = |fault: KeysFault| vec![Objection::new(KeyPath::from(["tickets", "keys"]), fault.to_string())];
+        self.secrets.keyring(&settings::ticket_keys(config)).map_err(unfit)
+    }
+
+    fn admin_token(&self, config: &Config) -> Result<Option<Arc<str>>, Vec<Objection>> {
+        if let Some(token) = &config.admin.token {
+            return Ok(Some(token.expose().into()));
+        }
+        let unfit = |fault: StateFault| vec![Objection::new(KeyPath::from(["admin", "token"]), fault.to_string())];
+        self.secrets.admin_token().map_err(unfit)
+    }
+
+    fn prepare_backends(&self, config: &Config, demo: Option<&str>) -> Result<Generation, Vec<Objection>> {
         let mut settings = Vec::with_capacity(config.backends.len());
         let mut wrong = Vec::new();
         for (name, backend) in &config.backends {
-            match settings::backend(name.shared(), backend, config, self.demo.as_deref()) {
+            match settings::usable_backend(name.shared(), backend, config, demo) {
                 Ok(backend) => settings.push(backend),
-                Err(error) => wrong.push(error.to_string()),
+                Err(objection) => wrong.push(objection),
             }
         }
         let prepared = self.upstream.prepare(&settings);
-        let prepared = prepared.map_err(|unusable| wrong.extend(unusable.iter().map(ToString::to_string)));
+        let prepared = prepared.map_err(|unusable| wrong.extend(unusable.into_iter().map(settings::unusable_backend)));
         prepared.ok().filter(|_| wrong.is_empty()).ok_or(wrong)
     }
 
     /// The filters of a virtual server, in the order in which they decide.
-    fn server_chain(&self, name: Arc<str>, config: &Config) -> Chain {
+    fn server_chain(&self, name: Arc<str>, config: &Config, keys: &Arc<Keyring>) -> Chain {
         let filters: Vec<Box<dyn Filter>> = vec![
             Box::new(Negotiate::new(config.limits.body_bytes.get())),
             Box::new(Era),
-            Box::new(Session::new(name, Arc::clone(&self.keys), Arc::new(Ended(Arc::clone(&self.sessions))))),
+            Box::new(Session::new(name, Arc::clone(keys), Arc::new(Ended(Arc::clone(&self.sessions))))),
             Box::new(Envelope),
         ];
         Chain::new(filters)

@@ -25,7 +25,7 @@ const ROOMS: [(&str, &[&str], &str); 27] = [
     // From the configuration to what serves.
     (
         "settings",
-        &["config", "drain", "listen", "session", "upstream"],
+        &["admin", "config", "drain", "listen", "session", "upstream"],
         "Says each room in its own words what the configuration wants.",
     ),
     (
@@ -35,8 +35,8 @@ const ROOMS: [(&str, &[&str], &str); 27] = [
     ),
     (
         "reload",
-        &["admin", "config", "listen", "serve", "settings", "snapshot", "telemetry", "watch"],
-        "Swaps snapshots, and nothing in them.",
+        &["admin", "config", "demo", "listen", "serve", "settings", "snapshot", "telemetry", "watch"],
+        "Swaps snapshots, and nothing in them; starts the demo server for the first that wants it.",
     ),
     // The way of a request.
     ("trip", &["drain", "snapshot", "telemetry"], "One request and what it pins."),
@@ -97,7 +97,7 @@ const ROOMS: [(&str, &[&str], &str); 27] = [
     ),
     ("cli", &["config"], "Arguments and verbs; what runs is handed to it."),
     ("lib", &[], "Names the rooms."),
-    ("main", &["cli", "demo", "server"], "The command line, and what it starts."),
+    ("main", &["cli", "demo", "server", "session", "settings"], "The command line, and what it starts or asks."),
 ];
 
 /// What the filters may not name: the outside world, and the clock.

@@ -63,6 +63,8 @@ pub enum ConfigForm {
 pub struct EffectiveConfig {
     /// 1 at start, one more with each change.
     pub generation: u64,
+    /// Since when it is in use, in seconds since the Unix epoch.
+    pub since_unix_seconds: u64,
     /// The configuration in the form that was asked for.
     pub text: String,
 }

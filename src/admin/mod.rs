@@ -16,6 +16,7 @@ mod guard;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod timestamp;
 
 pub use control::{
     BackendState, ConfigForm, Control, Detail, Diagnostic, EffectiveConfig, LastReload, MetricsPolicy, ReloadOutcome,
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// What a client of the admin listener may use.
+/// What a client of the admin listener may use. Each member is a key of `admin.limits` in the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Open connections.

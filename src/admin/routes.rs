@@ -2,7 +2,7 @@
 
 use super::answer::Refusal;
 use super::control::{ConfigForm, Control, MetricsPolicy, ReloadOutcome};
-use super::{Limits, guard};
+use super::{Limits, guard, timestamp};
 use axum::body::{Bytes, HttpBody};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -107,13 +107,15 @@ async fn metrics(State(admin): State<Admin>, parts: Parts) -> Result<Response, R
 async fn config(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     let form = wanted_form(&headers);
     let config = admin.control.config(form);
+    let (generation, since, text) = (config.generation, timestamp::rfc3339(config.since_unix_seconds), config.text);
     let (content_type, text) = match form {
-        ConfigForm::Yaml => ("application/yaml", format!("# generation {}\n{}", config.generation, config.text)),
+        ConfigForm::Yaml => ("application/yaml", format!("# generation {generation}, loaded {since}\n{text}")),
         ConfigForm::Json => {
-            ("application/json", format!("{{\"generation\":{},\"config\":{}}}\n", config.generation, config.text))
+            let head = format!("\"generation\":{generation},\"loaded\":\"{since}\"");
+            ("application/json", format!("{{{head},\"config\":{text}}}\n"))
         }
     };
-    let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type)), (GENERATION, config.generation.into())];
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type)), (GENERATION, generation.into())];
     (headers, text).into_response()
 }
 

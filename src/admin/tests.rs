@@ -63,7 +63,7 @@ impl Control for Fake {
             ConfigForm::Yaml => "listeners: {}\n",
             ConfigForm::Json => r#"{"listeners":{}}"#,
         };
-        EffectiveConfig { generation: 7, text: text.into() }
+        EffectiveConfig { generation: 7, since_unix_seconds: 1_785_196_800, text: text.into() }
     }
 
     async fn reload(&self) -> ReloadOutcome {
@@ -227,7 +227,7 @@ async fn the_configuration_comes_as_yaml_or_json() {
     let admin = Admin::start(Limits::default()).await;
     let yaml = admin.operator("GET /config").await;
     assert!(yaml.head.contains("application/yaml") && yaml.head.contains("x-lockgate-generation: 7"));
-    assert_eq!(yaml.body, "# generation 7\nlisteners: {}\n");
+    assert_eq!(yaml.body, "# generation 7, loaded 2026-07-28T00:00:00Z\nlisteners: {}\n");
     let token = format!("Authorization: Bearer {TOKEN}");
     let json = admin.ask("GET /config", &[&token, "Accept: text/html, application/json;q=0.9"]).await;
     assert_eq!(json.json()["config"]["listeners"], serde_json::json!({}));

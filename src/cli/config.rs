@@ -1,9 +1,10 @@
 //! `lockgate config show|schema|diff`.
 
-use super::Exit;
+use super::running::{Refused, RunningArgs};
 use super::source::{OverrideArgs, SourceArgs};
 use super::terminal::Terminal;
-use crate::config::{Change, Loaded, Report, Style, SystemSources, diff, load, load_file, schema};
+use super::{Exit, Hooks};
+use crate::config::{Change, Config, Loaded, Report, Style, SystemSources, diff, load, load_file, schema};
 use clap::Subcommand;
 use owo_colors::{OwoColorize as _, Style as Paint};
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ enum Verb {
         source: SourceArgs,
         #[command(flatten)]
         overrides: OverrideArgs,
+        #[command(flatten)]
+        running: RunningArgs,
         /// The form to print it in
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -54,9 +57,25 @@ enum Format {
 }
 
 /// Carries out a verb of `lockgate config`.
-pub(super) fn execute(arguments: Args, terminal: &mut Terminal<'_>) -> Exit {
+pub(super) fn execute(arguments: Args, hooks: Hooks, terminal: &mut Terminal<'_>) -> Exit {
     match arguments.verb {
-        Verb::Show { source, overrides, format } => {
+        Verb::Show { source, overrides, running, format } if running.is_meant() => {
+            let load = |terminal: &mut Terminal<'_>| {
+                let loaded = valid(load(&source.into(), &overrides.into(), &SystemSources), terminal);
+                loaded.map(|loaded| loaded.config)
+            };
+            match show_running(&running, load, format, hooks, terminal) {
+                Ok(text) => {
+                    terminal.print(&text);
+                    Exit::Ok
+                }
+                Err((message, exit)) => {
+                    terminal.error(&message);
+                    exit
+                }
+            }
+        }
+        Verb::Show { source, overrides, format, .. } => {
             let loaded = load(&source.into(), &overrides.into(), &SystemSources);
             let Some(Loaded { effective, .. }) = valid(loaded, terminal) else { return Exit::Failed };
             match format {
@@ -80,6 +99,27 @@ pub(super) fn execute(arguments: Args, terminal: &mut Terminal<'_>) -> Exit {
             if changes.is_empty() { Exit::Ok } else { Exit::Failed }
         }
     }
+}
+
+/// What a running gateway serves. The configuration is read only where it is needed to find the gateway.
+fn show_running(
+    running: &RunningArgs,
+    load: impl FnOnce(&mut Terminal<'_>) -> Option<Config>,
+    format: Format,
+    hooks: Hooks,
+    terminal: &mut Terminal<'_>,
+) -> Result<String, Refused> {
+    let told = |(message, exit): Refused| (format!("error: {message}"), exit);
+    let config = match running.needs_config(&SystemSources).map_err(told)? {
+        // What is wrong with it has been said.
+        true => Some(load(terminal).ok_or((String::new(), Exit::Failed))?),
+        false => None,
+    };
+    let media_type = match format {
+        Format::Yaml => "application/yaml",
+        Format::Json => "application/json",
+    };
+    running.ask(config.as_ref(), media_type, hooks, &SystemSources).map_err(told)
 }
 
 /// The configuration, or what is wrong with it on the screen.

@@ -8,7 +8,9 @@ mod completions;
 mod config;
 mod demo;
 mod healthcheck;
+mod http;
 pub mod run;
+mod running;
 mod source;
 mod terminal;
 mod validate;
@@ -19,10 +21,11 @@ pub use run::{RunOptions, Start};
 pub use terminal::Terminal;
 pub use version::COMMIT;
 
-use crate::config::Style;
+use crate::config::{Config, Objection, Style};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::error::Error;
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Why a verb that serves came to an end before it was told to.
@@ -35,6 +38,17 @@ pub struct Hooks {
     pub run: Option<fn(Start) -> Result<(), Failure>>,
     /// Serves the demo MCP server until told to stop.
     pub demo: Option<fn(DemoOptions) -> Result<(), Failure>>,
+    /// Says everything that keeps a configuration, right by itself, from being used here.
+    pub judge: Option<fn(&Config) -> Vec<Objection>>,
+    /// Reads the admin token that a gateway keeps in its state directory; `None` when there is none.
+    pub admin_token: Option<fn(&Path) -> Result<Option<String>, Failure>>,
+}
+
+impl Hooks {
+    /// What is wrong with a configuration in the eyes of those who will use it.
+    fn objections(self, config: &Config) -> Vec<Objection> {
+        self.judge.map(|judge| judge(config)).unwrap_or_default()
+    }
 }
 
 /// How a verb ended.
@@ -99,15 +113,15 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, hooks: Hooks, term
     };
     match cli.verb {
         Verb::Run(arguments) => match hooks.run {
-            Some(serve) => run::execute(arguments.into(), terminal, serve),
+            Some(serve) => run::execute(arguments.into(), terminal, hooks, serve),
             None => absent(terminal),
         },
         Verb::Demo(arguments) => match hooks.demo {
             Some(serve) => demo::execute(arguments.into(), terminal, serve),
             None => absent(terminal),
         },
-        Verb::Validate(arguments) => validate::execute(&arguments, terminal),
-        Verb::Config(arguments) => config::execute(arguments, terminal),
+        Verb::Validate(arguments) => validate::execute(&arguments, hooks, terminal),
+        Verb::Config(arguments) => config::execute(arguments, hooks, terminal),
         Verb::Healthcheck(arguments) => healthcheck::execute(&arguments, terminal),
         Verb::Version(arguments) => version::execute(&arguments, terminal),
         Verb::Completions(arguments) => completions::execute(&arguments, command(hooks), terminal),

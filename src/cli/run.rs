@@ -2,8 +2,8 @@
 
 use super::source::{OverrideArgs, SourceArgs};
 use super::terminal::Terminal;
-use super::{Exit, Failure};
-use crate::config::{ConfigSource, Loaded, Overrides, SystemSources, load};
+use super::{Exit, Failure, Hooks};
+use crate::config::{ConfigSource, Judge, Loaded, Overrides, SystemSources, load_judged};
 
 /// Run the gateway
 ///
@@ -35,8 +35,8 @@ impl RunOptions {
     ///
     /// # Errors
     /// Everything that is wrong with it, with positions.
-    pub fn load(&self) -> Result<Loaded, crate::config::Report> {
-        load(&self.source, &self.overrides, &SystemSources)
+    pub fn load(&self, judge: Judge<'_>) -> Result<Loaded, crate::config::Report> {
+        load_judged(&self.source, &self.overrides, &SystemSources, judge)
     }
 }
 
@@ -59,9 +59,10 @@ pub struct Start {
 pub fn execute(
     options: RunOptions,
     terminal: &mut Terminal<'_>,
+    hooks: Hooks,
     serve: impl FnOnce(Start) -> Result<(), Failure>,
 ) -> Exit {
-    let loaded = match options.load() {
+    let loaded = match options.load(&|config| hooks.objections(config)) {
         Ok(loaded) => loaded,
         Err(report) => {
             terminal.error(&report.render(terminal.err_style()));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::path::KeyPath;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
@@ -42,6 +43,7 @@ fn a_wrong_command_line_exits_with_2() {
         &["run", "--config", "a", "--mcp-json", "b"],
         &["config", "show", "--config", "a", "--backend", "a=http://b"],
         &["healthcheck", "--url", "https://localhost/"],
+        &["config", "show", "--token-file", "x"],
     ] {
         let (exit, out, err) = lockgate(arguments);
         assert_eq!((exit, out.as_str()), (Exit::Usage, ""), "{arguments:?}");
@@ -93,6 +95,23 @@ fn config_show_prints_what_is_in_effect() {
 }
 
 #[test]
+fn validate_and_run_tell_what_those_object_to_who_use_it() {
+    let judge = |config: &Config| {
+        let name = config.backends.keys().next().unwrap();
+        vec![Objection::new(KeyPath::from(["backends", name.as_str(), "tls", "ca"]), "nobody trusts this")]
+    };
+    let hooks = Hooks { judge: Some(judge), run: Some(|_| panic!("must not start")), ..Hooks::default() };
+    let path = example("legacy-backend.yaml");
+    for arguments in [&["validate", &path][..], &["run", "--config", &path]] {
+        let (exit, _, err) = lockgate_with(hooks, arguments);
+        assert_eq!(exit, Exit::Failed);
+        assert!(err.contains("error: nobody trusts this") && err.contains("backends.old.tls.ca"), "{err}");
+        assert!(err.contains("| ") && err.contains("legacy-backend.yaml:"), "it is shown at its line: {err}");
+    }
+    assert_eq!(lockgate_with(hooks, &["config", "show", "--config", &path]).0, Exit::Ok, "what is shown is not used");
+}
+
+#[test]
 fn config_schema_prints_the_schema() {
     let (exit, out, _) = lockgate(&["config", "schema"]);
     assert_eq!(exit, Exit::Ok);
@@ -134,10 +153,10 @@ fn run_hands_the_configuration_to_the_server() {
             assert!(options.ephemeral_keys);
             assert_eq!(options.source.file().map(|path| path.ends_with("legacy-backend.yaml")), Some(true));
             assert_eq!(loaded.config.admin.address.to_string(), "127.0.0.1:1");
-            assert_eq!(options.load().unwrap().config, loaded.config, "it can be loaded again");
+            assert_eq!(options.load(&|_| Vec::new()).unwrap().config, loaded.config, "it can be loaded again");
             Err("the port is taken".into())
         }),
-        demo: None,
+        ..Hooks::default()
     };
     let arguments = ["run", "--config", &example("legacy-backend.yaml"), "--admin", "127.0.0.1:1", "--ephemeral-keys"];
     let (exit, _, err) = lockgate_with(hooks, &arguments);
@@ -146,7 +165,7 @@ fn run_hands_the_configuration_to_the_server() {
 
 #[test]
 fn run_does_not_start_with_a_wrong_configuration() {
-    let hooks = Hooks { run: Some(|_| panic!("must not start")), demo: None };
+    let hooks = Hooks { run: Some(|_| panic!("must not start")), ..Hooks::default() };
     let (exit, _, err) = lockgate_with(hooks, &["run", "--backend", "a=ftp://b"]);
     assert_eq!(exit, Exit::Failed);
     assert!(err.contains("1 | --backend a=ftp://b"), "{err}");
@@ -154,7 +173,7 @@ fn run_does_not_start_with_a_wrong_configuration() {
 
 #[test]
 fn demo_serves_where_it_is_told() {
-    let hooks = Hooks { run: None, demo: Some(|options| Err(options.listen.to_string().into())) };
+    let hooks = Hooks { demo: Some(|options| Err(options.listen.to_string().into())), ..Hooks::default() };
     assert_eq!(lockgate_with(hooks, &["demo"]).2, "error: 127.0.0.1:9000\n");
     assert_eq!(lockgate_with(hooks, &["demo", "--listen", "127.0.0.1:7"]).2, "error: 127.0.0.1:7\n");
 }
@@ -163,7 +182,7 @@ fn demo_serves_where_it_is_told() {
 fn verbs_without_a_part_are_not_offered() {
     assert!(!lockgate(&["--help"]).1.contains("demo"));
     assert_eq!(lockgate(&["run"]).0, Exit::Usage);
-    let hooks = Hooks { run: Some(|_| Ok(())), demo: None };
+    let hooks = Hooks { run: Some(|_| Ok(())), ..Hooks::default() };
     assert!(lockgate_with(hooks, &["--help"]).1.contains("run"));
     assert_eq!(lockgate_with(hooks, &["run"]).0, Exit::Ok);
 }
@@ -201,4 +220,66 @@ fn healthcheck_asks_and_tells() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
     assert_eq!(lockgate(&["healthcheck", "--url", &url]).0, Exit::Failed);
+}
+
+const STATE_TOKEN: Hooks = Hooks {
+    run: None,
+    demo: None,
+    judge: None,
+    admin_token: Some(|dir| Ok(std::fs::read_to_string(dir.join("admin-token")).ok())),
+};
+
+/// Asks a made-up gateway for what it serves, with a token in a state directory: exit, outputs, and what was asked.
+fn show_running(text: &'static str, more: &[&str]) -> ((Exit, String, String), String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("admin-token"), "a-token-of-the-node").unwrap();
+    let (url, thread) = answer(text);
+    let state = folder.path().display().to_string();
+    let arguments = [&["config", "show", "--running", &url, "--state-dir", &state], more].concat();
+    let shown = lockgate_with(STATE_TOKEN, &arguments);
+    (shown, thread.join().unwrap())
+}
+
+#[test]
+fn config_show_asks_a_running_gateway() {
+    let text = "HTTP/1.1 200 OK\r\ncontent-length: 41\r\n\r\n# generation 7, loaded then\nlisteners: {}";
+    let (shown, asked) = show_running(text, &[]);
+    assert_eq!(shown, (Exit::Ok, "# generation 7, loaded then\nlisteners: {}\n".into(), String::new()));
+    assert!(asked.starts_with("GET /config HTTP/1.1\r\nHost: 127.0.0.1:"), "{asked}");
+    assert!(asked.contains("Authorization: Bearer a-token-of-the-node\r\nAccept: application/yaml\r\n"), "{asked}");
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "a-token-of-a-file\n").unwrap();
+    let file = file.path().display().to_string();
+    let (_, asked) = show_running(text, &["--token-file", &file, "--format", "json"]);
+    assert!(asked.contains("Bearer a-token-of-a-file\r\nAccept: application/json\r\n"), "{asked}");
+}
+
+#[test]
+fn what_keeps_a_running_gateway_from_being_shown_is_told() {
+    for (text, part) in [
+        ("HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n{}", "refuses the admin token (401)"),
+        ("HTTP/1.1 403 Forbidden\r\n\r\n{\"message\":\"see admin.allowed_hosts\"}", "403: see admin.allowed_hosts"),
+        ("HTTP/1.1 404 Not Found\r\n\r\nnot here", "answers 404: that is no admin listener"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort", "the answer breaks off"),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "comes in pieces"),
+        ("SSH-2.0-nonsense\r\n", "does not speak HTTP"),
+        ("", "does not speak HTTP"),
+    ] {
+        let ((exit, out, err), _) = show_running(text, &[]);
+        assert_eq!((exit, out.as_str()), (Exit::Failed, ""), "{text:?}");
+        assert!(err.starts_with("error: 127.0.0.1:") && err.contains(part), "{text:?}: {err}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().display().to_string();
+    let (exit, _, err) =
+        lockgate_with(STATE_TOKEN, &["config", "show", "--running", "127.0.0.1:1", "--state-dir", &state]);
+    assert_eq!(exit, Exit::Failed);
+    assert!(err.contains("the admin token is missing") && err.contains("--token-file"), "{err}");
+    std::fs::write(folder.path().join("admin-token"), "x").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let (_, _, err) = lockgate_with(STATE_TOKEN, &["config", "show", "--running", &address, "--state-dir", &state]);
+    assert!(err.starts_with(&format!("error: no gateway answers at {address}")), "{err}");
 }

@@ -1,8 +1,8 @@
 //! `lockgate validate`: everything that is wrong with a configuration file.
 
-use super::Exit;
 use super::terminal::Terminal;
-use crate::config::{Config, Loaded, Report, Style, load_file};
+use super::{Exit, Hooks};
+use crate::config::{Config, ConfigSource, Loaded, Overrides, Report, Style, SystemSources, load_judged};
 use comfy_table::{Table, presets};
 use serde_json::json;
 use std::path::PathBuf;
@@ -29,8 +29,10 @@ enum Format {
 }
 
 /// Validates a file.
-pub(super) fn execute(arguments: &Args, terminal: &mut Terminal<'_>) -> Exit {
-    let result = load_file(&arguments.file);
+pub(super) fn execute(arguments: &Args, hooks: Hooks, terminal: &mut Terminal<'_>) -> Exit {
+    let source = ConfigSource::File(arguments.file.clone());
+    let judge = |config: &Config| hooks.objections(config);
+    let result = load_judged(&source, &Overrides::default(), &SystemSources, &judge);
     let exit = if result.is_ok() { Exit::Ok } else { Exit::Failed };
     match arguments.format {
         Format::Json => terminal.print(&as_json(&result)),

@@ -148,6 +148,11 @@ impl Document {
         self.diagnostics.push(Diagnostic { severity, path, place, message, help });
     }
 
+    /// Whether anything was found that refuses the whole.
+    pub fn is_refused(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
     fn place(&self, path: &KeyPath, at: At) -> Option<Place> {
         let bytes = |mark: &Mark, at: At| -> Range<usize> {
             match (&mark.key, at) {

@@ -5,7 +5,7 @@
 //!
 //! What must be given is optional here too: its absence is told with everything else that is wrong, instead of hiding it.
 
-use super::sections::{Backend, Drain, Limits, ListenerTls, Log, MetricsAccess, ProxyProtocol, Streams};
+use super::sections::{AdminLimits, Backend, Drain, Limits, ListenerTls, Log, MetricsAccess, ProxyProtocol, Streams};
 use super::values::{AllowedHost, AllowedOrigin, ListenAddress, Name, Network, PublicUrl, RoutePath, Secret, TimeSpan};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -88,6 +88,8 @@ pub struct AdminFile {
     pub metrics: MetricsAccess,
     /// Which hosts may be asked for. Default on loopback: the loopback names; required elsewhere.
     pub allowed_hosts: Option<Vec<AllowedHost>>,
+    /// Bounds on what operators' connections may use.
+    pub limits: AdminLimits,
 }
 
 impl Default for AdminFile {
@@ -97,6 +99,7 @@ impl Default for AdminFile {
             token: None,
             metrics: MetricsAccess::default(),
             allowed_hosts: None,
+            limits: AdminLimits::default(),
         }
     }
 }

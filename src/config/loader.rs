@@ -1,9 +1,10 @@
 //! From a document to a configuration, or to everything that is wrong with it.
 
 use super::decode::decode;
-use super::diagnostic::{Diagnostic, Severity};
+use super::diagnostic::{Diagnostic, Finding, Severity};
 use super::document::Document;
 use super::file::ConfigFile;
+use super::judge::{Judge, nobody};
 use super::model::Config;
 use super::path::KeyPath;
 use super::report::Report;
@@ -65,7 +66,7 @@ pub fn load_untrusted(text: &str) -> Result<Loaded, Report> {
 /// # Errors
 /// Everything that is wrong with it, with positions.
 pub fn load_text(name: &str, text: &str, base: &Path, sources: &dyn Sources) -> Result<Loaded, Report> {
-    finish(read_yaml(name, text, base, sources), sources)
+    finish(read_yaml(name, text, base, sources), sources, &nobody)
 }
 
 /// Loads a configuration from wherever it is, and puts what the command line says in its place.
@@ -73,6 +74,19 @@ pub fn load_text(name: &str, text: &str, base: &Path, sources: &dyn Sources) -> 
 /// # Errors
 /// Everything that is wrong with it, with positions.
 pub fn load(source: &ConfigSource, overrides: &Overrides, sources: &dyn Sources) -> Result<Loaded, Report> {
+    load_judged(source, overrides, sources, &nobody)
+}
+
+/// As [`load`], for a configuration that is going to be used: what the judge objects to is wrong with it too.
+///
+/// # Errors
+/// Everything that is wrong with it, with positions.
+pub fn load_judged(
+    source: &ConfigSource,
+    overrides: &Overrides,
+    sources: &dyn Sources,
+    judge: Judge<'_>,
+) -> Result<Loaded, Report> {
     let mut document = match source {
         ConfigSource::Quickstart => {
             read_yaml("quickstart.yaml", QUICKSTART, &folder(Path::new("quickstart.yaml")), sources)
@@ -86,7 +100,7 @@ pub fn load(source: &ConfigSource, overrides: &Overrides, sources: &dyn Sources)
         ConfigSource::Backends(backends) => flags::read(backends),
     };
     flags::apply(overrides, &mut document);
-    finish(document, sources)
+    finish(document, sources, judge)
 }
 
 /// The folder of a file, absolute as far as that can be known.
@@ -117,8 +131,8 @@ fn read_yaml(name: &str, text: &str, base: &Path, sources: &dyn Sources) -> Docu
     Document::yaml(SourceText::new(name, text), base, sources)
 }
 
-/// Types, defaults and rules.
-fn finish(mut document: Document, sources: &dyn Sources) -> Result<Loaded, Report> {
+/// Types, defaults, rules and what the judge says of the result.
+fn finish(mut document: Document, sources: &dyn Sources, judge: Judge<'_>) -> Result<Loaded, Report> {
     let interpolated = document.interpolated();
     let mut watched = std::mem::take(&mut document.files);
     let mut masked = interpolated.clone();
@@ -142,10 +156,15 @@ fn finish(mut document: Document, sources: &dyn Sources) -> Result<Loaded, Repor
         findings.into_iter().for_each(|finding| document.add(finding));
         config
     });
+    // What is wrong by itself need not be judged, and has no paths to be relied on.
+    if let Some(config) = config.as_ref().filter(|_| !document.is_refused()) {
+        let objections = judge(config).into_iter().map(|found| Finding::error(found.path, found.message));
+        objections.for_each(|finding| document.add(finding));
+    }
+    let refused = document.is_refused();
     watched.sort();
     watched.dedup();
     let Document { texts, mut diagnostics, marks, .. } = document;
-    let refused = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     let secrets: Vec<_> = marks
         .into_iter()
         .filter(|(path, _)| is_secret(path))

@@ -1,9 +1,9 @@
 //! From YAML to a validated configuration, with positions.
 //!
 //! ```text
-//! file, text ─► gate ──────► parser ──► references ─► decode ─► resolve ─► Config
-//!               (refuses,    (values)   (${env:…})    (types)   (defaults,
-//!                positions)                                      rules)
+//! file, text ─► gate ──────► parser ──► references ─► decode ─► resolve ──► judge ─► Config
+//!               (refuses,    (values)   (${env:…})    (types)   (defaults,  (whoever
+//!                positions)                                      rules)      will use it)
 //! ```
 //!
 //! The clients' own JSON files and the command line become the same document and go the same way. No step stops at the
@@ -17,6 +17,7 @@ pub mod file;
 mod flags;
 mod gate;
 mod interpolate;
+mod judge;
 mod loader;
 mod mask;
 mod mcp_json;
@@ -36,7 +37,8 @@ pub mod values;
 
 pub use diagnostic::Severity;
 pub use diff::{Change, diff};
-pub use loader::{CONFIG_BYTES_MAX, Loaded, load, load_file, load_str, load_text, load_untrusted};
+pub use judge::{Judge, Objection};
+pub use loader::{CONFIG_BYTES_MAX, Loaded, load, load_file, load_judged, load_str, load_text, load_untrusted};
 pub use model::Config;
 pub use report::{Entry, Report, Style};
 pub use show::Effective;

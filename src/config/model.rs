@@ -3,7 +3,7 @@
 //! It serializes to the same keys as the file, so what `config show` prints can be loaded again once the masks are
 //! replaced.
 
-use super::sections::{Backend, Drain, Limits, ListenerTls, Log, MetricsAccess, ProxyProtocol, Streams};
+use super::sections::{AdminLimits, Backend, Drain, Limits, ListenerTls, Log, MetricsAccess, ProxyProtocol, Streams};
 use super::values::{
     AllowedHost, AllowedOrigin, KeyMaterial, ListenAddress, Name, Network, PublicUrl, RoutePath, Secret, TimeSpan,
 };
@@ -92,6 +92,8 @@ pub struct Admin {
     pub metrics: MetricsAccess,
     /// Hosts that are let in.
     pub allowed_hosts: Vec<AllowedHost>,
+    /// Bounds.
+    pub limits: AdminLimits,
 }
 
 /// Session tickets.

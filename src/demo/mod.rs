@@ -28,7 +28,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -126,6 +126,33 @@ impl Demo {
         let _ = self.stop.send(());
         if let Err(error) = self.server.await {
             tracing::warn!(%error, "the demo server failed");
+        }
+    }
+}
+
+/// The demo server of a process that may need one: started by the first configuration that asks for it, then kept.
+#[derive(Debug, Default)]
+pub struct OnDemand(Mutex<Option<Demo>>);
+
+impl OnDemand {
+    /// Where it is; starts it where it does not run yet, on the tokio runtime that this is called in.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub async fn url(&self) -> Result<String, DemoError> {
+        let mut demo = self.0.lock().await;
+        let running = match demo.take() {
+            Some(running) => running,
+            None => start_ephemeral().await?,
+        };
+        Ok(demo.insert(running).url.clone())
+    }
+
+    /// Stops it, if it runs, and waits until it has.
+    pub async fn stop(&self) {
+        let running = self.0.lock().await.take();
+        if let Some(running) = running {
+            running.stop().await;
         }
     }
 }

@@ -48,6 +48,9 @@ pub enum KeysFault {
     /// A stored node id is no id.
     #[error("{NODE_FILE} in the state directory does not hold 16 hex digits")]
     Node,
+    /// No key is configured, and there is no place to keep one.
+    #[error("no ticket key is configured, and there is no usable state directory to keep one in")]
+    Nowhere,
     /// The state directory failed.
     #[error(transparent)]
     State(#[from] StateFault),
@@ -70,7 +73,18 @@ pub fn configured(keys: &[ConfiguredKey<'_>]) -> Result<Keyring, KeysFault> {
 /// # Errors
 /// [`KeysFault`], among others when others may read the file.
 pub fn stored(dir: &StateDir) -> Result<Keyring, KeysFault> {
-    let text = dir.secret(KEYS_FILE, || Ok(format!("generated {}\n", secret_text()?)))?;
+    parse(&dir.secret(KEYS_FILE, || Ok(format!("generated {}\n", secret_text()?)))?)
+}
+
+/// The keyring that the state directory holds; `None` when it holds none.
+///
+/// # Errors
+/// [`KeysFault`], as [`stored`].
+pub fn known(dir: &StateDir) -> Result<Option<Keyring>, KeysFault> {
+    dir.known_secret(KEYS_FILE)?.map(|text| parse(&text)).transpose()
+}
+
+fn parse(text: &str) -> Result<Keyring, KeysFault> {
     let mut keys = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let mut words = line.split_whitespace();

@@ -2,12 +2,13 @@
 
 use super::Sessions;
 use super::journal::{self, JournalFault, ReplayReport};
-use super::keys::{self, ConfiguredKey, KeysFault};
+use super::keys::{self, KeysFault};
 use super::limits::Limits;
+use super::secrets::Secrets;
 use super::state_dir::{self, StateDir, StateFault};
 use super::store::Store;
 use lockgate_filters::exchange::UnixMillis;
-use lockgate_filters::ticket::{Keyring, NodeId};
+use lockgate_filters::ticket::NodeId;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use std::sync::Arc;
 pub struct Options<'a> {
     /// `state_dir`; by default [`state_dir::default_path`].
     pub state_dir: Option<&'a Path>,
-    /// `tickets.keys`; when empty, keys are generated and kept in the state directory.
-    pub keys: &'a [ConfiguredKey<'a>],
+    /// Whether `tickets.keys` names keys; otherwise they must be kept in the state directory.
+    pub keys_configured: bool,
     /// `--ephemeral-keys`: keep nothing, not even keys.
     pub ephemeral: bool,
     /// Bounds on sessions.
@@ -25,14 +26,12 @@ pub struct Options<'a> {
 
 /// The session room, open.
 pub struct Opened {
-    /// What seals and opens tickets.
-    pub keyring: Arc<Keyring>,
+    /// Where keys and the admin token are kept, if anywhere.
+    pub secrets: Secrets,
     /// Which node this is.
     pub node: NodeId,
     /// The sessions, with what the journal knew.
     pub sessions: Sessions,
-    /// The state directory, if there is one.
-    pub state_dir: Option<StateDir>,
     /// What reading the journal found, if there is one.
     pub replay: Option<ReplayReport>,
     /// Why there is no state directory although one was wanted: sessions do not survive this process.
@@ -56,20 +55,15 @@ pub enum StartFault {
     Journal(#[from] JournalFault),
 }
 
-/// Opens keys, store and journal. Reads and writes files: not for use on an async worker.
+/// Opens the state directory, store and journal. Reads and writes files: not for use on an async worker.
 ///
 /// # Errors
 /// [`StartFault`]; a state directory that cannot be used is one only if no key is configured.
 pub fn open(options: &Options<'_>, now: UnixMillis) -> Result<Opened, StartFault> {
     let (state_dir, unkept) = match state(options) {
         Ok(state_dir) => (state_dir, None),
-        Err(fault) if options.keys.is_empty() => return Err(StartFault::NoPlaceForKeys(fault)),
+        Err(fault) if !options.keys_configured => return Err(StartFault::NoPlaceForKeys(fault)),
         Err(fault) => (None, Some(fault)),
-    };
-    let keyring = match (&state_dir, options.keys) {
-        (Some(dir), []) => keys::stored(dir)?,
-        (None, []) => keys::ephemeral()?,
-        (_, configured) => keys::configured(configured)?,
     };
     let node = keys::node_id(state_dir.as_ref())?;
     let store = Arc::new(Store::new(options.limits.clone()));
@@ -80,7 +74,12 @@ pub fn open(options: &Options<'_>, now: UnixMillis) -> Result<Opened, StartFault
         let store = store.clone();
         journal = Some(read.start(move |emit| store.changes(emit))?);
     }
-    Ok(Opened { keyring: Arc::new(keyring), node, sessions: Sessions::new(store, journal), state_dir, replay, unkept })
+    let secrets = match state_dir {
+        Some(dir) => Secrets::kept(dir),
+        None if options.ephemeral => Secrets::ephemeral()?,
+        None => Secrets::Nowhere,
+    };
+    Ok(Opened { secrets, node, sessions: Sessions::new(store, journal), replay, unkept })
 }
 
 fn state(options: &Options<'_>) -> Result<Option<StateDir>, StateFault> {

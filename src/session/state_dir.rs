@@ -121,13 +121,18 @@ impl StateDir {
         name: &str,
         make: impl FnOnce() -> Result<String, random::NoRandomness>,
     ) -> Result<String, StateFault> {
-        let path = self.path.join(name);
-        if let Some(text) = read_secret(&path, Some(self.owner))? {
+        if let Some(text) = self.known_secret(name)? {
             return Ok(text);
         }
+        let path = self.path.join(name);
         self.create_once(&path, &make()?)?;
         read_secret(&path, Some(self.owner))?
             .ok_or(StateFault::Unfit { path, what: "vanished right after it was written" })
+    }
+
+    /// The text of a secret file; `None` when there is none.
+    pub(super) fn known_secret(&self, name: &str) -> Result<Option<String>, StateFault> {
+        read_secret(&self.path.join(name), Some(self.owner))
     }
 
     /// Links a complete file to its final name: it appears whole or not at all, and never replaces another.

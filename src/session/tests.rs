@@ -1,5 +1,4 @@
 use super::journal::{JournalFault, SessionRecord};
-use super::keys::ConfiguredKey;
 use super::level::LogLevel;
 use super::limits::Limits;
 use super::store::{InsertFault, Standing};
@@ -22,7 +21,7 @@ const EXPIRES: UnixMillis = UnixMillis(u64::MAX);
 const KILLED: &str = "LOCKGATE_TEST_KILLED_STATE";
 
 fn options(state_dir: &Path) -> Options<'_> {
-    Options { state_dir: Some(state_dir), keys: &[], ephemeral: false, limits: Limits::default() }
+    Options { state_dir: Some(state_dir), keys_configured: false, ephemeral: false, limits: Limits::default() }
 }
 
 fn record(id: SessionId) -> SessionRecord {
@@ -70,7 +69,7 @@ fn as_if_killed(state: &Path, to: &Path) -> PathBuf {
 async fn what_was_answered_survives_the_process() {
     let base = tempfile::tempdir().unwrap();
     let first = open(&options(&base.path().join("s")), NOW).unwrap();
-    let text = ticket(&first).seal(&first.keyring, "default").unwrap();
+    let text = ticket(&first).seal(&first.secrets.keyring(&[]).unwrap(), "default").unwrap();
     let id = SessionId([1; 16]);
     let session = insert(&first.sessions, id).await;
     let other = UpstreamSession { id: None, revision: Revision::V2025_03_26 };
@@ -84,7 +83,7 @@ async fn what_was_answered_survives_the_process() {
     first.sessions.end(&SessionId([2; 16]), EXPIRES, NOW).await.unwrap();
 
     let second = open(&options(&as_if_killed(&base.path().join("s"), base.path())), NOW).unwrap();
-    let ticket = Ticket::open(&second.keyring, "default", &text, NOW).unwrap();
+    let ticket = Ticket::open(&second.secrets.keyring(&[]).unwrap(), "default", &text, NOW).unwrap();
     assert_eq!(ticket.node, second.node);
     let Standing::Live(session) = second.sessions.get(&ticket.id, NOW) else { panic!("not live") };
     assert_eq!(session.upstream("demo").unwrap().id, UpstreamId::new(b"upstream-1"));
@@ -240,10 +239,9 @@ async fn without_a_place_for_keys_it_does_not_start() {
     let fault = open(&options(nowhere), NOW).err().unwrap().to_string();
     assert!(fault.contains("/dev/null/lockgate") && fault.contains("--ephemeral-keys"), "{fault}");
     let ephemeral = open(&Options { ephemeral: true, ..options(nowhere) }, NOW).unwrap();
-    assert!(ephemeral.state_dir.is_none() && ephemeral.sessions.journal().is_none() && ephemeral.unkept.is_none());
-    let secret = b"a secret that only this test knows";
-    let keys = [ConfiguredKey { id: "k1", secret }];
-    let configured = open(&Options { keys: &keys, ..options(nowhere) }, NOW).unwrap();
+    assert!(ephemeral.secrets.state_dir().is_none() && ephemeral.sessions.journal().is_none());
+    assert!(ephemeral.unkept.is_none());
+    let configured = open(&Options { keys_configured: true, ..options(nowhere) }, NOW).unwrap();
     assert!(configured.unkept.is_some() && configured.sessions.journal().is_none());
     insert(&configured.sessions, SessionId([1; 16])).await;
 }

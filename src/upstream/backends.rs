@@ -11,7 +11,7 @@ use super::fault::AttemptFault;
 use super::fetch::Fetcher;
 use super::headers::Forwarding;
 use super::response::UpstreamResponse;
-use super::settings::{BackendSettings, PoolSettings, SettingsError, Timeouts};
+use super::settings::{BackendSettings, PoolSettings, Setting, SettingsError, Timeouts};
 use super::watch::Watched;
 use lockgate_filters::backend::{Backend, Speaks};
 use lockgate_filters::fault::Refusal;
@@ -33,6 +33,7 @@ pub struct LiveBackend {
     pub forwarding: Forwarding,
     connector: Arc<Connector>,
     endpoint: Arc<Endpoint>,
+    pool: PoolSettings,
     fetcher: Fetcher,
     watched: Arc<Watched>,
 }
@@ -148,8 +149,8 @@ impl Drop for Work {
 
 impl Registry {
     /// A registry without backends.
-    pub fn new(pool: PoolSettings) -> Registry {
-        Registry { connector: Arc::new(Connector::new(pool)), state: Mutex::default() }
+    pub fn new() -> Registry {
+        Registry { connector: Arc::new(Connector::new()), state: Mutex::default() }
     }
 
     /// Compiles a generation. Changes nothing, connects to nothing.
@@ -175,7 +176,8 @@ impl Registry {
         known: Option<&Arc<LiveBackend>>,
     ) -> Result<LiveBackend, SettingsError> {
         let [endpoint] = settings.endpoints.as_slice() else {
-            return Err(SettingsError("exactly one endpoint: several come with load balancing".into()));
+            let message = "exactly one endpoint: several come with load balancing";
+            return Err(SettingsError::new(Setting::Endpoints, message));
         };
         let kept = known.filter(|known| known.watched.protocol == settings.protocol && known.endpoint.is(endpoint));
         let fetcher = |endpoint| Fetcher {
@@ -184,12 +186,13 @@ impl Registry {
             timeouts: settings.timeouts,
             answer_bytes: settings.answer_bytes,
             sse_event: settings.sse_event,
+            tools: settings.tools,
         };
         let watched = match kept {
             Some(kept) => kept.watched.clone(),
             None => {
-                let traffic = Arc::new(Endpoint::new(endpoint, &self.connector)?);
-                let control = Arc::new(Endpoint::new(endpoint, &self.connector)?);
+                let traffic = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?);
+                let control = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?);
                 let backend = Backend::new(settings.name.clone(), Watched::given(settings.protocol));
                 Arc::new(Watched::new(Arc::new(backend), settings.protocol, traffic, fetcher(control)))
             }
@@ -202,6 +205,7 @@ impl Registry {
             ),
             connector: self.connector.clone(),
             endpoint: watched.traffic.clone(),
+            pool: settings.pool,
             fetcher: fetcher(watched.traffic.clone()),
             watched,
         })
@@ -212,20 +216,20 @@ impl Registry {
         let mut state = self.state.lock();
         state.generation = generation.clone();
         for live in generation.iter() {
-            // The endpoint that background work asks stays; how long it may take is this generation's.
+            // The endpoint that background work asks stays; its bounds are this generation's.
             let control = live.watched.fetcher.load().endpoint.clone();
+            live.endpoint.set_pool(live.pool);
+            control.set_pool(live.pool);
             live.watched.fetcher.store(Arc::new(Fetcher { endpoint: control, ..live.fetcher.clone() }));
         }
-        let interval = self.connector.settings().resolve_interval;
-        state.work(interval);
+        state.work();
     }
 
     /// Starts the background work on the control plane's runtime; until then nothing is found out about any backend.
     pub fn start(&self, runtime: Handle) {
         let mut state = self.state.lock();
         state.runtime = Some(runtime);
-        let interval = self.connector.settings().resolve_interval;
-        state.work(interval);
+        state.work();
     }
 
     /// Ends all background work: the process is stopping.
@@ -242,7 +246,7 @@ impl Registry {
 }
 
 impl State {
-    fn work(&mut self, resolve_interval: Duration) {
+    fn work(&mut self) {
         let Some(runtime) = &self.runtime else { return };
         let generation = &self.generation;
         self.working
@@ -250,10 +254,16 @@ impl State {
         for live in generation.iter() {
             self.working.entry(live.backend.name.clone()).or_insert_with(|| {
                 let watched = live.watched.clone();
-                let task = runtime.spawn(watched.clone().keep(resolve_interval)).abort_handle();
+                let task = runtime.spawn(watched.clone().keep()).abort_handle();
                 Work { watched, task }
             });
         }
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry::new()
     }
 }
 

@@ -5,9 +5,7 @@
 
 use super::endpoint::Endpoint;
 use super::fault::{AttemptFault, FaultKind};
-use super::pool::{IdlePool, PoolLimits};
 use super::resolve::{Address, Lookup, system_lookup};
-use super::settings::PoolSettings;
 use super::time::{after, from_now};
 use super::tls::SystemRoots;
 use pingora_core::connectors::http::v2::{H2HandshakeSettings, handshake};
@@ -16,7 +14,6 @@ use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::protocols::l4::stream::Stream as Transport;
 use pingora_core::protocols::tls::client;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
@@ -34,7 +31,6 @@ const LEAST_SHARE: Duration = Duration::from_millis(250);
 
 /// What connections to all endpoints share.
 pub struct Connector {
-    limits: Arc<PoolLimits>,
     roots: SystemRoots,
     lookup: Lookup,
 }
@@ -47,21 +43,13 @@ pub(super) enum Session {
 
 impl Connector {
     /// A connector without connections.
-    pub fn new(settings: PoolSettings) -> Connector {
-        Connector {
-            limits: Arc::new(PoolLimits::new(settings)),
-            roots: SystemRoots::default(),
-            lookup: system_lookup(),
-        }
+    pub fn new() -> Connector {
+        Connector { roots: SystemRoots::default(), lookup: system_lookup() }
     }
 
     #[cfg(test)]
-    pub(super) fn with_lookup(settings: PoolSettings, lookup: Lookup) -> Connector {
-        Connector { lookup, ..Connector::new(settings) }
-    }
-
-    pub(super) fn settings(&self) -> &PoolSettings {
-        &self.limits.settings
+    pub(super) fn with_lookup(lookup: Lookup) -> Connector {
+        Connector { lookup, ..Connector::new() }
     }
 
     pub(super) fn lookup(&self) -> Lookup {
@@ -70,16 +58,6 @@ impl Connector {
 
     pub(super) fn system_roots(&self) -> &SystemRoots {
         &self.roots
-    }
-
-    pub(super) fn idle_pool(&self) -> IdlePool {
-        IdlePool::new(self.limits.clone())
-    }
-
-    /// Closes idle connections of an endpoint that are too old, or that the backend closed.
-    pub(super) fn sweep(&self, endpoint: &Endpoint) {
-        endpoint.idle.sweep();
-        endpoint.shared.sweep(self.limits.settings.idle_time_h2);
     }
 
     /// A connection to an endpoint; with `fresh` no idle HTTP/1.1 connection is taken.
@@ -127,7 +105,7 @@ impl Connector {
             return Ok(Session::H1 { stream, address, reused: false });
         }
         let mut settings = H2HandshakeSettings::new();
-        let streams = self.limits.settings.h2_streams.max(1);
+        let streams = endpoint.pool().h2_streams.max(1);
         settings.max_streams = streams;
         settings.ping_interval = Some(H2_PING);
         // Room for all streams at once: a client that reads slowly must not hold up the others.
@@ -144,9 +122,15 @@ impl Connector {
     }
 }
 
+impl Default for Connector {
+    fn default() -> Connector {
+        Connector::new()
+    }
+}
+
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Connector").finish_non_exhaustive()
     }
 }
 

@@ -3,17 +3,17 @@
 //! Everything that is the same for all requests is prepared here once, the request line and constant fields included.
 
 use super::connector::Connector;
+use super::h1::Reusable;
 use super::pool::{IdlePool, SharedPool};
 use super::resolve::{Address, Resolver};
-use super::settings::{EndpointSettings, Http2, SettingsError};
+use super::settings::{EndpointSettings, Http2, PoolSettings, Setting, SettingsError};
 use super::tls::{self, Tls};
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 use pingora_core::protocols::ALPN;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use url::Url;
@@ -49,7 +49,7 @@ impl Verb {
 /// It lives as long as its settings stay the same: a reload keeps it, its connections and what it learnt.
 pub struct Endpoint {
     settings: EndpointSettings,
-    base: Url,
+    pool: ArcSwap<PoolSettings>,
     target: Arc<Target>,
     moved: ArcSwapOption<Target>,
     pub(super) resolver: Resolver,
@@ -66,19 +66,24 @@ const HTTP_2: u8 = 2;
 
 impl Endpoint {
     /// Prepares an endpoint. Nothing is connected or looked up.
-    pub fn new(settings: &EndpointSettings, connector: &Connector) -> Result<Endpoint, SettingsError> {
-        let (base, unix) = parse(&settings.url)?;
+    pub fn new(
+        settings: &EndpointSettings,
+        pool: PoolSettings,
+        connector: &Connector,
+    ) -> Result<Endpoint, SettingsError> {
+        let base = &settings.url;
+        check(base)?;
         let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = base.port_or_known_default().unwrap_or(80);
-        let resolver = match (unix, host.parse::<IpAddr>()) {
-            (Some(path), _) => Resolver::fixed(Address::Unix(Arc::new(path))),
+        let resolver = match (&settings.socket, host.parse::<IpAddr>()) {
+            (Some(path), _) => Resolver::fixed(Address::Unix(Arc::new(path.clone()))),
             (None, Ok(ip)) => Resolver::fixed(Address::Inet((ip, port).into())),
             (None, Err(_)) => Resolver::named(host.to_owned(), port, connector.lookup()),
         };
         let tls = (base.scheme() == "https")
             .then(|| tls::build(&settings.tls, host, settings.http2, connector.system_roots()))
             .transpose()?;
-        let target = Arc::new(Target::new(&base, &settings.headers)?);
+        let target = Arc::new(Target::new(base, settings)?);
         let version = match (settings.http2, &tls) {
             (Http2::Always, _) => HTTP_2,
             (Http2::Auto, Some(_)) => UNDECIDED,
@@ -86,12 +91,12 @@ impl Endpoint {
         };
         Ok(Endpoint {
             settings: settings.clone(),
-            base,
+            pool: ArcSwap::from_pointee(pool),
             target,
             moved: ArcSwapOption::empty(),
             resolver,
             tls,
-            idle: connector.idle_pool(),
+            idle: IdlePool::default(),
             shared: SharedPool::default(),
             version: AtomicU8::new(version),
         })
@@ -100,6 +105,34 @@ impl Endpoint {
     /// Whether these settings describe this endpoint.
     pub fn is(&self, settings: &EndpointSettings) -> bool {
         self.settings == *settings
+    }
+
+    /// How connections are kept now.
+    pub(super) fn pool(&self) -> Guard<Arc<PoolSettings>> {
+        self.pool.load()
+    }
+
+    /// Keeps connections in another way from now on.
+    pub(super) fn set_pool(&self, pool: PoolSettings) {
+        if **self.pool.load() != pool {
+            self.pool.store(Arc::new(pool));
+        }
+    }
+
+    /// Keeps an HTTP/1.1 connection for the next request, where there is room.
+    pub(super) fn keep(&self, connection: Reusable, address: Address) {
+        self.idle.put(connection, address, &self.resolver, &self.pool.load());
+    }
+
+    /// Closes idle connections that are too old, or that the backend closed.
+    pub(super) fn sweep(&self) {
+        self.idle.sweep();
+        self.shared.sweep(self.pool.load().idle_time_h2);
+    }
+
+    /// Whether the `User-Agent` of a request is the client's, or none.
+    pub(super) fn forwards_user_agent(&self) -> bool {
+        self.settings.forwards_user_agent
     }
 
     /// Whether the next connection may turn out to be one that requests share (HTTP/2).
@@ -129,10 +162,11 @@ impl Endpoint {
 
     /// The target a redirect names, when it has the same origin.
     pub(super) fn redirected(&self, from: &Target, location: &str) -> Option<Target> {
-        let current = self.base.join(&from.path).ok()?;
+        let base = &self.settings.url;
+        let current = base.join(&from.path).ok()?;
         let next = current.join(location).ok()?;
-        let same = next.origin() == self.base.origin() && next.username().is_empty() && next.password().is_none();
-        if same { Target::new(&next, &self.settings.headers).ok() } else { None }
+        let same = next.origin() == base.origin() && next.username().is_empty() && next.password().is_none();
+        if same { Target::new(&next, &self.settings).ok() } else { None }
     }
 
     /// Sends later requests where a redirect sent this one.
@@ -148,40 +182,24 @@ impl Endpoint {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("url", &self.settings.url).finish_non_exhaustive()
+        f.debug_struct("Endpoint").field("url", &self.settings.url.as_str()).finish_non_exhaustive()
     }
 }
 
-/// Takes a configured URL apart: what to resolve paths against, and the socket path of a `unix` URL.
-fn parse(text: &str) -> Result<(Url, Option<PathBuf>), SettingsError> {
-    if let Some(rest) = text.strip_prefix("unix://") {
-        let (socket, path) = match rest.split_once(":/") {
-            Some((socket, path)) => (socket, format!("/{path}")),
-            None => (rest, "/".to_owned()),
-        };
-        if !socket.starts_with('/') {
-            return Err(SettingsError(format!("`{text}` must name an absolute socket path: unix:///run/x.sock:/mcp")));
-        }
-        let base = Url::parse("http://localhost").and_then(|base| base.join(&path));
-        let base = base.map_err(|error| SettingsError(format!("`{text}`: {error}")))?;
-        return Ok((checked(base, text)?, Some(PathBuf::from(socket))));
-    }
-    let url = Url::parse(text).map_err(|error| SettingsError(format!("`{text}`: {error}")))?;
+/// Refuses a URL that no request can be made of.
+fn check(url: &Url) -> Result<(), SettingsError> {
+    let unusable = |message: &str| Err(SettingsError::new(Setting::Url, message));
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(SettingsError(format!("`{text}` must begin with http://, https:// or unix://")));
+        return unusable("it begins with neither http:// nor https://");
     }
-    Ok((checked(url, text)?, None))
-}
-
-fn checked(url: Url, text: &str) -> Result<Url, SettingsError> {
+    // Not repeated in the message: it may hold a secret.
     if !url.username().is_empty() || url.password().is_some() {
-        // Not repeated in the message: it holds a secret.
-        return Err(SettingsError("a URL must not hold a user name or password: use `headers`".into()));
+        return unusable("a URL must not hold a user name or password: use `headers`");
     }
     if url.fragment().is_some() {
-        return Err(SettingsError(format!("`{text}` must not have a fragment")));
+        return unusable("it must not have a fragment");
     }
-    Ok(url)
+    Ok(())
 }
 
 /// What requests to one path of an endpoint have in common.
@@ -194,7 +212,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    fn new(url: &Url, configured: &[(HeaderName, HeaderValue)]) -> Result<Target, SettingsError> {
+    fn new(url: &Url, settings: &EndpointSettings) -> Result<Target, SettingsError> {
         let path = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
@@ -204,7 +222,7 @@ impl Target {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        let unusable = |error: &dyn fmt::Display| SettingsError(format!("`{path}`: {error}"));
+        let unusable = |error: &dyn fmt::Display| SettingsError::new(Setting::Url, error.to_string());
         let uri = Uri::builder()
             .scheme(url.scheme())
             .authority(authority.as_str())
@@ -212,7 +230,7 @@ impl Target {
             .build()
             .map_err(|error| unusable(&error))?;
         let host = HeaderValue::from_str(&authority).map_err(|error| unusable(&error))?;
-        let constants = Verb::ALL.map(|verb| constants(verb, configured));
+        let constants = Verb::ALL.map(|verb| constants(verb, settings));
         let prefixes = Verb::ALL.map(|verb| prefix(verb, &path, &host, constants_of(&constants, verb)));
         Ok(Target { path, uri, prefixes, constants })
     }
@@ -237,7 +255,8 @@ fn constants_of(constants: &[Vec<(HeaderName, HeaderValue)>; 3], verb: Verb) -> 
     constants.get(verb as usize).map_or(&[], |fields| &fields[..])
 }
 
-fn constants(verb: Verb, configured: &[(HeaderName, HeaderValue)]) -> Vec<(HeaderName, HeaderValue)> {
+fn constants(verb: Verb, settings: &EndpointSettings) -> Vec<(HeaderName, HeaderValue)> {
+    let configured = &settings.headers;
     let accept = match verb {
         Verb::Get => "text/event-stream",
         // Servers that see only one form answer 406, whatever the request.
@@ -251,7 +270,9 @@ fn constants(verb: Verb, configured: &[(HeaderName, HeaderValue)]) -> Vec<(Heade
     if verb == Verb::Post {
         fields.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
     }
-    fields.retain(|(name, _)| !configured.iter().any(|(set, _)| set == name && *name == header::USER_AGENT));
+    if settings.forwards_user_agent || configured.iter().any(|(set, _)| *set == header::USER_AGENT) {
+        fields.retain(|(name, _)| *name != header::USER_AGENT);
+    }
     let taken: Vec<_> = fields.iter().map(|(name, _)| name.clone()).collect();
     fields.extend(configured.iter().filter(|(name, _)| !taken.contains(name) && *name != header::HOST).cloned());
     fields
@@ -273,10 +294,10 @@ fn prefix(verb: Verb, path: &str, host: &HeaderValue, fields: &[(HeaderName, Hea
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::settings::PoolSettings;
+    use crate::upstream::testing::at;
 
     fn endpoint(url: &str) -> Result<Endpoint, SettingsError> {
-        Endpoint::new(&EndpointSettings::new(url), &Connector::new(PoolSettings::default()))
+        Endpoint::new(&at(url), PoolSettings::default(), &Connector::new())
     }
 
     fn prefix_of(url: &str) -> String {
@@ -292,8 +313,6 @@ mod tests {
         );
         assert!(prefix_of("http://a.example:80").starts_with("POST / HTTP/1.1\r\nhost: a.example\r\n"));
         assert!(prefix_of("http://[::1]:9/mcp").starts_with("POST /mcp HTTP/1.1\r\nhost: [::1]:9\r\n"));
-        assert!(prefix_of("unix:///run/x.sock:/mcp").starts_with("POST /mcp HTTP/1.1\r\nhost: localhost\r\n"));
-        assert!(prefix_of("unix:///run/x.sock").starts_with("POST / HTTP/1.1\r\n"));
         let constant = prefix_of("http://a/mcp");
         assert!(constant.contains("\r\naccept: application/json, text/event-stream\r\naccept-encoding: identity\r\n"));
         assert!(constant.ends_with("content-type: application/json\r\n"));
@@ -301,11 +320,11 @@ mod tests {
 
     #[test]
     fn unusable_urls_are_refused() {
-        for url in ["ftp://a/", "a/b", "http://", "unix://relative.sock:/mcp", "http://a/#x"] {
+        for url in ["ftp://a/", "http://a/#x"] {
             assert!(endpoint(url).is_err(), "{url}");
         }
         let secret = endpoint("http://user:hunter2@a/").expect_err("credentials");
-        assert!(!secret.0.contains("hunter2"));
+        assert!(!secret.to_string().contains("hunter2"));
     }
 
     #[test]
@@ -326,17 +345,26 @@ mod tests {
 
     #[test]
     fn configured_headers_are_sent_but_cannot_break_the_request() {
-        let mut settings = EndpointSettings::new("http://a/mcp");
+        let mut settings = at("http://a/mcp");
         settings.headers = vec![
             (header::AUTHORIZATION, HeaderValue::from_static("Bearer s3cret")),
             (header::USER_AGENT, HeaderValue::from_static("mine")),
             (header::HOST, HeaderValue::from_static("evil")),
             (header::CONTENT_TYPE, HeaderValue::from_static("text/plain")),
         ];
-        let endpoint = Endpoint::new(&settings, &Connector::new(PoolSettings::default())).expect("a URL");
+        let endpoint = Endpoint::new(&settings, PoolSettings::default(), &Connector::new()).expect("a URL");
         let wire = String::from_utf8(endpoint.target().0.prefix(Verb::Post).to_vec()).expect("text");
         assert!(wire.contains("authorization: Bearer s3cret\r\n") && wire.contains("user-agent: mine\r\n"));
         assert!(!wire.contains("evil") && !wire.contains("text/plain") && !wire.contains("lockgate/"));
         assert!(!format!("{endpoint:?} {settings:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn the_user_agent_is_the_gateways_unless_the_clients_is_passed_on() {
+        let settings = EndpointSettings { forwards_user_agent: true, ..at("http://a/mcp") };
+        let endpoint = Endpoint::new(&settings, PoolSettings::default(), &Connector::new()).expect("a URL");
+        let wire = String::from_utf8(endpoint.target().0.prefix(Verb::Post).to_vec()).expect("text");
+        assert!(!wire.contains("user-agent"), "{wire}");
+        assert!(prefix_of("http://a/mcp").contains(USER_AGENT));
     }
 }

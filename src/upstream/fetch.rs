@@ -10,9 +10,9 @@ use super::exchange::{Replay, UpstreamRequest};
 use super::fault::AttemptFault;
 use super::headers::Outbound;
 use super::response::{Form, UpstreamResponse};
-use super::settings::Timeouts;
+use super::settings::{Timeouts, ToolSettings};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use lockgate_filters::revision::Revision;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -93,6 +93,8 @@ pub struct Fetcher {
     pub answer_bytes: usize,
     /// The longest SSE event that is read, in bytes.
     pub sse_event: usize,
+    /// How much of a tool list is read.
+    pub tools: ToolSettings,
 }
 
 impl Fetcher {
@@ -154,7 +156,11 @@ impl Fetcher {
         response.collect(self.answer_bytes).await.map(drop)
     }
 
-    async fn send(&self, verb: Verb, fields: Outbound, body: Bytes) -> Result<UpstreamResponse, AttemptFault> {
+    async fn send(&self, verb: Verb, mut fields: Outbound, body: Bytes) -> Result<UpstreamResponse, AttemptFault> {
+        if self.endpoint.forwards_user_agent() {
+            // Here the gateway asks for itself.
+            fields.set(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        }
         let request = UpstreamRequest { verb, fields, body, replay: Replay::IfUnanswered };
         self.connector.send(&self.endpoint, &request, &self.timeouts, self.answer_bytes).await
     }

@@ -10,8 +10,8 @@ pub(super) const HEADER_BYTES: usize = 64 * 1024;
 /// The most fields a response header may have.
 pub(super) const HEADER_FIELDS: usize = 128;
 
-/// Fields that a configuration may not name in `forward_headers`: they belong to one hop, describe a body that is ours,
-/// or are set by the lanes.
+/// Fields that no configuration can have forwarded: they belong to one hop, describe a body that is ours, or are set by
+/// the lanes.
 const NEVER_FORWARDED: &[&str] = &[
     "host",
     "connection",
@@ -29,7 +29,6 @@ const NEVER_FORWARDED: &[&str] = &[
     "content-type",
     "content-length",
     "content-encoding",
-    "user-agent",
     "mcp-session-id",
 ];
 
@@ -85,7 +84,7 @@ pub struct Forwarding {
 impl Forwarding {
     /// A policy that also forwards the `listed` fields.
     ///
-    /// Names that can never be forwarded are ignored here; [`Forwarding::forbidden`] tells the configuration about them.
+    /// Names that can never be forwarded are ignored here; the configuration refuses them before.
     pub fn new(listed: impl IntoIterator<Item = HeaderName>) -> Forwarding {
         Forwarding {
             listed: listed.into_iter().filter(|name| !Forwarding::forbidden(name)).collect(),
@@ -99,9 +98,14 @@ impl Forwarding {
         Forwarding { ours: names.into_iter().collect(), ..self }
     }
 
-    /// Whether a name may not stand in `forward_headers`.
+    /// Whether a name is never forwarded, whoever lists it.
     pub fn forbidden(name: &HeaderName) -> bool {
         NEVER_FORWARDED.contains(&name.as_str())
+    }
+
+    /// The names that are never forwarded.
+    pub fn never() -> impl Iterator<Item = &'static str> {
+        NEVER_FORWARDED.iter().copied()
     }
 
     /// The fields of a client's request that go upstream.

@@ -38,5 +38,6 @@ pub use h1::fuzz::{FuzzedResponse, fuzz_response};
 pub use headers::{Forwarding, Outbound};
 pub use response::{Form, UpstreamResponse};
 pub use settings::{
-    BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, SettingsError, Timeouts, TlsIdentity, TlsSettings,
+    BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError, Timeouts, TlsIdentity,
+    TlsSettings, ToolSettings,
 };

@@ -13,8 +13,6 @@ use pingora_core::protocols::Stream;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -22,19 +20,6 @@ use tokio::time::Instant;
 
 /// How much earlier than the backend an idle connection is given up.
 const KEEP_MARGIN: Duration = Duration::from_secs(1);
-
-/// What all idle pools have in common.
-#[derive(Debug)]
-pub(super) struct PoolLimits {
-    pub(super) settings: PoolSettings,
-    idle: AtomicUsize,
-}
-
-impl PoolLimits {
-    pub(super) fn new(settings: PoolSettings) -> PoolLimits {
-        PoolLimits { settings, idle: AtomicUsize::new(0) }
-    }
-}
 
 struct Idle {
     stream: Stream,
@@ -55,22 +40,17 @@ impl Idle {
 }
 
 /// The idle HTTP/1.1 connections of one endpoint, the latest used last.
+#[derive(Default)]
 pub(super) struct IdlePool {
-    limits: Arc<PoolLimits>,
     connections: Mutex<VecDeque<Idle>>,
 }
 
 impl IdlePool {
-    pub(super) fn new(limits: Arc<PoolLimits>) -> IdlePool {
-        IdlePool { limits, connections: Mutex::default() }
-    }
-
     /// The latest used connection that is still open.
     pub(super) fn take(&self) -> Option<(Stream, Address)> {
         let now = Instant::now();
         loop {
             let mut idle = self.connections.lock().pop_back()?;
-            self.limits.idle.fetch_sub(1, Ordering::Relaxed);
             if idle.is_usable(now) {
                 return Some((idle.stream, idle.address));
             }
@@ -78,39 +58,28 @@ impl IdlePool {
     }
 
     /// Keeps a connection for the next request, or closes it where there is no room or its address is out of use.
-    pub(super) fn put(&self, connection: Reusable, address: Address, resolver: &Resolver) {
-        let settings = &self.limits.settings;
+    pub(super) fn put(&self, connection: Reusable, address: Address, resolver: &Resolver, settings: &PoolSettings) {
         let announced = connection.keep_for.map_or(settings.idle_time, |time| time.saturating_sub(KEEP_MARGIN));
         let keep = settings.idle_time.min(announced);
         if keep.is_zero() || !resolver.knows(&address) {
             return;
         }
-        if self.limits.idle.fetch_add(1, Ordering::Relaxed) >= settings.idle_connections {
-            self.limits.idle.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
         let idle = Idle { stream: connection.stream, address, until: from_now(keep) };
-        self.connections.lock().push_back(idle);
+        let mut connections = self.connections.lock();
+        if connections.len() < settings.idle_connections {
+            connections.push_back(idle);
+        }
     }
 
     /// Closes what is too old or was closed by the backend.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
-        let mut connections = self.connections.lock();
-        let before = connections.len();
-        connections.retain_mut(|idle| idle.is_usable(now));
-        self.limits.idle.fetch_sub(before - connections.len(), Ordering::Relaxed);
+        self.connections.lock().retain_mut(|idle| idle.is_usable(now));
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.connections.lock().len()
-    }
-}
-
-impl Drop for IdlePool {
-    fn drop(&mut self) {
-        self.limits.idle.fetch_sub(self.connections.get_mut().len(), Ordering::Relaxed);
     }
 }
 

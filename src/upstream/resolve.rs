@@ -123,8 +123,8 @@ impl Resolver {
         Ok(())
     }
 
-    /// Keeps the addresses fresh until dropped.
-    pub(super) async fn keep_fresh(&self, interval: Duration) {
+    /// Keeps the addresses fresh until dropped, looking them up at an interval that may change.
+    pub(super) async fn keep_fresh(&self, interval: impl Fn() -> Duration) {
         if self.name.is_none() {
             return std::future::pending().await;
         }
@@ -133,6 +133,7 @@ impl Resolver {
                 let host = self.name.as_ref().map(|(host, _)| host.as_str());
                 tracing::warn!(?host, %error, "the host name of a backend could not be looked up; its last addresses stay");
             }
+            let interval = interval();
             tokio::time::sleep(RETRY_SPACING.min(interval)).await;
             let rest = interval.saturating_sub(RETRY_SPACING);
             let _ = tokio::time::timeout(rest, self.distrusted.notified()).await;
@@ -221,7 +222,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = resolver.keep_fresh(hour) => {}
+            () = resolver.keep_fresh(|| hour) => {}
             () = async { wait_for(1).await; resolver.distrust(); wait_for(2).await } => {}
         }
         assert_eq!(count.load(Ordering::SeqCst), 2);

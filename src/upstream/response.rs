@@ -175,7 +175,7 @@ impl UpstreamResponse {
         if let Body::H1 { reader, home, address } = std::mem::replace(&mut self.body, Body::Done)
             && let Some(connection) = reader.into_reusable()
         {
-            home.idle.put(connection, address, &home.resolver);
+            home.keep(connection, address);
         }
     }
 }

@@ -4,9 +4,12 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use lockgate_filters::rpc::params::ParamLimits;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 
 /// Which eras a backend may be spoken to in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -43,12 +46,16 @@ pub struct BackendSettings {
     pub protocol: Protocol,
     /// How long it may take for what.
     pub timeouts: Timeouts,
+    /// How connections to each of its endpoints are kept.
+    pub pool: PoolSettings,
     /// Extra client headers passed upstream by name.
     pub forward_headers: Vec<HeaderName>,
     /// The longest answer that is buffered whole, in bytes (`limits.answer_bytes`).
     pub answer_bytes: usize,
     /// The longest SSE event that is read, in bytes (`limits.sse_event`).
     pub sse_event: usize,
+    /// How much of its tool list is read and remembered.
+    pub tools: ToolSettings,
 }
 
 /// One URL of a backend and how to connect to it.
@@ -56,27 +63,41 @@ pub struct BackendSettings {
 /// Equal settings mean the same endpoint: its connections and what is known of it survive a reload.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EndpointSettings {
-    /// `http://…`, `https://…` or `unix:///run/x.sock:/mcp` (socket path, then URL path).
-    pub url: String,
+    /// What is requested: `http` or `https`. Over a unix socket its host is only a name.
+    pub url: Url,
+    /// The unix socket that leads there, where the network does not.
+    pub socket: Option<PathBuf>,
     /// Whether HTTP/2 is spoken.
     pub http2: Http2,
     /// TLS, for `https`.
     pub tls: TlsSettings,
     /// Headers sent with every request; values may be secrets.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether requests of clients carry the client's `User-Agent` instead of the gateway's.
+    pub forwards_user_agent: bool,
 }
 
 impl EndpointSettings {
     /// An endpoint with nothing special about it.
-    pub fn new(url: impl Into<String>) -> EndpointSettings {
-        EndpointSettings { url: url.into(), http2: Http2::Auto, tls: TlsSettings::default(), headers: Vec::new() }
+    pub fn new(url: Url) -> EndpointSettings {
+        EndpointSettings {
+            url,
+            socket: None,
+            http2: Http2::Auto,
+            tls: TlsSettings::default(),
+            headers: Vec::new(),
+            forwards_user_agent: false,
+        }
     }
 }
 
 impl fmt::Debug for EndpointSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("EndpointSettings").field("url", &self.url).field("headers", &names).finish_non_exhaustive()
+        f.debug_struct("EndpointSettings")
+            .field("url", &self.url.as_str())
+            .field("headers", &names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -124,10 +145,10 @@ impl Default for Timeouts {
     }
 }
 
-/// How connections are kept, for all backends together.
+/// How connections to one endpoint are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// How many idle HTTP/1.1 connections are kept.
+    /// How many idle HTTP/1.1 connections are kept; zero closes each after its request.
     pub idle_connections: usize,
     /// How long an HTTP/1.1 connection is kept idle.
     ///
@@ -154,7 +175,69 @@ impl Default for PoolSettings {
     }
 }
 
+/// Bounds on what is read of a backend's tool list, and remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToolSettings {
+    /// The most pages of one list.
+    pub pages: usize,
+    /// The longest the whole list may take.
+    pub time: Duration,
+    /// Bounds on what is remembered of the tools.
+    pub params: ParamLimits,
+}
+
+impl Default for ToolSettings {
+    fn default() -> ToolSettings {
+        ToolSettings { pages: 64, time: Duration::from_secs(60), params: ParamLimits::default() }
+    }
+}
+
 /// A setting that cannot be used, with the reason for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct SettingsError(pub String);
+#[error("{setting}: {message}")]
+pub struct SettingsError {
+    /// Which one.
+    pub setting: Setting,
+    /// Why.
+    pub message: String,
+}
+
+impl SettingsError {
+    /// An error about a setting.
+    pub fn new(setting: Setting, message: impl Into<String>) -> SettingsError {
+        SettingsError { setting, message: message.into() }
+    }
+}
+
+/// A setting of a backend that may turn out to be of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// The list of its endpoints.
+    Endpoints,
+    /// The URL of its first endpoint.
+    Url,
+    /// The trusted authorities.
+    Ca,
+    /// The name to verify.
+    ServerName,
+    /// The client certificate.
+    Certificate,
+    /// The key of the client certificate.
+    Key,
+    /// The value of a header that is set.
+    Header(HeaderName),
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Setting::Endpoints => f.write_str("endpoints"),
+            Setting::Url => f.write_str("endpoints[0].url"),
+            Setting::Ca => f.write_str("tls.ca"),
+            Setting::ServerName => f.write_str("tls.server_name"),
+            Setting::Certificate => f.write_str("tls.certificate"),
+            Setting::Key => f.write_str("tls.key"),
+            Setting::Header(name) => write!(f, "headers.{name}"),
+        }
+    }
+}

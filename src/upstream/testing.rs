@@ -5,7 +5,7 @@ use super::endpoint::{Endpoint, Verb};
 use super::exchange::{Replay, UpstreamRequest};
 use super::fetch::Fetcher;
 use super::headers::Outbound;
-use super::settings::{EndpointSettings, PoolSettings, Timeouts};
+use super::settings::{EndpointSettings, PoolSettings, Timeouts, ToolSettings};
 use bytes::Bytes;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -89,6 +89,11 @@ where
     address
 }
 
+/// An endpoint with nothing special about it.
+pub(crate) fn at(url: impl AsRef<str>) -> EndpointSettings {
+    EndpointSettings::new(url.as_ref().parse().expect("a URL"))
+}
+
 /// A connector and one endpoint.
 pub(crate) struct Client {
     pub(crate) connector: Connector,
@@ -98,17 +103,17 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn to(address: SocketAddr) -> Client {
-        Client::with(EndpointSettings::new(format!("http://{address}/mcp")))
+        Client::with(at(format!("http://{address}/mcp")))
     }
 
     pub(crate) fn with(settings: EndpointSettings) -> Client {
         // Longer than the defaults: no test may depend on how fast the machine is.
         let pool = PoolSettings { idle_time: Duration::from_secs(60), ..PoolSettings::default() };
-        Client::built(settings, Connector::new(pool))
+        Client::built(settings, pool, Connector::new())
     }
 
-    pub(crate) fn built(settings: EndpointSettings, connector: Connector) -> Client {
-        let endpoint = Arc::new(Endpoint::new(&settings, &connector).expect("usable settings"));
+    pub(crate) fn built(settings: EndpointSettings, pool: PoolSettings, connector: Connector) -> Client {
+        let endpoint = Arc::new(Endpoint::new(&settings, pool, &connector).expect("usable settings"));
         Client { connector, endpoint, timeouts: Timeouts::default() }
     }
 
@@ -175,5 +180,6 @@ pub(crate) fn fetcher(address: SocketAddr) -> Fetcher {
         timeouts: client.timeouts,
         answer_bytes: 1 << 20,
         sse_event: 1 << 16,
+        tools: ToolSettings::default(),
     }
 }

@@ -4,7 +4,7 @@
 //! verification where the server name is empty, and would stop the process at start if one certificate of the system's
 //! store cannot be read. So the configuration is made here; the handshake and the stream are Pingora's.
 
-use super::settings::{Http2, SettingsError, TlsSettings};
+use super::settings::{Http2, Setting, SettingsError, TlsSettings};
 use pingora_core::tls::TlsConnector;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -43,7 +43,10 @@ impl SystemRoots {
             Arc::new(roots)
         });
         if roots.is_empty() {
-            return Err(SettingsError("the system trusts no certificate: set `tls.ca`".into()));
+            return Err(SettingsError::new(
+                Setting::Ca,
+                "the system trusts no certificate: name the authorities to trust",
+            ));
         }
         Ok(roots.clone())
     }
@@ -58,7 +61,9 @@ pub(super) fn build(
 ) -> Result<Tls, SettingsError> {
     let server_name = settings.server_name.as_deref().unwrap_or(host);
     if server_name.is_empty() || ServerName::try_from(server_name).is_err() {
-        return Err(SettingsError(format!("`{server_name}` is no name that a certificate can be verified for")));
+        let setting = if settings.server_name.is_some() { Setting::ServerName } else { Setting::Url };
+        let message = format!("`{server_name}` is no name that a certificate can be verified for");
+        return Err(SettingsError::new(setting, message));
     }
     let roots = match &settings.ca {
         Some(pem) => Arc::new(trusted(pem)?),
@@ -67,16 +72,16 @@ pub(super) fn build(
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| SettingsError(format!("TLS: {error}")))?
+        .map_err(|error| SettingsError::new(Setting::Url, format!("TLS: {error}")))?
         .with_root_certificates(roots);
     let mut config = match &settings.identity {
         Some(identity) => {
-            let chain = certificates(&identity.certificate, "tls.certificate")?;
+            let chain = certificates(&identity.certificate, Setting::Certificate)?;
             let key = PrivateKeyDer::from_pem_slice(&identity.key)
-                .map_err(|error| SettingsError(format!("`tls.key`: {error}")))?;
+                .map_err(|error| SettingsError::new(Setting::Key, error.to_string()))?;
             builder
                 .with_client_auth_cert(chain, key)
-                .map_err(|error| SettingsError(format!("`tls.certificate` and `tls.key`: {error}")))?
+                .map_err(|error| SettingsError::new(Setting::Key, format!("with this certificate: {error}")))?
         }
         None => builder.with_no_client_auth(),
     };
@@ -90,18 +95,19 @@ pub(super) fn build(
 
 fn trusted(pem: &[u8]) -> Result<RootCertStore, SettingsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem, "tls.ca")? {
-        roots.add(certificate).map_err(|error| SettingsError(format!("`tls.ca`: {error}")))?;
+    for certificate in certificates(pem, Setting::Ca)? {
+        let unusable = |error| format!("it holds a certificate that cannot be used: {error}");
+        roots.add(certificate).map_err(|error| SettingsError::new(Setting::Ca, unusable(error)))?;
     }
     Ok(roots)
 }
 
-fn certificates(pem: &[u8], key: &str) -> Result<Vec<CertificateDer<'static>>, SettingsError> {
+fn certificates(pem: &[u8], setting: Setting) -> Result<Vec<CertificateDer<'static>>, SettingsError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
-        Ok(found) if found.is_empty() => Err(SettingsError(format!("`{key}` holds no PEM certificate"))),
+        Ok(found) if found.is_empty() => Err(SettingsError::new(setting, "it holds no PEM certificate")),
         Ok(found) => Ok(found),
-        Err(error) => Err(SettingsError(format!("`{key}`: {error}"))),
+        Err(error) => Err(SettingsError::new(setting, error.to_string())),
     }
 }
 

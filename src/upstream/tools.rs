@@ -17,10 +17,6 @@ use tokio::time::timeout;
 
 /// The shortest time between two refreshes of a backend's tools, whoever asks for them.
 pub(super) const SPACING: Duration = Duration::from_secs(1);
-/// The most pages that are read of one list.
-const PAGES: usize = 64;
-/// The longest a whole list may take.
-const LIST_TIME: Duration = Duration::from_secs(60);
 /// How long a list is believed where its `ttlMs` says longer: schemas change with deployments.
 const MOST_TRUST: Duration = Duration::from_secs(3600);
 /// How long a list is believed that may not be kept (`ttlMs` 0): unknown tools are asked for anyway.
@@ -39,7 +35,7 @@ pub(super) async fn keep(watched: &Watched) {
             return;
         }
         let fetcher = watched.fetcher.load().patient(PATIENCE);
-        let listed = timeout(LIST_TIME, list(&fetcher)).await;
+        let listed = timeout(fetcher.tools.time, list(&fetcher)).await;
         let listed = listed.unwrap_or(Err(AttemptFault::new(FaultKind::TotalTimeout)));
         let wait = match &listed {
             Ok((tools, ttl)) => {
@@ -81,12 +77,12 @@ struct Page<'a> {
 
 /// Reads all pages of a backend's tool list, and for how long they may be believed.
 async fn list(fetcher: &Fetcher) -> Result<(ToolParams, Duration), AttemptFault> {
-    let mut tools = ToolParams::default();
+    let mut tools = ToolParams::within(fetcher.tools.params);
     let malformed = |error: &dyn fmt::Display| AttemptFault::protocol("its tool list is malformed").because(error);
     let mut left = fetcher.answer_bytes;
     let mut trust = MOST_TRUST;
     let mut params = String::new();
-    for _ in 0..PAGES {
+    for _ in 0..fetcher.tools.pages {
         let reply = fetcher.call("tools/list", &params, Speech::Modern { capabilities: "{}" }).await?;
         let Some(Outcome::Result(result)) = reply.outcome else {
             return Err(AttemptFault::protocol("it refuses to list its tools"));

@@ -105,24 +105,23 @@ impl Watched {
     }
 
     /// Everything that is done in the background for this backend. Ends when dropped.
-    pub(super) async fn keep(self: Arc<Self>, resolve_interval: Duration) {
+    pub(super) async fn keep(self: Arc<Self>) {
         let control = self.fetcher.load().endpoint.clone();
         tokio::join!(
             self.keep_eras(),
             tools::keep(&self),
             tools::keep_listening(&self),
-            self.traffic.resolver.keep_fresh(resolve_interval),
-            control.resolver.keep_fresh(resolve_interval),
+            self.traffic.resolver.keep_fresh(|| self.traffic.pool().resolve_interval),
+            control.resolver.keep_fresh(|| control.pool().resolve_interval),
             self.keep_sweeping(&control),
         );
     }
 
     async fn keep_sweeping(&self, control: &Endpoint) {
-        let connector = self.fetcher.load().connector.clone();
         loop {
             tokio::time::sleep(SWEEP).await;
-            connector.sweep(&self.traffic);
-            connector.sweep(control);
+            self.traffic.sweep();
+            control.sweep();
         }
     }
 

@@ -34,6 +34,7 @@ impl Resolver<'_> {
                 self.backend_tls(&path.key("tls"), tls, tls_endpoint);
             }
             self.check_timeouts(&path.key("timeouts"), &backend.timeouts);
+            self.check_pool(&path.key("pool"), &backend.pool);
         }
         backends
     }

@@ -3,7 +3,7 @@
 use super::Resolver;
 use crate::config::diagnostic::Finding;
 use crate::config::path::KeyPath;
-use crate::config::sections::{Drain, Limits, Streams, Timeouts};
+use crate::config::sections::{AdminLimits, Drain, Limits, Pool, Streams, Timeouts};
 use crate::config::values::{ByteSize, TimeSpan};
 use std::fmt;
 
@@ -11,9 +11,13 @@ const DAY: TimeSpan = TimeSpan::seconds(86_400);
 const HOUR: TimeSpan = TimeSpan::seconds(3_600);
 const SECOND: TimeSpan = TimeSpan::seconds(1);
 const MILLISECOND: TimeSpan = TimeSpan::millis(1);
+const NO_TIME: TimeSpan = TimeSpan::millis(0);
 
 /// The largest amount of memory that one message may take.
 const GIB: ByteSize = ByteSize::mib(1024);
+
+/// The largest amount of memory that all sessions together may take.
+const TIB: ByteSize = ByteSize::mib(1024 * 1024);
 
 impl Resolver<'_> {
     /// Checks the sections that hold limits.
@@ -24,35 +28,78 @@ impl Resolver<'_> {
             ("body_bytes", limits.body_bytes, ByteSize::bytes(1), GIB),
             ("sse_event", limits.sse_event, ByteSize::kib(1), GIB),
             ("answer_bytes", limits.answer_bytes, ByteSize::kib(1), GIB),
+            ("write_rate", limits.write_rate, ByteSize::bytes(1), GIB),
+            ("subscription_bytes", limits.subscription_bytes, ByteSize::bytes(0), GIB),
             ("replay_bytes", limits.replay_bytes, ByteSize::bytes(0), GIB),
+            ("replay_bytes_total", limits.replay_bytes_total, ByteSize::bytes(0), TIB),
         ];
         for (key, value, least, most) in sizes {
             self.check_range(path.key(key), value, least, most);
         }
         let counts = [
-            ("header_fields", limits.header_fields, 10_000),
-            ("depth", limits.depth, 512),
-            ("batch", limits.batch, 10_000),
-            ("connections", limits.connections, 1_000_000),
-            ("connections_per_address", limits.connections_per_address, 1_000_000),
-            ("sessions", limits.sessions, 10_000_000),
-            ("streams_per_connection", limits.streams_per_connection, 10_000),
+            ("header_fields", limits.header_fields, 1, 10_000),
+            ("depth", limits.depth, 1, 512),
+            ("batch", limits.batch, 1, 10_000),
+            ("connections", limits.connections, 1, 1_000_000),
+            ("connections_per_address", limits.connections_per_address, 1, 1_000_000),
+            ("sessions", limits.sessions, 1, 10_000_000),
+            ("ended_sessions", limits.ended_sessions, 1, 10_000_000),
+            ("subscriptions", limits.subscriptions, 0, 1_000_000),
+            ("replay_streams", limits.replay_streams, 0, 10_000),
+            ("replay_streams_total", limits.replay_streams_total, 0, 1_000_000),
+            ("streams_per_connection", limits.streams_per_connection, 1, 10_000),
+            ("tools", limits.tools, 1, 1_000_000),
+            ("tool_pages", limits.tool_pages, 1, 10_000),
+            ("tool_headers", limits.tool_headers, 0, 1_000),
+            ("tool_depth", limits.tool_depth, 1, 512),
         ];
-        for (key, value, most) in counts {
-            self.check_range(path.key(key), value, 1, most);
+        for (key, value, least, most) in counts {
+            self.check_range(path.key(key), value, least, most);
         }
         let times = [
             ("header_time", limits.header_time, MILLISECOND, HOUR),
             ("body_time", limits.body_time, MILLISECOND, HOUR),
             ("keep_alive_idle", limits.keep_alive_idle, MILLISECOND, DAY),
+            ("write_time", limits.write_time, SECOND, HOUR),
             ("session_idle", limits.session_idle, SECOND, TimeSpan::seconds(365 * 86_400)),
-            ("replay_time", limits.replay_time, TimeSpan::millis(0), DAY),
+            ("replay_time", limits.replay_time, NO_TIME, DAY),
+            ("tool_time", limits.tool_time, MILLISECOND, HOUR),
         ];
         for (key, value, least, most) in times {
             self.check_range(path.key(key), value, least, most);
         }
         self.check_range(KeyPath::from(["streams", "keep_alive"]), streams.keep_alive, MILLISECOND, HOUR);
-        self.check_range(KeyPath::from(["drain", "time"]), drain.time, TimeSpan::millis(0), DAY);
+        self.check_range(KeyPath::from(["drain", "time"]), drain.time, NO_TIME, DAY);
+        self.check_range(KeyPath::from(["drain", "idle"]), drain.idle, NO_TIME, DAY);
+    }
+
+    /// Checks the bounds of the admin listener.
+    pub(super) fn check_admin_limits(&mut self, path: &KeyPath, limits: &AdminLimits) {
+        self.check_range(path.key("connections"), limits.connections, 1, 10_000);
+        self.check_range(path.key("header_bytes"), limits.header_bytes, ByteSize::kib(8), ByteSize::mib(1));
+        self.check_range(path.key("body_bytes"), limits.body_bytes, ByteSize::bytes(0), ByteSize::mib(16));
+        let times = [
+            ("header_time", limits.header_time, MILLISECOND, HOUR),
+            ("request_time", limits.request_time, SECOND, HOUR),
+            ("connection_time", limits.connection_time, SECOND, DAY),
+        ];
+        for (key, value, least, most) in times {
+            self.check_range(path.key(key), value, least, most);
+        }
+    }
+
+    /// Checks how the connections to one backend are kept.
+    pub(super) fn check_pool(&mut self, path: &KeyPath, pool: &Pool) {
+        self.check_range(path.key("idle_connections"), pool.idle_connections, 0, 100_000);
+        self.check_range(path.key("streams_per_connection"), pool.streams_per_connection, 1, 10_000);
+        let times = [
+            ("idle_time", pool.idle_time, NO_TIME, HOUR),
+            ("idle_time_http2", pool.idle_time_http2, NO_TIME, DAY),
+            ("resolve_interval", pool.resolve_interval, SECOND, DAY),
+        ];
+        for (key, value, least, most) in times {
+            self.check_range(path.key(key), value, least, most);
+        }
     }
 
     /// Checks the timeouts of one backend.

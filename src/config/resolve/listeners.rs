@@ -171,7 +171,9 @@ impl Resolver<'_> {
                 );
             }
         }
-        let resolved = Some(Admin { address, token: file.token, metrics: file.metrics, allowed_hosts });
+        self.check_admin_limits(&path.key("limits"), &file.limits);
+        let (metrics, limits) = (file.metrics, file.limits);
+        let resolved = Some(Admin { address, token: file.token, metrics, allowed_hosts, limits });
         Bound { address: Some(address), resolved }
     }
 

@@ -112,6 +112,12 @@ fn header_fields_are_set_or_passed_on() {
     expect("demo: { ", &with("forward_headers: [mcp-session-id]"), "", &["the gateway sets this header field itself"]);
     expect(
         "demo: { ",
+        &with("forward_headers: [user-agent, connection]"),
+        "",
+        &["forward_headers[1]: the gateway sets this header field itself: it belongs to one connection"],
+    );
+    expect(
+        "demo: { ",
         &with("headers: { X-A: \"b\\nc\" }"),
         "",
         &["4:27 backends.demo.headers.x-a: the value of a header"],
@@ -210,7 +216,25 @@ fn numbers_have_ranges() {
     expect("path", "path", "limits: { body_bytes: 2GiB }\n", &["must be from 1B to 1GiB"]);
     expect("path", "path", "limits: { header_time: 0s }\n", &["must be from 1ms to 1h"]);
     expect("path", "path", "streams: { keep_alive: 2h }\n", &["streams.keep_alive: this must be from 1ms to 1h"]);
-    expect("path", "path", "drain: { time: 2d }\n", &["drain.time"]);
+    expect("path", "path", "drain: { time: 2d, idle: 2d }\n", &["drain.time", "drain.idle"]);
+    expect("path", "path", "limits: { write_time: 1ms, write_rate: 0 }\n", &["write_time", "write_rate"]);
+    expect(
+        "path",
+        "path",
+        "limits: { tool_depth: 0, tools: 0, tool_pages: 0 }\n",
+        &["tool_depth", "tools", "tool_pages"],
+    );
+    expect("url", "url", "limits: { subscriptions: 0, replay_streams: 0, replay_bytes_total: 0 }\n", &[]);
+    expect("path", "path", "admin: { limits: { header_bytes: 1KiB } }\n", &["must be from 8KiB to 1MiB"]);
+    expect(
+        "demo: {",
+        "demo: { pool: { idle_time: 2h, streams_per_connection: 0 },",
+        "",
+        &[
+            "backends.demo.pool.idle_time: this must be from 0s to 1h",
+            "pool.streams_per_connection: this must be from 1",
+        ],
+    );
     expect("path", "path", "workers: 0\n", &["7:10 workers: the number of workers is from 1 to 1024"]);
     expect("path", "path", "tickets: { lifetime: 1s }\n", &["a ticket lives at least 1m"]);
     expect("url", "url", "limits: { replay_bytes: 0, replay_time: 0s }\n", &[]);
@@ -285,6 +309,12 @@ fn the_defaults_are_those_that_are_documented() {
     let times =
         [timeouts.connect, timeouts.first_byte, timeouts.idle_stream, timeouts.total].map(|time| time.get().as_secs());
     assert_eq!(times, [5, 120, 300, 3600]);
+    let pool = &config.backends["demo"].pool;
+    assert_eq!((pool.idle_connections, pool.streams_per_connection), (1024, 100));
+    assert_eq!(
+        [pool.idle_time, pool.idle_time_http2, pool.resolve_interval].map(|time| time.get().as_secs()),
+        [4, 60, 30]
+    );
     let limits = &config.limits;
     assert_eq!((limits.header_bytes.get(), limits.body_bytes.get()), (64 << 10, 4 << 20));
     assert_eq!(

@@ -1,8 +1,8 @@
 //! The registry against scripted backends on real sockets.
 
 use super::*;
-use crate::upstream::settings::{EndpointSettings, Protocol};
-use crate::upstream::testing::{Received, answer, error, post, result, serve_mcp};
+use crate::upstream::settings::{Protocol, ToolSettings};
+use crate::upstream::testing::{Received, answer, at, error, post, result, serve_mcp};
 use lockgate_filters::fault::Fault;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,18 +12,20 @@ const PATIENT: Duration = Duration::from_secs(20);
 fn settings(name: &str, address: SocketAddr) -> BackendSettings {
     BackendSettings {
         name: name.into(),
-        endpoints: vec![EndpointSettings::new(format!("http://{address}/mcp"))],
+        endpoints: vec![at(format!("http://{address}/mcp"))],
         protocol: Protocol::Auto,
         timeouts: Timeouts::default(),
+        pool: PoolSettings::default(),
         forward_headers: Vec::new(),
         answer_bytes: 1 << 20,
         sse_event: 1 << 16,
+        tools: ToolSettings::default(),
     }
 }
 
 /// A started registry with these backends.
 fn started(settings: &[BackendSettings]) -> Registry {
-    let registry = Registry::new(PoolSettings::default());
+    let registry = Registry::new();
     registry.commit(&registry.prepare(settings).expect("usable settings"));
     registry.start(Handle::current());
     registry
@@ -145,6 +147,7 @@ async fn a_reload_keeps_what_stayed_the_same() {
     }
     let mut stays = settings("stays", address);
     stays.timeouts.total = Duration::from_secs(7);
+    stays.pool.idle_connections = 3;
     let after = registry.prepare(&[stays, settings("moves", other), settings("comes", other)]).expect("usable");
     assert!(registry.generation().get("comes").is_none(), "preparing changes nothing");
     registry.commit(&after);
@@ -155,6 +158,7 @@ async fn a_reload_keeps_what_stayed_the_same() {
         (new.timeouts.total, new.watched.fetcher.load().timeouts.total),
         (Duration::from_secs(7), Duration::from_secs(7))
     );
+    assert_eq!(new.endpoint().pool().idle_connections, 3, "how connections are kept is the new generation's");
     assert_eq!(new.backend.facts().modern, Speaks::Yes);
     let moved = after.get("moves").expect("there");
     assert!(!Arc::ptr_eq(&before.get("moves").expect("there").backend, &moved.backend));
@@ -174,11 +178,11 @@ async fn a_reload_keeps_what_stayed_the_same() {
 async fn all_unusable_backends_are_named() {
     let address = SocketAddr::from(([127, 0, 0, 1], 9));
     let mut ftp = settings("ftp", address);
-    ftp.endpoints[0].url = "ftp://a/".into();
+    ftp.endpoints[0].url = "ftp://a/".parse().expect("a URL");
     let mut two = settings("two", address);
-    two.endpoints.push(EndpointSettings::new("http://a/"));
+    two.endpoints.push(at("http://a/"));
     let none = BackendSettings { endpoints: Vec::new(), ..settings("none", address) };
-    let registry = Registry::new(PoolSettings::default());
+    let registry = Registry::new();
     let unusable = registry.prepare(&[ftp, settings("fine", address), two, none]).expect_err("unusable");
     let named: Vec<_> = unusable.iter().map(|unusable| &*unusable.name).collect();
     assert_eq!(named, ["ftp", "two", "none"]);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::upstream::resolve::Lookup;
 use crate::upstream::settings::{EndpointSettings, PoolSettings};
-use crate::upstream::testing::{Client, answer, json, post, receive, say, serve};
+use crate::upstream::testing::{Client, answer, at, json, post, receive, say, serve};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderName, HeaderValue};
@@ -185,7 +185,7 @@ async fn a_connection_that_the_backend_closed_is_not_used() {
     let client = Client::to(address);
     client.call("{}").await.expect("an answer");
     is_closed.recv().await;
-    client.connector.sweep(&client.endpoint);
+    client.endpoint.sweep();
     assert_eq!(client.endpoint.idle.len(), 0, "the sweep closes what the backend closed");
     client.call("{}").await.expect("an answer on a new connection");
 }
@@ -458,7 +458,7 @@ async fn unix_sockets_are_spoken_to() {
             say(&mut stream, json(request.line())).await;
         }
     });
-    let client = Client::with(EndpointSettings::new(format!("unix://{}:/mcp", path.display())));
+    let client = Client::with(EndpointSettings { socket: Some(path), ..at("http://localhost/mcp") });
     for _ in 0..2 {
         assert_eq!(client.call("{}").await.expect("an answer").1, "POST /mcp HTTP/1.1");
     }
@@ -476,8 +476,8 @@ async fn every_address_of_a_name_is_tried() {
     })
     .await;
     let lookup: Lookup = Arc::new(move |_, _| Box::pin(async move { Ok(vec![refusing, serving]) }));
-    let connector = Connector::with_lookup(PoolSettings::default(), lookup);
-    let client = Client::built(EndpointSettings::new("http://backend.example/mcp"), connector);
+    let connector = Connector::with_lookup(lookup);
+    let client = Client::built(at("http://backend.example/mcp"), PoolSettings::default(), connector);
     for _ in 0..2 {
         assert_eq!(client.call("{}").await.expect("an answer").0, 200);
     }

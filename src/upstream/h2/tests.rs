@@ -3,7 +3,7 @@
 use crate::upstream::exchange::UpstreamRequest;
 use crate::upstream::fault::FaultKind;
 use crate::upstream::settings::{EndpointSettings, Http2};
-use crate::upstream::testing::{Client, json, post, receive, say, serve};
+use crate::upstream::testing::{Client, at, json, post, receive, say, serve};
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
@@ -41,7 +41,7 @@ where
 
 fn client(address: SocketAddr) -> Client {
     let url = format!("http://{address}/mcp");
-    Client::with(EndpointSettings { http2: Http2::Always, ..EndpointSettings::new(url) })
+    Client::with(EndpointSettings { http2: Http2::Always, ..at(url) })
 }
 
 async fn read(body: &mut RecvStream) -> Vec<u8> {
@@ -82,7 +82,7 @@ async fn many_requests_share_one_connection() {
         assert_eq!(call.await.expect("no panic").expect("an answer"), (200, Bytes::from(r#"{"id":1}"#)));
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
-    client.connector.sweep(&client.endpoint);
+    client.endpoint.sweep();
     assert_eq!(client.endpoint.shared.len(), 1);
 }
 

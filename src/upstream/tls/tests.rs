@@ -3,13 +3,13 @@
 use super::*;
 use crate::upstream::fault::FaultKind;
 use crate::upstream::settings::{EndpointSettings, TlsIdentity};
-use crate::upstream::testing::{Client, json, receive, say, serve};
+use crate::upstream::testing::{Client, at, json, receive, say, serve};
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::net::SocketAddr;
 
 fn refused(settings: &TlsSettings, host: &str) -> String {
-    build(settings, host, Http2::Auto, &SystemRoots::default()).expect_err("must be refused").0
+    build(settings, host, Http2::Auto, &SystemRoots::default()).expect_err("must be refused").to_string()
 }
 
 #[test]
@@ -58,7 +58,7 @@ impl Authority {
 async fn server(authority: &Authority, name: &str, alpn: &[&[u8]], clients: Option<&Authority>) -> SocketAddr {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (certificate, key) = authority.issue(name);
-    let chain = certificates(&certificate, "test").expect("a chain");
+    let chain = certificates(&certificate, Setting::Certificate).expect("a chain");
     let key = PrivateKeyDer::from_pem_slice(&key).expect("a key");
     let builder = rustls::ServerConfig::builder();
     let builder = match clients {
@@ -94,7 +94,7 @@ async fn server(authority: &Authority, name: &str, alpn: &[&[u8]], clients: Opti
 
 fn client(address: SocketAddr, http2: Http2, tls: TlsSettings) -> Client {
     let url = format!("https://localhost:{}/mcp", address.port());
-    Client::with(EndpointSettings { http2, tls, ..EndpointSettings::new(url) })
+    Client::with(EndpointSettings { http2, tls, ..at(url) })
 }
 
 fn trusting(authority: &Authority) -> TlsSettings {
@@ -161,7 +161,7 @@ async fn certificates_are_always_verified() {
 
     let by_ip = server(&authority, "127.0.0.1", &[], None).await;
     let url = format!("https://{by_ip}/mcp");
-    let by_ip = Client::with(EndpointSettings { tls: trusting(&authority), ..EndpointSettings::new(url) });
+    let by_ip = Client::with(EndpointSettings { tls: trusting(&authority), ..at(url) });
     assert!(by_ip.call("{}").await.is_ok());
 }
 
@@ -180,7 +180,7 @@ async fn a_client_certificate_is_shown_where_it_is_asked_for() {
 async fn an_answer_that_tls_did_not_end_is_cut() {
     let authority = Authority::new();
     let (certificate, key) = authority.issue("localhost");
-    let chain = certificates(&certificate, "test").expect("a chain");
+    let chain = certificates(&certificate, Setting::Certificate).expect("a chain");
     let key = PrivateKeyDer::from_pem_slice(&key).expect("a key");
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).expect("usable");

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::upstream::backends::{LiveBackend, Registry};
-use crate::upstream::settings::{BackendSettings, EndpointSettings, PoolSettings, Protocol, Timeouts};
-use crate::upstream::testing::{answer, error, fetcher, receive, result, say, serve, serve_mcp};
+use crate::upstream::settings::{BackendSettings, PoolSettings, Protocol, Timeouts, ToolSettings};
+use crate::upstream::testing::{answer, at, error, fetcher, receive, result, say, serve, serve_mcp};
 use lockgate_filters::fault::Fault;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,14 +19,16 @@ fn described(tools: &str) -> Vec<u8> {
 fn started(address: SocketAddr) -> (Registry, Arc<LiveBackend>) {
     let settings = BackendSettings {
         name: "demo".into(),
-        endpoints: vec![EndpointSettings::new(format!("http://{address}/mcp"))],
+        endpoints: vec![at(format!("http://{address}/mcp"))],
         protocol: Protocol::Modern,
         timeouts: Timeouts::default(),
+        pool: PoolSettings::default(),
         forward_headers: Vec::new(),
         answer_bytes: 1 << 20,
         sse_event: 1 << 16,
+        tools: ToolSettings::default(),
     };
-    let registry = Registry::new(PoolSettings::default());
+    let registry = Registry::new();
     let generation = registry.prepare(&[settings]).expect("usable settings");
     registry.commit(&generation);
     registry.start(Handle::current());

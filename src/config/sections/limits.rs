@@ -1,0 +1,143 @@
+//! Bounds and times.
+
+use crate::config::values::{ByteSize, TimeSpan};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Bounds on what clients and backends may send and hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The head of a request: request line and header fields.
+    pub header_bytes: ByteSize,
+    /// The number of header fields of a request.
+    pub header_fields: u32,
+    /// How long a client may take for the PROXY header and TLS handshake, for the first byte of its first request, and
+    /// for each head.
+    pub header_time: TimeSpan,
+    /// The body of a request.
+    pub body_bytes: ByteSize,
+    /// How long a client may take to send a body.
+    pub body_time: TimeSpan,
+    /// How deep JSON may be nested.
+    pub depth: u32,
+    /// The messages of one batch (protocol revision 2025-03-26).
+    pub batch: u32,
+    /// One event of a backend's stream.
+    pub sse_event: ByteSize,
+    /// A backend's answer, where it must be held whole.
+    pub answer_bytes: ByteSize,
+    /// Client connections at a time, over all listeners.
+    pub connections: u32,
+    /// Client connections at a time from one address (IPv6: from one /64); loopback is exempt.
+    pub connections_per_address: u32,
+    /// How long an idle client connection is kept.
+    pub keep_alive_idle: TimeSpan,
+    /// How long a client may take nothing of what is sent to it.
+    pub write_time: TimeSpan,
+    /// How much a client that is slower than the gateway must take in a second, measured over each `write_time`.
+    pub write_rate: ByteSize,
+    /// Sessions held in memory. When they are that many, those unused for `session_idle` make room; if there are none,
+    /// `initialize` is refused.
+    pub sessions: u32,
+    /// After how long without use a session leaves memory. Its client may go on with it.
+    pub session_idle: TimeSpan,
+    /// Ended sessions that are remembered until their tickets expire. Beyond it, the one that expires first is forgotten,
+    /// and would be a session again.
+    pub ended_sessions: u32,
+    /// Resource subscriptions of one session that are remembered. The backend has those beyond it all the same, but they
+    /// are not made again when it loses the session.
+    pub subscriptions: u32,
+    /// The URIs of a session's remembered subscriptions, together.
+    pub subscription_bytes: ByteSize,
+    /// What is kept of one session's streams for a client that reconnects.
+    pub replay_bytes: ByteSize,
+    /// How long it is kept, and how long a stream goes on without its client.
+    pub replay_time: TimeSpan,
+    /// Streams of one session that go on without a client. Beyond it, the one that has waited longest ends.
+    pub replay_streams: u32,
+    /// What is kept of the streams of all sessions. Beyond it, a session that records more gives up its own oldest.
+    pub replay_bytes_total: ByteSize,
+    /// Streams of all sessions that go on without a client. Beyond it, the newest ends.
+    pub replay_streams_total: u32,
+    /// HTTP/2 streams at a time on one connection, and how many of them a client may reset in a second.
+    pub streams_per_connection: u32,
+    /// Tools of one backend whose schemas are remembered. A longer list is not used.
+    pub tools: u32,
+    /// Pages that are read of a backend's tool list.
+    pub tool_pages: u32,
+    /// How long reading a backend's tool list may take, all pages together.
+    pub tool_time: TimeSpan,
+    /// Arguments of one tool that may be mirrored into `Mcp-Param-*` header fields. A tool with more is passed on unchecked.
+    pub tool_headers: u32,
+    /// How deep the schema of a tool may be nested. A deeper one is passed on unchecked.
+    pub tool_depth: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            header_bytes: ByteSize::kib(64),
+            header_fields: 100,
+            header_time: TimeSpan::seconds(10),
+            body_bytes: ByteSize::mib(4),
+            body_time: TimeSpan::seconds(30),
+            depth: 64,
+            batch: 32,
+            sse_event: ByteSize::mib(4),
+            answer_bytes: ByteSize::mib(16),
+            connections: 10_000,
+            connections_per_address: 512,
+            keep_alive_idle: TimeSpan::seconds(60),
+            write_time: TimeSpan::seconds(30),
+            write_rate: ByteSize::kib(1),
+            sessions: 100_000,
+            session_idle: TimeSpan::seconds(3_600),
+            ended_sessions: 100_000,
+            subscriptions: 1_000,
+            subscription_bytes: ByteSize::kib(64),
+            replay_bytes: ByteSize::mib(1),
+            replay_time: TimeSpan::seconds(300),
+            replay_streams: 32,
+            replay_bytes_total: ByteSize::mib(256),
+            replay_streams_total: 1_000,
+            streams_per_connection: 100,
+            tools: 10_000,
+            tool_pages: 64,
+            tool_time: TimeSpan::seconds(60),
+            tool_headers: 64,
+            tool_depth: 64,
+        }
+    }
+}
+
+/// Streams held open towards clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Streams {
+    /// After how long without an event a comment is sent, so that nothing between takes the stream for dead.
+    pub keep_alive: TimeSpan,
+}
+
+impl Default for Streams {
+    fn default() -> Streams {
+        Streams { keep_alive: TimeSpan::seconds(15) }
+    }
+}
+
+/// Stopping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drain {
+    /// How long exchanges in flight may take to finish once the gateway stops.
+    pub time: TimeSpan,
+    /// How long idle connections are kept meanwhile, for requests that are already on their way; never longer than `time`.
+    /// An interrupt from a terminal (SIGINT) does not wait for them.
+    pub idle: TimeSpan,
+}
+
+impl Default for Drain {
+    fn default() -> Drain {
+        Drain { time: TimeSpan::seconds(30), idle: TimeSpan::seconds(5) }
+    }
+}

@@ -1,0 +1,15 @@
+//! The sections of a configuration that mean the same in the file and at run time.
+//!
+//! Doc comments here are the descriptions of the published JSON Schema: they speak to whoever writes a configuration.
+
+mod admin;
+mod backend;
+mod limits;
+mod listener;
+mod log;
+
+pub use admin::{AdminLimits, MetricsAccess};
+pub use backend::{Backend, BackendHttp2, BackendProtocol, BackendTls, Endpoint, Pool, Timeouts};
+pub use limits::{Drain, Limits, Streams};
+pub use listener::{ListenerTls, ProxyProtocol};
+pub use log::{Log, LogFormat, LogLevel};
