@@ -270,3 +270,6 @@ fn tls(tls: &sections::BackendTls) -> Result<TlsSettings, SettingsError> {
     let ca = tls.ca.as_deref().map(|path| read(Setting::Ca, path)).transpose()?;
     Ok(TlsSettings { ca, server_name: tls.server_name.clone(), identity })
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// What a client of the admin listener may use. Each member is a key of `admin.limits` in the configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Open connections.
     pub connections: usize,

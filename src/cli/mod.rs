@@ -31,6 +31,9 @@ use std::process::ExitCode;
 /// Why a verb that serves came to an end before it was told to.
 pub type Failure = Box<dyn Error>;
 
+/// Reads the admin token that a gateway keeps in its state directory; `None` when there is none.
+pub type TokenReader = fn(&Path) -> Result<Option<String>, Failure>;
+
 /// The parts of the gateway that the command line starts but does not know. A verb without its part is not offered.
 #[derive(Clone, Copy, Default)]
 pub struct Hooks {
@@ -40,8 +43,8 @@ pub struct Hooks {
     pub demo: Option<fn(DemoOptions) -> Result<(), Failure>>,
     /// Says everything that keeps a configuration, right by itself, from being used here.
     pub judge: Option<fn(&Config) -> Vec<Objection>>,
-    /// Reads the admin token that a gateway keeps in its state directory; `None` when there is none.
-    pub admin_token: Option<fn(&Path) -> Result<Option<String>, Failure>>,
+    /// Reads the admin token that a gateway keeps.
+    pub admin_token: Option<TokenReader>,
 }
 
 impl Hooks {

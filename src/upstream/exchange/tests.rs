@@ -43,6 +43,22 @@ async fn a_connection_is_used_again_once_the_body_was_read() {
 }
 
 #[tokio::test]
+async fn as_many_connections_are_kept_as_the_pool_says_now() {
+    let (client, connections) = constant(json("{}")).await;
+    let pool = **client.endpoint.pool();
+    client.endpoint.set_pool(PoolSettings { idle_connections: 0, ..pool });
+    for _ in 0..2 {
+        client.call("{}").await.expect("an answer");
+    }
+    assert_eq!((connections.load(Ordering::SeqCst), client.endpoint.idle.len()), (2, 0));
+    client.endpoint.set_pool(PoolSettings { idle_connections: 1, ..pool });
+    for _ in 0..2 {
+        client.call("{}").await.expect("an answer");
+    }
+    assert_eq!((connections.load(Ordering::SeqCst), client.endpoint.idle.len()), (3, 1));
+}
+
+#[tokio::test]
 async fn the_request_arrives_as_it_should() {
     let (seen, mut requests) = mpsc::channel(1);
     let address = serve(move |_, mut stream| {

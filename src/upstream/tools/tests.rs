@@ -59,6 +59,17 @@ async fn endless_lists_are_refused() {
     let fault = list(&fetcher(serve_mcp(endless).await)).await.expect_err("endless");
     assert_eq!(fault.to_string(), "its tool list has too many pages");
 
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let counting = move |received: &crate::upstream::testing::Received| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        endless(received)
+    };
+    let mut brief = fetcher(serve_mcp(counting).await);
+    brief.tools.pages = 2;
+    assert!(list(&brief).await.is_err());
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+
     let filler = "x".repeat(600_000);
     let long = move |_: &crate::upstream::testing::Received| {
         result(&format!(r#"{{"tools":[{{"name":"a","description":"{filler}"}}],"nextCursor":"x","ttlMs":1}}"#))

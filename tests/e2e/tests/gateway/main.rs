@@ -1,6 +1,7 @@
 //! The gateway between real clients and real, careless, stateful and broken servers.
 
 mod clients;
+mod config;
 mod conformance;
 mod demo;
 mod faults;

@@ -77,14 +77,18 @@ async fn a_session_of_another_gateway_is_unknown() {
     assert_eq!(client.tool("count", json!({})).await.status, 404);
 }
 
-/// Keys rotate: a ticket sealed with the old key opens as long as the old key is listed. Keys are read at start.
+/// A sealing key of the configuration, different for each odd `step`.
+fn key(id: &str, step: u8) -> String {
+    let secret: String = (0..32_u8).map(|byte| format!("{:02x}", byte.wrapping_mul(step))).collect();
+    format!("{{ id: {id}, secret: \"{secret}\" }}")
+}
+
+/// Keys rotate: a ticket sealed with the old key opens as long as the old key is listed.
 #[tokio::test]
 async fn keys_rotate() {
     let fixture = Fixture::start("stateful");
     let with = |keys: &str| format!("{}tickets:\n  keys: [{keys}]\n", config(fixture.url()));
-    let secret = |step: u8| (0..32_u8).map(|byte| format!("{:02x}", byte.wrapping_mul(step))).collect::<String>();
-    let old = format!("{{ id: k1, secret: \"{}\" }}", secret(37));
-    let new = format!("{{ id: k2, secret: \"{}\" }}", secret(91));
+    let (old, new) = (key("k1", 37), key("k2", 91));
     let mut gateway = Gateway::start(&with(&old)).await;
     let client = Mcp::legacy(&gateway.mcp(), "2025-11-25").await;
     gateway.write(&with(&format!("{new}, {old}")));
@@ -95,4 +99,31 @@ async fn keys_rotate() {
     gateway.restart().await;
     assert_eq!(client.tool("count", json!({})).await.status, 404, "its key is gone");
     assert_eq!(younger.tool("count", json!({})).await.text(), "1");
+}
+
+/// Keys rotate without a restart, also away from the node's own and back to it.
+#[tokio::test]
+async fn keys_rotate_on_reload() {
+    let fixture = Fixture::start("stateful");
+    let with = |keys: &str| format!("{}tickets:\n  keys: [{keys}]\n", config(fixture.url()));
+    let (old, new) = (key("k1", 37), key("k2", 91));
+    let gateway = Gateway::start(&with(&old)).await;
+    let reload = async |text: &str| {
+        gateway.write(text);
+        let (status, answer) = gateway.reload().await;
+        assert_eq!((status, &answer["needs_restart"]), (200, &json!([])), "{answer}");
+    };
+    let client = Mcp::legacy(&gateway.mcp(), "2025-11-25").await;
+    assert_eq!(client.tool("count", json!({})).await.text(), "1");
+    reload(&with(&format!("{new}, {old}"))).await;
+    assert_eq!(client.tool("count", json!({})).await.text(), "2", "the session goes on");
+    let younger = Mcp::legacy(&gateway.mcp(), "2025-11-25").await;
+    reload(&with(&new)).await;
+    assert_eq!(client.tool("count", json!({})).await.status, 404, "its key is gone");
+    assert_eq!(younger.tool("count", json!({})).await.text(), "1", "it was sealed with the new key");
+
+    reload(&config(fixture.url())).await;
+    assert_eq!(younger.tool("count", json!({})).await.status, 404);
+    let youngest = Mcp::legacy(&gateway.mcp(), "2025-11-25").await;
+    assert_eq!(youngest.tool("count", json!({})).await.text(), "1");
 }

@@ -1,0 +1,90 @@
+//! Every number of a configuration reaches the room that it is for.
+
+use super::*;
+use crate::config::load_str;
+use std::time::Duration;
+
+const TEXT: &str = "\
+listeners: { main: { address: 127.0.0.1:8080 } }
+backends:
+  demo:
+    endpoints: [{ url: http://127.0.0.1:9000/mcp }]
+    forward_headers: [user-agent]
+    pool: { idle_connections: 1, idle_time: 2s, idle_time_http2: 3s, streams_per_connection: 4, resolve_interval: 5s }
+virtual_servers: { default: { path: /mcp, backends: [demo] } }
+admin:
+  limits:
+    { connections: 6, header_time: 7s, header_bytes: 8KiB, body_bytes: 9B, request_time: 10s, connection_time: 11s }
+limits:
+  { write_time: 12s, write_rate: 13B, ended_sessions: 14, subscriptions: 15, subscription_bytes: 16B, replay_bytes: 17B,
+    replay_time: 18s, replay_streams: 19, replay_bytes_total: 20B, replay_streams_total: 21, sessions: 22,
+    session_idle: 23s, tools: 24, tool_pages: 25, tool_time: 26s, tool_headers: 27, tool_depth: 28 }
+drain: { time: 29s, idle: 30s }
+";
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn config(text: &str) -> Config {
+    load_str("test", text, Path::new("/")).unwrap_or_else(|report| panic!("{report}")).config
+}
+
+#[test]
+fn the_rooms_are_told() {
+    let config = config(TEXT);
+    let main = listener("main", &config.listeners["main"], &config).limits;
+    assert_eq!((main.write_time, main.write_rate), (seconds(12), 13));
+    assert_eq!(drain(&config), DrainSettings { time: seconds(29), idle: seconds(30) });
+    let replay = ReplayLimits { bytes: 17, time: seconds(18), streams: 19, bytes_total: 20, streams_total: 21 };
+    let expected = SessionLimits {
+        sessions: 22,
+        session_idle: seconds(23),
+        ended_sessions: 14,
+        subscriptions: 15,
+        subscription_bytes: 16,
+        replay,
+    };
+    assert_eq!(sessions(&config), expected);
+    let operators = admin(&config);
+    assert_eq!((operators.connections, operators.header_bytes, operators.body_bytes), (6, 8 << 10, 9));
+    let times = [operators.header_time, operators.request_time, operators.connection_time];
+    assert_eq!(times, [7, 10, 11].map(seconds));
+    let settings = backend("demo".into(), &config.backends["demo"], &config, None).unwrap();
+    let pool = PoolSettings {
+        idle_connections: 1,
+        idle_time: seconds(2),
+        idle_time_h2: seconds(3),
+        h2_streams: 4,
+        resolve_interval: seconds(5),
+    };
+    assert_eq!(settings.pool, pool);
+    let params = ParamLimits { tools: 24, mirrors: 27, depth: 28 };
+    assert_eq!(settings.tools, ToolSettings { pages: 25, time: seconds(26), params });
+    assert!(settings.endpoints[0].forwards_user_agent);
+}
+
+#[test]
+fn the_defaults_of_the_configuration_are_those_of_the_rooms() {
+    let head = TEXT.split("admin:").next().unwrap();
+    let text: String = head.lines().filter(|line| !line.contains("pool:")).map(|line| format!("{line}\n")).collect();
+    let config = config(&text);
+    assert_eq!(listener("main", &config.listeners["main"], &config).limits, ConnectionLimits::default());
+    assert_eq!(drain(&config), DrainSettings::default());
+    assert_eq!(sessions(&config), SessionLimits::default());
+    assert_eq!(admin(&config), admin::Limits::default());
+    let settings = backend("demo".into(), &config.backends["demo"], &config, None).unwrap();
+    assert_eq!((settings.pool, settings.tools), (PoolSettings::default(), ToolSettings::default()));
+}
+
+#[test]
+fn what_waits_for_a_restart_is_named() {
+    let from = config(TEXT);
+    let wanted =
+        config(&TEXT.replace("connections: 6,", "connections: 5,").replace("drain: {", "workers: 7\ndrain: {"));
+    let named = fixed_at_start(&from, &wanted);
+    assert_eq!(named.len(), 2, "{named:?}");
+    assert!(named[0].starts_with("admin.limits: ") && named[1].starts_with("workers: "), "{named:?}");
+    let keyed = config(&format!("{TEXT}tickets: {{ keys: [{{ id: k1, secret: '{}' }}] }}\n", "0f".repeat(32)));
+    assert!(fixed_at_start(&from, &Config { workers: from.workers, ..keyed }).is_empty(), "keys rotate at run time");
+}
