@@ -25,6 +25,7 @@ pub mod revision;
 pub mod route;
 pub mod rpc;
 pub mod session;
+pub mod splice;
 pub mod sse;
 #[cfg(test)]
 mod testing;

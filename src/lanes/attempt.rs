@@ -1,37 +1,25 @@
 //! One attempt at a backend: the seam that every lane which speaks to a backend goes through.
 //!
-//! What is decided per attempt (which endpoint, with which credential, whether again) is decided here, so that no lane can
-//! decide it differently.
+//! What is decided per attempt (which fields, which endpoint, with which credential, whether again) is decided by way of
+//! this file, so that no lane can decide it differently.
 
 use super::{Broken, Way, detached};
 use crate::downstream::gone;
 use crate::snapshot::Server;
 use crate::telemetry::labels::UpstreamOutcome;
-use crate::upstream::{AttemptFault, Outbound, Replay, Timeouts, UpstreamRequest, UpstreamResponse, Verb};
+use crate::upstream::{AttemptFault, Timeouts, UpstreamRequest, UpstreamResponse, Verb};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use lockgate_filters::exchange::Exchange;
-use lockgate_filters::headers;
-use lockgate_filters::revision::{Era, Revision};
+use lockgate_filters::revision::Era;
 use lockgate_filters::rpc::scan::Message;
+use lockgate_filters::splice::{self, Replay};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a held stream lives: `subscriptions/listen` and the GET stream of a session wait for news, and no news is no
 /// fault. Clients open them again; the bound is there so that nothing lives for ever.
 const HELD: Duration = Duration::from_secs(24 * 3600);
-
-/// Methods that only read: where a kept-alive connection closes without an answer, they may be sent again.
-const READS: [&[u8]; 8] = [
-    b"tools/list",
-    b"prompts/list",
-    b"prompts/get",
-    b"resources/list",
-    b"resources/templates/list",
-    b"resources/read",
-    b"completion/complete",
-    b"ping",
-];
 
 /// Prepares a POST of one message; `session` is the backend's own session id.
 pub(super) fn post(
@@ -42,15 +30,7 @@ pub(super) fn post(
     body: Bytes,
     session: Option<HeaderValue>,
 ) -> UpstreamRequest {
-    let mut fields = server.backend.forwarding.outbound(client);
-    fields.remove(&headers::LAST_EVENT_ID);
-    let is = |name: &&[u8]| message.is(name, &exchange.body);
-    if exchange.era() == Some(Era::Modern) {
-        keep_mirrors(&mut fields, is);
-    } else {
-        name_session(&mut fields, exchange, session);
-    }
-    let replay = if READS.iter().any(is) { Replay::IfUnanswered } else { Replay::IfNotRun };
+    let (fields, replay) = splice::post(&server.backend.forwarding, client, exchange, message, session);
     UpstreamRequest { verb: Verb::Post, fields, body, replay }
 }
 
@@ -61,36 +41,8 @@ pub(super) fn get(
     exchange: &Exchange,
     session: Option<HeaderValue>,
 ) -> UpstreamRequest {
-    let mut fields = server.backend.forwarding.outbound(client);
-    name_session(&mut fields, exchange, session);
+    let fields = splice::get(&server.backend.forwarding, client, exchange, session);
     UpstreamRequest { verb: Verb::Get, fields, body: Bytes::new(), replay: Replay::IfUnanswered }
-}
-
-/// `Mcp-Name` and `Mcp-Param-*` only where the specification gives them a meaning: elsewhere nobody has checked them.
-fn keep_mirrors(fields: &mut Outbound, is: impl Fn(&&[u8]) -> bool) {
-    if is(&&b"tools/call"[..]) {
-        return;
-    }
-    let named: [&[u8]; 5] = [b"prompts/get", b"resources/read", b"tasks/get", b"tasks/update", b"tasks/cancel"];
-    let keep_name = named.iter().any(is);
-    fields.retain(|name| !name.as_str().starts_with(headers::PARAM_PREFIX) && (keep_name || *name != headers::NAME));
-}
-
-/// The backend's own session id and the negotiated revision, and no mirrors: the legacy era has none, so nobody has
-/// checked what such a request carries.
-fn name_session(fields: &mut Outbound, exchange: &Exchange, session: Option<HeaderValue>) {
-    fields.retain(|name| !name.as_str().starts_with("mcp-"));
-    if let Some(id) = session {
-        fields.set(headers::SESSION_ID, id);
-    }
-    if let Some(revision) = exchange.ticket.as_ref().and_then(|ticket| on_the_wire(ticket.revision)) {
-        fields.set(headers::PROTOCOL_VERSION, revision);
-    }
-}
-
-/// The `MCP-Protocol-Version` of a legacy revision; older ones do not have the header.
-pub(super) fn on_the_wire(revision: Revision) -> Option<HeaderValue> {
-    (revision >= Revision::V2025_06_18).then(|| HeaderValue::from_static(revision.as_str()))
 }
 
 /// Sends a request and waits for the answer's header, watching the client meanwhile.

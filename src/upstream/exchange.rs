@@ -4,30 +4,17 @@ use super::connector::{Connector, Session};
 use super::decode::{self, Coding};
 use super::endpoint::{Endpoint, Target, Verb};
 use super::fault::{AttemptFault, FaultKind};
-use super::headers::Outbound;
 use super::response::{Form, UpstreamResponse};
 use super::settings::Timeouts;
 use super::time::from_now;
 use super::{h1, h2};
 use bytes::Bytes;
 use http::{StatusCode, header};
+use lockgate_filters::splice::wire::encode;
+use lockgate_filters::splice::{Outbound, Replay};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
-
-/// Whether a request may be sent a second time when it is not known what became of the first.
-///
-/// A backend may close a kept-alive connection in the moment a request is sent on it. The request is lost then, but it
-/// looks the same as a backend that took the request, ran it and died before it answered. RFC 9112 section 9.3.1 lets a
-/// client repeat only what is idempotent, nginx does the same (`proxy_next_upstream` without `non_idempotent`): a tool
-/// call that moved money must not run twice. What is provably not run is repeated in either case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replay {
-    /// Only when it provably did not run: tool calls, and whatever is not known to be harmless.
-    IfNotRun,
-    /// Also when a reused connection ended without a response: lists, reads, probes.
-    IfUnanswered,
-}
 
 /// A request to a backend.
 #[derive(Clone, Debug)]
@@ -93,8 +80,8 @@ impl Connector {
             let outcome = match session {
                 Session::H1 { stream, address, .. } => {
                     let body = (request.verb == Verb::Post).then_some(&request.body);
-                    let wire = h1::encode(target.prefix(request.verb), &request.fields, body);
-                    let answer = in_time(first_byte, deadline, h1::exchange(stream, wire, &request.body)).await;
+                    let wire = encode(target.prefix(request.verb), &request.fields, body, h1::FIRST_READ_BYTES);
+                    let answer = in_time(first_byte, deadline, h1::exchange(stream, wire)).await;
                     answer.map(|answer| UpstreamResponse::over_h1(answer, endpoint.clone(), address, idle, deadline))
                 }
                 Session::H2 { session, .. } => {

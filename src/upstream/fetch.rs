@@ -6,14 +6,14 @@
 use super::connector::Connector;
 use super::endpoint::{Endpoint, USER_AGENT, Verb};
 use super::events::Events;
-use super::exchange::{Replay, UpstreamRequest};
+use super::exchange::UpstreamRequest;
 use super::fault::AttemptFault;
-use super::headers::Outbound;
 use super::response::{Form, UpstreamResponse};
 use super::settings::{Timeouts, ToolSettings};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use lockgate_filters::revision::Revision;
+use lockgate_filters::splice::{Outbound, Replay};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;

@@ -2,10 +2,11 @@
 
 use super::endpoint::{Target, Verb};
 use super::fault::{AttemptFault, FaultKind};
-use super::headers::{HEADER_BYTES, HEADER_FIELDS, Outbound, inbound};
+use super::headers::{HEADER_BYTES, HEADER_FIELDS, inbound};
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, StatusCode, header};
+use lockgate_filters::splice::Outbound;
 use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::protocols::http::v2::write_body;
 use pingora_core::{BError, ErrorType};

@@ -1,161 +1,15 @@
-//! Which header fields pass through the gateway, in both directions.
+//! Which header fields of a backend's response pass through the gateway; `lockgate_filters::splice` has the other way.
 //!
-//! Upstream by an allow-list: what MCP and tracing define, and what the backend's configuration names. Downstream by a
-//! deny-list: what belongs to one hop, to the browser's view of an origin, or to somebody else's cookie jar is dropped.
+//! By a deny-list: what belongs to one hop, to the browser's view of an origin, or to somebody else's cookie jar is
+//! dropped.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
+use lockgate_filters::splice::Nominated;
 
 /// The longest response header that is read, in bytes.
 pub(super) const HEADER_BYTES: usize = 64 * 1024;
 /// The most fields a response header may have.
 pub(super) const HEADER_FIELDS: usize = 128;
-
-/// Fields that no configuration can have forwarded: they belong to one hop, describe a body that is ours, or are set by
-/// the lanes.
-const NEVER_FORWARDED: &[&str] = &[
-    "host",
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authorization",
-    "proxy-authenticate",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-    "accept",
-    "accept-encoding",
-    "content-type",
-    "content-length",
-    "content-encoding",
-    "mcp-session-id",
-];
-
-/// Fields that always pass upstream, beside `Mcp-*`.
-const ALWAYS_FORWARDED: &[&str] = &["last-event-id", "traceparent", "tracestate", "baggage", "accept-language"];
-
-/// The fields of one request to a backend, beside those that the endpoint itself adds.
-///
-/// A plain list: it is built once, read once and never looked up by name on the hot path.
-#[derive(Clone, Debug, Default)]
-pub struct Outbound(Vec<(HeaderName, HeaderValue)>);
-
-impl Outbound {
-    /// No fields.
-    pub fn new() -> Outbound {
-        Outbound::default()
-    }
-
-    /// Sets a field, whatever was there under that name.
-    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.remove(&name);
-        self.0.push((name, value));
-    }
-
-    /// Removes a field.
-    pub fn remove(&mut self, name: &HeaderName) {
-        self.retain(|known| known != name);
-    }
-
-    /// Keeps only the fields whose name passes.
-    pub fn retain(&mut self, mut keep: impl FnMut(&HeaderName) -> bool) {
-        self.0.retain(|(name, _)| keep(name));
-    }
-
-    /// The fields, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
-        self.0.iter()
-    }
-
-    /// How many bytes the fields take in an HTTP/1.1 header.
-    pub(super) fn wire_len(&self) -> usize {
-        self.0.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
-    }
-}
-
-/// Which of a client's fields a backend gets.
-#[derive(Clone, Debug, Default)]
-pub struct Forwarding {
-    listed: Box<[HeaderName]>,
-    ours: Box<[HeaderName]>,
-}
-
-impl Forwarding {
-    /// A policy that also forwards the `listed` fields.
-    ///
-    /// Names that can never be forwarded are ignored here; the configuration refuses them before.
-    pub fn new(listed: impl IntoIterator<Item = HeaderName>) -> Forwarding {
-        Forwarding {
-            listed: listed.into_iter().filter(|name| !Forwarding::forbidden(name)).collect(),
-            ours: Box::default(),
-        }
-    }
-
-    /// The same policy for a backend that is sent these fields with the gateway's own values: the client's are dropped,
-    /// or the backend would get two and take whichever it likes.
-    pub fn setting(self, names: impl IntoIterator<Item = HeaderName>) -> Forwarding {
-        Forwarding { ours: names.into_iter().collect(), ..self }
-    }
-
-    /// Whether a name is never forwarded, whoever lists it.
-    pub fn forbidden(name: &HeaderName) -> bool {
-        NEVER_FORWARDED.contains(&name.as_str())
-    }
-
-    /// The names that are never forwarded.
-    pub fn never() -> impl Iterator<Item = &'static str> {
-        NEVER_FORWARDED.iter().copied()
-    }
-
-    /// The fields of a client's request that go upstream.
-    ///
-    /// One allocation. Fields that the client's `Connection` names stay here (RFC 9110 section 7.6.1), but for `Mcp-*`:
-    /// these are meant for the server, they have been checked against the body, and what was checked is what passes on.
-    pub fn outbound(&self, client: &HeaderMap) -> Outbound {
-        let nominated = Nominated::of(client);
-        let mut fields = Vec::with_capacity(8);
-        for (name, value) in client {
-            if self.admits(name) && (name.as_str().starts_with("mcp-") || !nominated.names(name)) {
-                fields.push((name.clone(), value.clone()));
-            }
-        }
-        Outbound(fields)
-    }
-
-    fn admits(&self, name: &HeaderName) -> bool {
-        if self.ours.contains(name) {
-            return false;
-        }
-        let text = name.as_str();
-        (text.starts_with("mcp-") && text != "mcp-session-id")
-            || ALWAYS_FORWARDED.contains(&text)
-            || self.listed.contains(name)
-    }
-}
-
-/// The fields that a message's `Connection` names as belonging to this hop.
-pub(super) struct Nominated<'a> {
-    lists: Option<http::header::GetAll<'a, HeaderValue>>,
-}
-
-impl<'a> Nominated<'a> {
-    pub(super) fn of(headers: &'a HeaderMap) -> Nominated<'a> {
-        let lists = headers.contains_key(header::CONNECTION).then(|| headers.get_all(header::CONNECTION));
-        Nominated { lists }
-    }
-
-    pub(super) fn names(&self, name: &HeaderName) -> bool {
-        self.lists.as_ref().is_some_and(|lists| {
-            lists.iter().any(|list| tokens(list).any(|token| token.eq_ignore_ascii_case(name.as_str().as_bytes())))
-        })
-    }
-}
-
-/// The comma-separated tokens of a field value, trimmed; empty ones are left out.
-pub(super) fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
-}
 
 /// Whether a response field stays at this hop, unless `Connection` names it anyway.
 ///
@@ -193,80 +47,10 @@ pub(super) fn inbound(received: &HeaderMap) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
-    }
-
-    fn names(outbound: &Outbound) -> Vec<&str> {
-        outbound.iter().map(|(name, _)| name.as_str()).collect()
-    }
-
-    #[test]
-    fn only_listed_fields_go_upstream() {
-        let client = map(&[
-            ("host", "gw"),
-            ("origin", "https://app"),
-            ("authorization", "Bearer x"),
-            ("cookie", "a=b"),
-            ("x-forwarded-for", "1.2.3.4"),
-            ("forwarded", "for=1.2.3.4"),
-            ("proxy-authorization", "x"),
-            ("content-length", "4"),
-            ("accept", "application/json"),
-            ("mcp-session-id", "ticket"),
-            ("mcp-method", "tools/call"),
-            ("mcp-param-region", "eu"),
-            ("mcp-protocol-version", "2026-07-28"),
-            ("last-event-id", "7"),
-            ("traceparent", "00-1-2-03"),
-            ("accept-language", "de"),
-            ("x-tenant", "a"),
-        ]);
-        let plain = Forwarding::default().outbound(&client);
-        let expected = [
-            "mcp-method",
-            "mcp-param-region",
-            "mcp-protocol-version",
-            "last-event-id",
-            "traceparent",
-            "accept-language",
-        ];
-        assert_eq!(names(&plain), expected);
-
-        let listed = Forwarding::new([
-            header::AUTHORIZATION,
-            header::HOST,
-            header::TRANSFER_ENCODING,
-            HeaderName::from_static("x-tenant"),
-            HeaderName::from_static("mcp-session-id"),
-        ]);
-        let mut with = names(&listed.outbound(&client)).join(" ");
-        with.push(' ');
-        assert!(with.contains("authorization ") && with.contains("x-tenant "));
-        assert!(!with.contains("host ") && !with.contains("mcp-session-id "));
-    }
-
-    #[test]
-    fn a_client_cannot_double_what_the_gateway_sets() {
-        let client = map(&[("baggage", "of=client"), ("traceparent", "00-1-2-03")]);
-        let forwarding = Forwarding::default().setting([HeaderName::from_static("baggage")]);
-        assert_eq!(names(&forwarding.outbound(&client)), ["traceparent"]);
-    }
-
-    #[test]
-    fn fields_named_by_connection_stay_at_their_hop() {
-        let client = map(&[("connection", "keep-alive, X-Tenant ,mcp-name"), ("x-tenant", "a"), ("mcp-name", "t")]);
-        let forwarding = Forwarding::new([HeaderName::from_static("x-tenant")]);
-        assert_eq!(names(&forwarding.outbound(&client)), ["mcp-name"], "a client cannot strip what was checked");
-    }
-
-    #[test]
-    fn setting_a_field_replaces_what_was_there() {
-        let mut outbound = Outbound::new();
-        outbound.set(HeaderName::from_static("mcp-session-id"), HeaderValue::from_static("a"));
-        outbound.set(HeaderName::from_static("mcp-session-id"), HeaderValue::from_static("b"));
-        assert_eq!(outbound.iter().map(|(_, value)| value.as_bytes()).collect::<Vec<_>>(), [b"b"]);
     }
 
     #[test]

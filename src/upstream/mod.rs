@@ -30,12 +30,11 @@ mod watch;
 
 pub use backends::{Generation, LiveBackend, Registry, UnusableBackend};
 pub use endpoint::Verb;
-pub use exchange::{Replay, UpstreamRequest};
+pub use exchange::UpstreamRequest;
 pub use fault::{AttemptFault, FaultKind};
 pub use fetch::{Outcome, Speech};
 #[doc(hidden)]
 pub use h1::fuzz::{FuzzedResponse, fuzz_response};
-pub use headers::{Forwarding, Outbound};
 pub use response::{Form, UpstreamResponse};
 pub use settings::{
     BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError, Timeouts, TlsIdentity,

@@ -2,11 +2,11 @@
 
 use super::connector::Connector;
 use super::endpoint::{Endpoint, Verb};
-use super::exchange::{Replay, UpstreamRequest};
+use super::exchange::UpstreamRequest;
 use super::fetch::Fetcher;
-use super::headers::Outbound;
 use super::settings::{EndpointSettings, PoolSettings, Timeouts, ToolSettings};
 use bytes::Bytes;
+use lockgate_filters::splice::{Outbound, Replay};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;

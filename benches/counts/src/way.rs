@@ -1,4 +1,5 @@
-//! The way of a modern request through all filters, as a gateway with one listener, virtual server and backend builds it.
+//! The way of a modern request from its last byte to the bytes that go upstream, as a gateway with one listener, virtual
+//! server and backend builds it: all filters, then the splice.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -15,6 +16,8 @@ use lockgate_filters::route::Route;
 use lockgate_filters::rpc::params::ToolParams;
 use lockgate_filters::rpc::scan::{Limits, scan};
 use lockgate_filters::session::{Session, Sessions};
+use lockgate_filters::splice::wire::{Wire, encode};
+use lockgate_filters::splice::{self, Forwarding};
 use lockgate_filters::ticket::{Key, KeyFault, Keyring, SessionId};
 use lockgate_filters::virtual_server::VirtualServer;
 use std::net::{IpAddr, Ipv4Addr};
@@ -37,9 +40,16 @@ const HEADERS: [(&str, &str); 9] = [
     ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
 ];
 
+/// What all requests to the endpoint begin with.
+const PREFIX: &[u8] = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:9000\r\nuser-agent: lockgate/0.1.0\r\n\
+    accept: application/json, text/event-stream\r\naccept-encoding: identity\r\ncontent-type: application/json\r\n";
+/// Room in a request's buffer, which the gateway reads the response's header into afterwards.
+const ROOM_BYTES: usize = 4096;
+
 /// The chains, and one request's header.
 pub struct Way {
     listener: Chain,
+    forwarding: Forwarding,
     headers: HeaderMap,
 }
 
@@ -76,7 +86,7 @@ impl Way {
         let paths = [(Box::from("/mcp"), server)];
         let listener = Chain::new(vec![Box::new(Guard::new(hosts, Vec::new())), Box::new(Route::new(paths))]);
         let fields = HEADERS.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        Ok(Way { listener, headers: HeaderMap::from_iter(fields) })
+        Ok(Way { listener, forwarding: Forwarding::default(), headers: HeaderMap::from_iter(fields) })
     }
 
     /// What happens to a request between its last byte and the choice of a lane; `None` where a filter stopped it.
@@ -93,6 +103,13 @@ impl Way {
         }
         Some((Lane::of(head.method, &exchange), exchange))
     }
+
+    /// The bytes that go upstream of a request that may pass; `None` where it holds no message.
+    pub fn splice(&self, exchange: &Exchange) -> Option<Wire> {
+        let message = exchange.scan.messages.first()?;
+        let (fields, _) = splice::post(&self.forwarding, &self.headers, exchange, message, None);
+        Some(encode(PREFIX, &fields, Some(&exchange.body), ROOM_BYTES))
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +124,10 @@ mod tests {
             let (lane, exchange) = way.pass(&call(bytes, Filling::Text).into()).expect("nothing stops it");
             assert_eq!(lane, Lane::Forward);
             assert_eq!(exchange.scan.messages.len(), 1);
+            let wire = way.splice(&exchange).expect("there is a message");
+            let sent = [&wire.front[..], &wire.rest].concat();
+            assert!(sent.starts_with(PREFIX) && sent.ends_with(&exchange.body));
+            assert!(sent.len() > PREFIX.len() + exchange.body.len() + 100, "fields of the client are missing");
         }
     }
 }

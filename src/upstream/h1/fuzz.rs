@@ -1,10 +1,10 @@
 //! The response reader without a network, for fuzz targets and their replay: bytes go in, what was read comes out.
 
-use super::{Reader, encode, exchange};
+use super::{FIRST_READ_BYTES, Reader, exchange};
 use crate::upstream::fault::{AttemptFault, FaultKind};
-use crate::upstream::headers::Outbound;
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use lockgate_filters::splice::Outbound;
+use lockgate_filters::splice::wire::encode;
 use pingora_core::protocols::Stream;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
@@ -54,8 +54,8 @@ pub fn fuzz_response(bytes: &[u8], step: usize) -> Option<FuzzedResponse> {
 
 async fn read(stream: Stream) -> FuzzedResponse {
     let mut seen = FuzzedResponse::default();
-    let request = encode(b"GET / HTTP/1.1\r\n", &Outbound::new(), None);
-    let answer = match exchange(stream, request, &Bytes::new()).await {
+    let request = encode(b"GET / HTTP/1.1\r\n", &Outbound::new(), None, FIRST_READ_BYTES);
+    let answer = match exchange(stream, request).await {
         Ok(answer) => answer,
         Err(fault) => return FuzzedResponse { fault: Some(fault.kind), ..seen },
     };

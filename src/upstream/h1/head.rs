@@ -1,9 +1,10 @@
 //! Reading the header of an HTTP/1.1 response: strictly, once, without copying values.
 
 use crate::upstream::fault::AttemptFault;
-use crate::upstream::headers::{HEADER_BYTES, HEADER_FIELDS, inbound, stays_here, tokens};
+use crate::upstream::headers::{HEADER_BYTES, HEADER_FIELDS, inbound, stays_here};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use lockgate_filters::splice::tokens;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 

@@ -9,11 +9,11 @@ pub mod fuzz;
 mod head;
 
 use super::fault::{AttemptFault, FaultKind};
-use super::headers::Outbound;
 use body::{Decoder, Step};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::StatusCode;
+use lockgate_filters::splice::wire::Wire;
 use pingora_core::protocols::Stream;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -23,49 +23,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// Bodies up to this size are copied behind the header, so that both leave in one plain write.
-const COPIED_BODY_BYTES: usize = 16 * 1024;
-/// Room for a response header and a small body.
-const FIRST_READ_BYTES: usize = 4 * 1024;
+/// Room for a response header and a small body: what the buffer of the request has, which is read into afterwards.
+pub(super) const FIRST_READ_BYTES: usize = 4 * 1024;
 /// The most that one read of a body may bring.
 const READ_BYTES: usize = 64 * 1024;
 /// What a read of a stream brings before a buffer is allocated for it: an idle stream holds none.
 const PROBE_BYTES: usize = 2 * 1024;
-
-/// Writes the header of a request: `prefix` is everything that is the same for all requests to an endpoint.
-pub(super) fn encode(prefix: &[u8], fields: &Outbound, body: Option<&Bytes>) -> BytesMut {
-    let copied = body.map_or(0, |body| if body.len() <= COPIED_BODY_BYTES { body.len() } else { 0 });
-    let size = prefix.len() + fields.wire_len() + copied + 32;
-    let mut wire = BytesMut::with_capacity(size.max(FIRST_READ_BYTES));
-    wire.put_slice(prefix);
-    for (name, value) in fields.iter() {
-        wire.put_slice(name.as_str().as_bytes());
-        wire.put_slice(b": ");
-        wire.put_slice(value.as_bytes());
-        wire.put_slice(b"\r\n");
-    }
-    if let Some(body) = body {
-        wire.put_slice(b"content-length: ");
-        put_decimal(&mut wire, body.len());
-        wire.put_slice(b"\r\n");
-    }
-    wire.put_slice(b"\r\n");
-    wire
-}
-
-fn put_decimal(wire: &mut BytesMut, mut number: usize) {
-    let start = wire.len();
-    loop {
-        wire.put_u8(b'0' + (number % 10) as u8);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    if let Some(digits) = wire.get_mut(start..) {
-        digits.reverse();
-    }
-}
 
 /// A response whose header was read.
 #[derive(Debug)]
@@ -78,18 +41,13 @@ pub(super) struct Answer {
 /// Sends one request and reads the header of its response.
 ///
 /// Not bounded in time: the caller drops it, and the connection with it, when it takes too long.
-pub(super) async fn exchange(mut stream: Stream, mut wire: BytesMut, body: &Bytes) -> Result<Answer, AttemptFault> {
-    let rest = if body.len() <= COPIED_BODY_BYTES {
-        wire.put_slice(body);
-        &[][..]
-    } else {
-        body
-    };
+pub(super) async fn exchange(mut stream: Stream, wire: Wire) -> Result<Answer, AttemptFault> {
+    let Wire { mut front, rest } = wire;
     let mut early = BytesMut::new();
-    let written = write(&mut stream, &wire, rest, &mut early).await;
+    let written = write(&mut stream, &front, &rest, &mut early).await;
     let mut buffer = if early.is_empty() {
-        wire.clear();
-        wire
+        front.clear();
+        front
     } else {
         early
     };

@@ -1,0 +1,107 @@
+//! What goes upstream of a client's request: the body's own bytes, and only those header fields that may.
+//!
+//! Nothing is written anew: fields are picked by reference, the body is shared, and [`wire`] puts both behind what is the
+//! same for all requests to an endpoint.
+
+mod fields;
+pub mod wire;
+
+pub use fields::{Forwarding, Nominated, Outbound, tokens};
+
+use crate::exchange::Exchange;
+use crate::headers;
+use crate::revision::{Era, Revision};
+use crate::rpc::scan::Message;
+use http::{HeaderMap, HeaderValue};
+
+/// Methods that only read: where a kept-alive connection closes without an answer, they may be sent again.
+const READS: [&[u8]; 8] = [
+    b"tools/list",
+    b"prompts/list",
+    b"prompts/get",
+    b"resources/list",
+    b"resources/templates/list",
+    b"resources/read",
+    b"completion/complete",
+    b"ping",
+];
+
+/// Whether a request may be sent a second time when it is not known what became of the first.
+///
+/// A backend may close a kept-alive connection in the moment a request is sent on it. The request is lost then, but it
+/// looks the same as a backend that took the request, ran it and died before it answered. RFC 9112 section 9.3.1 lets a
+/// client repeat only what is idempotent, nginx does the same (`proxy_next_upstream` without `non_idempotent`): a tool
+/// call that moved money must not run twice. What is provably not run is repeated in either case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// Only when it provably did not run: tool calls, and whatever is not known to be harmless.
+    IfNotRun,
+    /// Also when a reused connection ended without a response: lists, reads, probes.
+    IfUnanswered,
+}
+
+/// The fields of a POST of one message, and whether it may be repeated; `session` is the backend's own session id.
+pub fn post(
+    forwarding: &Forwarding,
+    client: &HeaderMap,
+    exchange: &Exchange,
+    message: &Message,
+    session: Option<HeaderValue>,
+) -> (Outbound, Replay) {
+    let mut fields = forwarding.outbound(client);
+    fields.remove(&headers::LAST_EVENT_ID);
+    let is = |name: &&[u8]| message.is(name, &exchange.body);
+    if exchange.era() == Some(Era::Modern) {
+        keep_mirrors(&mut fields, is);
+    } else {
+        name_session(&mut fields, exchange, session);
+    }
+    let replay = if READS.iter().any(is) { Replay::IfUnanswered } else { Replay::IfNotRun };
+    (fields, replay)
+}
+
+/// The fields of a GET of a legacy session's stream.
+pub fn get(forwarding: &Forwarding, client: &HeaderMap, exchange: &Exchange, session: Option<HeaderValue>) -> Outbound {
+    let mut fields = forwarding.outbound(client);
+    name_session(&mut fields, exchange, session);
+    fields
+}
+
+/// Methods of the specification that name nothing: an `Mcp-Name` there contradicts it. Those of an extension that is not
+/// known here may give it a meaning, so theirs passes; so does every `Mcp-Param-*` (MCP 2026-07-28, intermediaries).
+const NAMELESS: [&[u8]; 8] = [
+    b"server/discover",
+    b"tools/list",
+    b"prompts/list",
+    b"resources/list",
+    b"resources/templates/list",
+    b"completion/complete",
+    b"subscriptions/listen",
+    b"notifications/cancelled",
+];
+
+fn keep_mirrors(fields: &mut Outbound, is: impl Fn(&&[u8]) -> bool) {
+    if NAMELESS.iter().any(is) {
+        fields.remove(&headers::NAME);
+    }
+}
+
+/// The backend's own session id and the negotiated revision, and no mirrors: the legacy era has none, so nobody has
+/// checked what such a request carries.
+fn name_session(fields: &mut Outbound, exchange: &Exchange, session: Option<HeaderValue>) {
+    fields.retain(|name| !name.as_str().starts_with("mcp-"));
+    if let Some(id) = session {
+        fields.set(headers::SESSION_ID, id);
+    }
+    if let Some(revision) = exchange.ticket.as_ref().and_then(|ticket| on_the_wire(ticket.revision)) {
+        fields.set(headers::PROTOCOL_VERSION, revision);
+    }
+}
+
+/// The `MCP-Protocol-Version` of a legacy revision; older ones do not have the header.
+fn on_the_wire(revision: Revision) -> Option<HeaderValue> {
+    (revision >= Revision::V2025_06_18).then(|| HeaderValue::from_static(revision.as_str()))
+}
+
+#[cfg(test)]
+mod tests;
