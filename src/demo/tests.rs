@@ -115,6 +115,41 @@ async fn a_legacy_session_lists_calls_and_ends() {
     assert_eq!(raw.legacy(Some(&session), ping).await.status(), StatusCode::NOT_FOUND);
 }
 
+/// What `format` may say (JSON Schema 2020-12, validation, section 7.3).
+const FORMATS: [&str; 19] = [
+    "date-time",
+    "date",
+    "time",
+    "duration",
+    "email",
+    "idn-email",
+    "hostname",
+    "idn-hostname",
+    "ipv4",
+    "ipv6",
+    "uri",
+    "uri-reference",
+    "iri",
+    "iri-reference",
+    "uuid",
+    "uri-template",
+    "json-pointer",
+    "relative-json-pointer",
+    "regex",
+];
+
+/// Every `format` in a schema.
+fn formats(schema: &Value) -> Vec<&str> {
+    match schema {
+        Value::Object(members) => {
+            let own = members.get("format").and_then(Value::as_str);
+            own.into_iter().chain(members.values().flat_map(formats)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(formats).collect(),
+        _ => Vec::new(),
+    }
+}
+
 #[tokio::test]
 async fn a_modern_request_stands_alone() {
     let demo = demo().await;
@@ -131,6 +166,10 @@ async fn a_modern_request_stands_alone() {
         assert!(tool["title"].is_string() && tool["description"].is_string(), "{tool}");
         assert!(tool["annotations"]["readOnlyHint"].is_boolean(), "{tool}");
         assert_eq!(tool["inputSchema"]["type"], "object");
+        for schema in ["inputSchema", "outputSchema"] {
+            let foreign: Vec<_> = formats(&tool[schema]).into_iter().filter(|name| !FORMATS.contains(name)).collect();
+            assert!(foreign.is_empty(), "{schema} of {}: {foreign:?}", tool["name"]);
+        }
     }
 
     let response = raw

@@ -7,17 +7,25 @@ use super::{calculator, clock};
 use aws_lc_rs::rand;
 use rmcp::handler::server::router::tool::ToolRouter;
 use rmcp::handler::server::wrapper::{Json, Parameters};
-use rmcp::model::{CallToolResult, ContentBlock, ProgressNotificationParam, Resource};
+use rmcp::model::{CallToolResult, ContentBlock, JsonObject, ProgressNotificationParam, Resource};
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, tool, tool_router};
-use schemars::JsonSchema;
+use schemars::transform::{RestrictFormats, Transform};
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// Built once: the schemas never change.
-pub(super) static TOOLS: LazyLock<ToolRouter<DemoServer>> = LazyLock::new(DemoServer::tool_router);
+pub(super) static TOOLS: LazyLock<ToolRouter<DemoServer>> = LazyLock::new(|| {
+    let mut tools = DemoServer::tool_router();
+    for tool in tools.map.values_mut().map(|route| &mut route.attr) {
+        tool.input_schema = without_formats(&tool.input_schema);
+        tool.output_schema = tool.output_schema.as_ref().map(without_formats);
+    }
+    tools
+});
 
 /// Ids in one answer.
 const IDS_MAX: usize = 100;
@@ -27,6 +35,16 @@ const WAIT_SECONDS_MAX: f64 = 60.0;
 
 /// Progress notifications of one `wait`.
 const WAIT_STEPS_MAX: u32 = 100;
+
+/// A schema without `format`: schemars names Rust's number types there (`uint`), which JSON Schema does not know, so that
+/// clients which check answers warn of it.
+fn without_formats(schema: &Arc<JsonObject>) -> Arc<JsonObject> {
+    let mut restrict = RestrictFormats::default();
+    restrict.infer_from_meta_schema = false;
+    let mut plain = Schema::from(JsonObject::clone(schema));
+    restrict.transform(&mut plain);
+    plain.as_object().map_or_else(|| Arc::clone(schema), |plain| Arc::new(plain.clone()))
+}
 
 #[derive(Deserialize, JsonSchema)]
 struct Echo {
