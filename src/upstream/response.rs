@@ -59,28 +59,17 @@ impl UpstreamResponse {
         deadline: Instant,
     ) -> UpstreamResponse {
         let body = Body::H1 { reader: answer.body, home, address };
-        let mut response = UpstreamResponse {
-            status: answer.status,
-            headers: answer.headers,
-            body,
-            idle,
-            progress: Instant::now(),
-            deadline,
-        };
+        let mut response = UpstreamResponse::new(answer.status, answer.headers, body, idle, deadline);
         response.free_connection();
         response
     }
 
     pub(super) fn over_h2(answer: h2::Answer, idle: Duration, deadline: Instant) -> UpstreamResponse {
-        let body = Body::H2(answer.body);
-        UpstreamResponse {
-            status: answer.status,
-            headers: answer.headers,
-            body,
-            idle,
-            progress: Instant::now(),
-            deadline,
-        }
+        UpstreamResponse::new(answer.status, answer.headers, Body::H2(answer.body), idle, deadline)
+    }
+
+    fn new(status: StatusCode, headers: HeaderMap, body: Body, idle: Duration, deadline: Instant) -> UpstreamResponse {
+        UpstreamResponse { status, headers, body, idle, progress: Instant::now(), deadline }
     }
 
     /// What form the body has, by its `Content-Type`.

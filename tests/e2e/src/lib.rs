@@ -21,7 +21,7 @@ pub mod tls;
 pub mod wait;
 
 pub use clients::Client;
-pub use conformance::{Report, conformance};
+pub use conformance::{conformant, conformant_at};
 pub use everything::Everything;
 pub use fixture::Fixture;
 pub use gateway::Gateway;

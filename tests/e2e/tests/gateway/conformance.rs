@@ -3,49 +3,13 @@
 use lockgate_e2e::adapter::{Adapter, Speak, trusting};
 use lockgate_e2e::gateway::{config, config_with};
 use lockgate_e2e::tls::Certificates;
-use lockgate_e2e::{Fixture, Gateway, conformance};
-use tokio::task::JoinSet;
-
-/// Further scenarios that the gateway has to keep although nobody requires them.
-const FURTHER_LEGACY: [&str; 3] = ["server-session-lifecycle", "json-schema-2020-12", "server-sse-polling"];
-const FURTHER_MODERN: [&str; 12] = [
-    "http-header-validation",
-    "http-custom-header-server-validation",
-    "json-schema-2020-12",
-    "tasks-lifecycle",
-    "tasks-capability-negotiation",
-    "tasks-wire-fields",
-    "tasks-request-state-removal",
-    "tasks-mrtr-input",
-    "tasks-request-headers",
-    "tasks-dispatch-and-envelope",
-    "tasks-required-task-error",
-    "tasks-mrtr-composition",
-];
-
-/// Scores `url` at both revisions at once.
-async fn score(way: &str, url: String) {
-    let mut runs = JoinSet::new();
-    for (revision, required, further) in
-        [("2025-11-25", 30, FURTHER_LEGACY.as_slice()), ("2026-07-28", 37, FURTHER_MODERN.as_slice())]
-    {
-        let (way, url) = (way.to_owned(), url.clone());
-        runs.spawn_blocking(move || {
-            let report = conformance(&url, revision);
-            println!("gateway, {way} {report}");
-            report.assert_met(required, further);
-        });
-    }
-    while let Some(run) = runs.join_next().await {
-        run.expect("a conformant run");
-    }
-}
+use lockgate_e2e::{Fixture, Gateway, conformant, conformant_at};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_http_1() {
     let fixture = Fixture::start("conformant");
     let gateway = Gateway::start(&config(fixture.url())).await;
-    score("HTTP/1.1", gateway.mcp()).await;
+    conformant("gateway, HTTP/1.1", &gateway.mcp()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +17,7 @@ async fn by_h2c() {
     let fixture = Fixture::start("conformant");
     let gateway = Gateway::start(&config(fixture.url())).await;
     let adapter = Adapter::start(&gateway.address(), Speak::H2c).await;
-    score("h2c", adapter.url("/mcp")).await;
+    conformant("gateway, h2c", &adapter.url("/mcp")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +26,7 @@ async fn by_tls_and_http_2() {
     let certificates = Certificates::new();
     let gateway = Gateway::start(&tls_config(fixture.url(), &certificates)).await;
     let adapter = Adapter::start(&gateway.address(), Speak::H2(trusting(&certificates.authority, b"h2"))).await;
-    score("TLS and HTTP/2", adapter.url("/mcp")).await;
+    conformant("gateway, TLS and HTTP/2", &adapter.url("/mcp")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +36,7 @@ async fn by_tls_and_http_1() {
     let gateway = Gateway::start(&tls_config(fixture.url(), &certificates)).await;
     let adapter =
         Adapter::start(&gateway.address(), Speak::Https(trusting(&certificates.authority, b"http/1.1"))).await;
-    score("TLS and HTTP/1.1", adapter.url("/mcp")).await;
+    conformant("gateway, TLS and HTTP/1.1", &adapter.url("/mcp")).await;
 }
 
 /// A listener under TLS in front of `backend_url`.
@@ -86,7 +50,7 @@ pub fn tls_config(backend_url: &str, certificates: &Certificates) -> String {
 async fn to_a_backend_by_h2c() {
     let fixture = Fixture::start_with("conformant", &["--h2c"]);
     let gateway = Gateway::start(&config_with(fixture.url(), "    http2: always\n", "")).await;
-    score("h2c to the backend", gateway.mcp()).await;
+    conformant("gateway, h2c to the backend", &gateway.mcp()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +60,7 @@ async fn to_a_backend_by_tls() {
     let fixture = Fixture::start_with("conformant", &["--tls", certificate, key]);
     let tls = format!("    tls: {{ ca: {}, server_name: localhost }}\n", certificates.authority.display());
     let gateway = Gateway::start(&config_with(fixture.url(), &tls, "")).await;
-    score("TLS to the backend", gateway.mcp()).await;
+    conformant("gateway, TLS to the backend", &gateway.mcp()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +69,7 @@ async fn to_a_backend_on_a_unix_socket() {
     let socket = folder.path().join("mcp.sock");
     let _fixture = Fixture::start_with("conformant", &["--unix", socket.to_str().unwrap()]);
     let gateway = Gateway::start(&config(&format!("unix://{}:/mcp", socket.display()))).await;
-    score("a unix socket to the backend", gateway.mcp()).await;
+    conformant("gateway, a unix socket to the backend", &gateway.mcp()).await;
 }
 
 /// In front of a single-era backend the gateway offers that era, in full.
@@ -114,10 +78,8 @@ async fn in_front_of_single_era_backends() {
     let (legacy, modern) = (Fixture::start("legacy"), Fixture::start("modern"));
     let (old, new) = (Gateway::start(&config(legacy.url())).await, Gateway::start(&config(modern.url())).await);
     let (old_url, new_url) = (old.mcp(), new.mcp());
-    let (old, new) = tokio::join!(
-        tokio::task::spawn_blocking(move || conformance(&old_url, "2025-11-25")),
-        tokio::task::spawn_blocking(move || conformance(&new_url, "2026-07-28")),
+    tokio::join!(
+        conformant_at("gateway, legacy backend", &old_url, "2025-11-25"),
+        conformant_at("gateway, modern backend", &new_url, "2026-07-28"),
     );
-    old.unwrap().assert_met(30, &FURTHER_LEGACY);
-    new.unwrap().assert_met(37, &FURTHER_MODERN);
 }
