@@ -95,7 +95,10 @@ async fn a_connection_with_a_held_stream_is_not_idle() {
     let (mut client, connection) = h2c(&house).await;
     let (response, _) = client.send_request(request("/stream"), true).unwrap();
     let mut body = response.await.unwrap().into_body();
-    tokio::time::sleep(SHORT * 2).await;
+    // A connection that came later and is idle is closed meanwhile.
+    let (mut idle, ended) = h2c(&house).await;
+    text(&mut idle, "/").await;
+    let _ = ended.await.unwrap();
     house.gateway.gate.add_permits(1);
     assert_eq!(body.data().await.unwrap().unwrap(), "event");
     assert!(!connection.is_finished());

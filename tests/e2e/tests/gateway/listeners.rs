@@ -10,7 +10,6 @@ use lockgate_e2e::wait::free_port;
 use lockgate_e2e::{Answer, Fixture, Gateway, Mcp, until};
 use nix::sys::signal::Signal;
 use serde_json::json;
-use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -203,17 +202,25 @@ async fn a_stop_finishes_what_is_in_flight() {
 /// Requests on kept-alive connections during a stop are either answered or refused before they are sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_loses_no_request() {
+    /// Requests of each worker before the stop.
+    const ROUNDS_BEFORE: u64 = 20;
     let fixture = Fixture::start("lax");
     let mut gateway = Gateway::start(&config_with(fixture.url(), "", "drain: { time: 5s }\n")).await;
     let mut workers = tokio::task::JoinSet::new();
+    let (warm, mut warmed) = tokio::sync::mpsc::unbounded_channel();
     for worker in 0..8 {
-        let client = Mcp::modern(&gateway.mcp());
+        let (client, warm) = (Mcp::modern(&gateway.mcp()), warm.clone());
         workers.spawn(async move {
             let mut answered = 0_u64;
             loop {
                 let body = client.body("tools/call", json!({"name": "echo", "arguments": {"worker": worker}}));
                 match client.post(&body).send().await {
-                    Ok(answer) if answer.status() == 200 => answered += 1,
+                    Ok(answer) if answer.status() == 200 => {
+                        answered += 1;
+                        if answered == ROUNDS_BEFORE {
+                            let _ = warm.send(());
+                        }
+                    }
                     Ok(answer) if answer.status() == 503 => return (answered, None),
                     Ok(answer) => return (answered, Some(format!("status {}", answer.status()))),
                     Err(error) if error.is_connect() => return (answered, None),
@@ -222,7 +229,11 @@ async fn a_stop_loses_no_request() {
             }
         });
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(warm);
+    // Every worker is at full speed on a connection that is kept alive, or has ended and says why below.
+    for _ in 0..8 {
+        warmed.recv().await;
+    }
     let status = tokio::task::spawn_blocking(move || gateway.stop()).await.unwrap();
     assert!(status.success());
     let (mut total, mut lost) = (0, Vec::new());
