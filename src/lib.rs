@@ -26,5 +26,6 @@ pub mod small_http;
 pub mod snapshot;
 pub mod telemetry;
 pub mod trip;
+pub mod unheard;
 pub mod upstream;
 pub mod watch;

@@ -8,12 +8,12 @@ use crate::listen::Connection;
 use crate::request::{self, BodyLimits};
 use crate::snapshot::{Limits, Snapshot};
 use crate::telemetry::CorrelationId;
-use crate::trip::{Record, Trip};
+use crate::trip::{Record, Trip, head};
 use http::Method;
 use lockgate_filters::chain::Stop;
 use lockgate_filters::exchange::{Exchange, UnixMillis};
 use lockgate_filters::fault::{Fault, Refusal};
-use lockgate_filters::filter::{Answer, Ask, Head};
+use lockgate_filters::filter::{Answer, Ask};
 use lockgate_filters::forwarded;
 use lockgate_filters::lane::Lane;
 use lockgate_filters::rpc::scan;
@@ -59,8 +59,7 @@ impl Gateway {
     }
 
     async fn refuse(&self, session: &mut Session, trip: &mut Trip, refusal: Refusal) -> pingora::Result<()> {
-        trip.record.fault = Some(refusal.fault);
-        trip.record.rule = refusal.rule;
+        trip.record.failed(refusal.fault, refusal.rule);
         let unread = !session.downstream_session.is_body_done();
         if unread {
             session.set_keepalive(None);
@@ -158,6 +157,7 @@ impl Gateway {
     pub(crate) fn begin(&self, session: &mut Session) -> Option<Trip> {
         let snapshot: Arc<Snapshot> = self.current.load_full();
         let connection = Connection::of(session)?;
+        connection.claim();
         let listener = snapshot.listeners.iter().find(|listener| *listener.name == *connection.listener()).cloned()?;
         let headers = &session.req_header().headers;
         let client = connection.client_address(headers);
@@ -188,15 +188,4 @@ fn too_large(session: &Session, limits: &Limits) -> bool {
 pub fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The request line and header as filters see them.
-pub fn head(session: &Session) -> Head<'_> {
-    let header = session.req_header();
-    Head {
-        method: &header.method,
-        path: header.uri.path(),
-        authority: header.uri.authority().map(|authority| authority.as_str()),
-        headers: &header.headers,
-    }
 }

@@ -21,6 +21,7 @@ use crate::snapshot::{Current, Ingredients, World};
 use crate::telemetry::logs::{self, LogError};
 use crate::telemetry::metrics::MetricsError;
 use crate::telemetry::{BuildInfo, Metrics};
+use crate::unheard::Unheard;
 use crate::upstream::Registry;
 use arc_swap::ArcSwap;
 use pingora::server::configuration::ServerConf;
@@ -135,7 +136,8 @@ fn serve(gateway: Gateway, bound: Vec<BoundListener>, drain: Drain, workers: usi
     let current = Arc::clone(&gateway.current);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     let proxy = Arc::new(http_proxy(&server.configuration, gateway));
-    server.add_service(ListenService::new(proxy, bound, drain.clone()).with_threads(workers));
+    let unheard = Arc::new(Unheard { current: Arc::clone(&current) });
+    server.add_service(ListenService::new(proxy, unheard, bound, drain.clone()).with_threads(workers));
     let stop = StopSignals::new(drain, move || settings::drain(&current.load().loaded.config));
     server.run(RunArgs { shutdown_signal: Box::new(stop) });
 }

@@ -4,7 +4,9 @@ use crate::snapshot::{Listener, Server, Snapshot};
 use crate::telemetry::{CorrelationId, Held, ServerMetrics};
 use lockgate_filters::exchange::Exchange;
 use lockgate_filters::fault::Fault;
+use lockgate_filters::filter::Head;
 use lockgate_filters::lane::Lane;
+use pingora_proxy::Session;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -46,6 +48,12 @@ impl Record {
     pub fn begin() -> Record {
         Record { started: Instant::now(), lane: None, fault: None, rule: "", client_gone: false }
     }
+
+    /// The request was refused, or its answer could not be finished.
+    pub fn failed(&mut self, fault: Fault, rule: &'static str) {
+        self.fault = Some(fault);
+        self.rule = rule;
+    }
 }
 
 impl Trip {
@@ -65,5 +73,16 @@ impl Trip {
     /// The series that this request counts in.
     pub fn metrics(&self) -> &ServerMetrics {
         self.server.as_ref().map_or(&self.snapshot.unrouted, |server| &server.metrics)
+    }
+}
+
+/// The request line and header as filters see them.
+pub fn head(session: &Session) -> Head<'_> {
+    let header = session.req_header();
+    Head {
+        method: &header.method,
+        path: header.uri.path(),
+        authority: header.uri.authority().map(|authority| authority.as_str()),
+        headers: &header.headers,
     }
 }

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use lockgate::drain::{Drain, DrainSettings, StopSignals};
-use lockgate::listen::{Admission, BoundListener, ListenService, ListenerSettings};
+use lockgate::listen::{Admission, BoundListener, Connection, ListenService, ListenerSettings, Refuse, Worded};
+use lockgate_filters::fault::Refusal;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{ExecutionPhase, RunArgs, Server};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -30,6 +31,7 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) {}
 
     async fn request_filter(&self, session: &mut Session, _ctx: &mut ()) -> pingora_core::Result<bool> {
+        Connection::of(session).expect("a connection of ours").claim();
         self.asked.send(()).expect("the test listens");
         self.gate.notified().await;
         let mut header = ResponseHeader::build(200, None)?;
@@ -43,6 +45,15 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> pingora_core::Result<Box<HttpPeer>> {
         unreachable!("everything is answered here")
+    }
+}
+
+/// Nothing is refused here.
+struct Nobody;
+
+impl Refuse for Nobody {
+    fn refuse(&self, _connection: &Connection, refusal: &Refusal) -> Worded {
+        panic!("refused: {refusal:?}");
     }
 }
 
@@ -66,7 +77,8 @@ fn run() -> Running {
     let mut server = Server::new_with_opt_and_conf(None, conf);
     let mut phase = server.watch_execution_phase();
     let app = http_proxy(&server.configuration, Gateway { drain: drain.clone(), asked: asking, gate: gate.clone() });
-    server.add_service(ListenService::new(Arc::new(app), vec![bound], drain.clone()).with_threads(2));
+    let service = ListenService::new(Arc::new(app), Arc::new(Nobody), vec![bound], drain.clone());
+    server.add_service(service.with_threads(2));
     let settings = || DrainSettings { time: Duration::from_secs(60), idle: Duration::from_secs(60) };
     let stop = StopSignals::new(drain.clone(), settings);
     let server = thread::spawn(move || server.run(RunArgs { shutdown_signal: Box::new(stop) }));

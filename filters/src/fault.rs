@@ -68,6 +68,10 @@ faults! {
     BodyCut = "body_cut", 400, -32600, Quiet, "the body ended early";
     /// The request headers exceed `limits.header_bytes` or `limits.header_fields`.
     HeadersTooLarge = "headers_too_large", 431, -32600, Quiet, "the request headers are too large";
+    /// The request headers did not arrive within `limits.header_time`.
+    HeadersTooSlow = "headers_too_slow", 408, -32600, Quiet, "the request headers took too long to arrive";
+    /// What came is no HTTP/1.1 request, or names its host or its length in two ways.
+    MalformedHead = "malformed_head", 400, -32600, Quiet, "this is not a valid HTTP request";
     /// The `Content-Type` of a POST is not `application/json`.
     ContentType = "content_type", 415, -32600, Quiet, "Content-Type must be application/json";
     /// The request body carries a `Content-Encoding`.

@@ -173,7 +173,7 @@ async fn stream_json(
             Ok(None) => break,
             Err(fault) => {
                 tracing::warn!(backend = %way.server.backend_name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
-                way.trip.record.fault = Some(fault.fault());
+                way.trip.record.failed(fault.fault(), RULE);
                 return Err(Broken::Cut);
             }
         }

@@ -2,6 +2,7 @@
 
 use super::connection::canonical;
 use super::listener::{BoundListener, Listener};
+use super::refusal::Refuse;
 use super::serve::{Arrival, serve};
 use super::tally::Event;
 use crate::drain::Drain;
@@ -30,15 +31,28 @@ const ARRIVAL: Duration = Duration::from_millis(200);
 /// All listeners of the process with the application behind them, as one Pingora service on one runtime.
 pub struct ListenService<A> {
     listeners: Vec<BoundListener>,
-    app: Arc<A>,
-    drain: Drain,
+    behind: Behind<A>,
     threads: Option<usize>,
 }
 
+/// What stands behind all listeners.
+struct Behind<A> {
+    app: Arc<A>,
+    refuse: Arc<dyn Refuse>,
+    drain: Drain,
+}
+
+impl<A> Clone for Behind<A> {
+    fn clone(&self) -> Behind<A> {
+        Behind { app: self.app.clone(), refuse: self.refuse.clone(), drain: self.drain.clone() }
+    }
+}
+
 impl<A: HttpServerApp + Send + Sync + 'static> ListenService<A> {
-    /// Ready to be added to a Pingora server, or to be [run](ListenService::run) by itself.
-    pub fn new(app: Arc<A>, listeners: Vec<BoundListener>, drain: Drain) -> ListenService<A> {
-        ListenService { listeners, app, drain, threads: None }
+    /// Ready to be added to a Pingora server, or to be [run](ListenService::run) by itself. `app` must
+    /// [claim](super::Connection::claim) each request; `refuse` answers those that do not get as far.
+    pub fn new(app: Arc<A>, refuse: Arc<dyn Refuse>, listeners: Vec<BoundListener>, drain: Drain) -> ListenService<A> {
+        ListenService { listeners, behind: Behind { app, refuse, drain }, threads: None }
     }
 
     /// How many worker threads serve the connections; else Pingora's configuration says it.
@@ -53,11 +67,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ListenService<A> {
     pub async fn run(&mut self, mut shutdown: ShutdownWatch) {
         let mut loops = JoinSet::new();
         for bound in self.listeners.drain(..) {
-            loops.spawn(accept(bound, self.app.clone(), self.drain.clone()));
+            loops.spawn(accept(bound, self.behind.clone()));
         }
         let finished = async {
             while loops.join_next().await.is_some() {}
-            self.drain.no_connections().await;
+            self.behind.drain.no_connections().await;
         };
         let stopped = async {
             if shutdown.wait_for(|stopping| *stopping).await.is_err() {
@@ -69,11 +83,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> ListenService<A> {
         tokio::select! {
             () = &mut finished => {}
             () = stopped => {
-                self.drain.close();
+                self.behind.drain.close();
                 finished.await;
             }
         }
-        self.app.http_cleanup().await;
+        self.behind.app.http_cleanup().await;
     }
 }
 
@@ -92,7 +106,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Service for ListenService<A> {
     }
 }
 
-async fn accept<A: HttpServerApp + Send + Sync + 'static>(bound: BoundListener, app: Arc<A>, drain: Drain) {
+async fn accept<A: HttpServerApp + Send + Sync + 'static>(bound: BoundListener, behind: Behind<A>) {
     let BoundListener { socket, listener } = bound;
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
@@ -101,8 +115,8 @@ async fn accept<A: HttpServerApp + Send + Sync + 'static>(bound: BoundListener, 
             return;
         }
     };
-    let _door = drain.opened_door();
-    let draining = drain.draining();
+    let _door = behind.drain.opened_door();
+    let draining = behind.drain.draining();
     tokio::pin!(draining);
     let mut failures = 0;
     loop {
@@ -114,7 +128,7 @@ async fn accept<A: HttpServerApp + Send + Sync + 'static>(bound: BoundListener, 
         match accepted {
             Ok((tcp, peer)) => {
                 failures = 0;
-                welcome(tcp, peer, &listener, &app, &drain);
+                welcome(tcp, peer, &listener, &behind);
             }
             Err(error) => {
                 listener.tally().count(Event::AcceptFailed);
@@ -143,7 +157,7 @@ async fn accept<A: HttpServerApp + Send + Sync + 'static>(bound: BoundListener, 
             () = &mut arrived => break,
         };
         let Ok((tcp, peer)) = accepted else { break };
-        welcome(tcp, peer, &listener, &app, &drain);
+        welcome(tcp, peer, &listener, &behind);
     }
 }
 
@@ -176,8 +190,7 @@ fn welcome<A: HttpServerApp + Send + Sync + 'static>(
     tcp: TcpStream,
     peer: SocketAddr,
     listener: &Arc<Listener>,
-    app: &Arc<A>,
-    drain: &Drain,
+    behind: &Behind<A>,
 ) {
     let live = listener.live();
     let peer = canonical(peer);
@@ -188,8 +201,9 @@ fn welcome<A: HttpServerApp + Send + Sync + 'static>(
             // A proxy's connections belong to its clients, whom it names later or not at all.
             if live.settings.trusts(peer.ip()) || permit.claim(peer.ip(), limits) {
                 listener.tally().count(Event::Accepted);
-                let arrival = Arrival { tcp, peer, permit, live, tally: listener.tally().clone() };
-                tokio::spawn(serve(arrival, app.clone(), drain.clone()));
+                let Behind { app, refuse, drain } = behind.clone();
+                let arrival = Arrival { tcp, peer, permit, live, tally: listener.tally().clone(), refuse };
+                tokio::spawn(serve(arrival, app, drain));
                 return;
             }
             Event::AddressFull

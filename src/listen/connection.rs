@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use pingora_core::protocols::http::ServerSession;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One client connection: who is at its other end, and what its listener was told when it was accepted.
 #[derive(Debug)]
@@ -12,14 +13,35 @@ pub struct Connection {
     pub(super) settings: Arc<ListenerSettings>,
     pub(super) peer: SocketAddr,
     pub(super) client: SocketAddr,
+    /// Whether the application has taken up the request that is being read. Requests of HTTP/1.1 come one after another;
+    /// over HTTP/2 it is always so.
+    claimed: AtomicBool,
 }
 
 impl Connection {
+    pub(super) fn new(settings: Arc<ListenerSettings>, peer: SocketAddr, client: SocketAddr) -> Connection {
+        Connection { settings, peer, client, claimed: AtomicBool::new(true) }
+    }
+
     /// The connection that a request came over. There is none only for sessions that no listener of ours accepted.
     ///
     /// A `pingora_proxy::Session` can be passed as it is.
     pub fn of(session: &ServerSession) -> Option<&Arc<Connection>> {
         session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+
+    /// To be said by the application's first hook of each request: from here on the application answers it. An answer
+    /// that is written before is Pingora's own, to a head that it refuses, and is replaced by one in our form.
+    pub fn claim(&self) {
+        self.claimed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn unclaim(&self) {
+        self.claimed.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_claimed(&self) -> bool {
+        self.claimed.load(Ordering::Relaxed)
     }
 
     /// The name of the listener.

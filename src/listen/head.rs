@@ -6,6 +6,7 @@
 
 use super::alarm::Alarm;
 use super::resets::PREFACE;
+use super::scan::{Head, Scan};
 use super::stream::ClientStream;
 use bytes::BytesMut;
 use std::future::{Future, poll_fn};
@@ -13,7 +14,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 /// How a wait for a request ended.
@@ -32,8 +32,8 @@ pub(crate) enum Begun {
 /// What the bytes of a connection turned out to be.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// A whole head, and perhaps the beginning of a body.
-    Head(BytesMut),
+    /// A whole head, and perhaps what follows it.
+    Head(BytesMut, Head),
     /// The HTTP/2 connection preface, and perhaps more.
     Preface(BytesMut),
     /// The client closed the connection within the head.
@@ -90,8 +90,11 @@ pub(crate) async fn finish(
         match look(&bytes, limits.preface) {
             Look::Preface => return Ok(Received::Preface(bytes)),
             Look::PrefaceSoFar => {}
-            Look::Request if scan.ended(&bytes) => return Ok(Received::Head(bytes)),
-            Look::Request => {}
+            Look::Request => {
+                if let Some(head) = scan.ended(&bytes) {
+                    return Ok(Received::Head(bytes, head));
+                }
+            }
         }
         if bytes.len() >= limits.bytes {
             return Ok(Received::TooLarge);
@@ -115,18 +118,6 @@ pub(crate) async fn finish(
     }
 }
 
-/// Answers a head that cannot be handed on, as far as the client lets us.
-pub(crate) async fn refuse(stream: &mut ClientStream, status: &str, message: &str) {
-    let body = format!(r#"{{"jsonrpc":"2.0","error":{{"code":-32600,"message":"{message}"}}}}"#);
-    let answer = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    // Who cannot be told is closed all the same.
-    let _ = stream.write_all(answer.as_bytes()).await;
-    let _ = stream.shutdown().await;
-}
-
 enum Look {
     Preface,
     PrefaceSoFar,
@@ -144,71 +135,9 @@ fn look(bytes: &[u8], preface: bool) -> Look {
     }
 }
 
-/// Finds the end of a head while it grows: an empty line after the request line (RFC 9112 section 2.1), where a line may
-/// end in CRLF or in LF alone.
-#[derive(Debug, Default)]
-struct Scan {
-    /// Where the current line begins.
-    line: usize,
-    /// Where to look for its end.
-    at: usize,
-    /// Whether the request line has begun: empty lines before it are skipped (section 2.2).
-    begun: bool,
-}
-
-impl Scan {
-    /// Whether the head has ended. `bytes` is all that came, and only ever grows.
-    fn ended(&mut self, bytes: &[u8]) -> bool {
-        if !self.begun {
-            let blank = bytes[self.at..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            self.at += blank;
-            self.line = self.at;
-            let Some(first) = bytes.get(self.at) else { return false };
-            // What cannot begin a method is no request, and will not become one: the parser may say so at once.
-            if !first.is_ascii_graphic() {
-                return true;
-            }
-            self.begun = true;
-        }
-        while let Some(end) = memchr::memchr(b'\n', &bytes[self.at..]).map(|offset| self.at + offset) {
-            let line = &bytes[self.line..end];
-            if line.is_empty() || line == b"\r" {
-                return true;
-            }
-            self.line = end + 1;
-            self.at = end + 1;
-        }
-        self.at = bytes.len();
-        false
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    fn ends(bytes: &[u8]) -> bool {
-        Scan::default().ended(bytes)
-    }
-
-    #[test]
-    fn heads_end_at_an_empty_line() {
-        assert!(ends(b"GET / HTTP/1.1\r\n\r\n"));
-        assert!(ends(b"GET / HTTP/1.1\nHost: x\n\n"));
-        assert!(ends(b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\n\r\nbody"));
-        assert!(!ends(b"GET / HTTP/1.1\r\n"));
-        assert!(!ends(b"GET / HTTP/1.1\r\nHost: x\r\n"));
-        assert!(!ends(b"GET / HTTP/1.1\r\nHost: x\r\n\r"));
-        assert!(!ends(b"\r\n\r\n\r\n"));
-        assert!(!ends(b""));
-    }
-
-    #[test]
-    fn what_is_no_request_is_not_waited_for() {
-        assert!(ends(b"\x16\x03\x01\x02"), "a TLS handshake on a plain port");
-        assert!(ends(b"\r\n\r\n\0"));
-    }
 
     #[test]
     fn the_preface_is_seen_before_the_empty_line_in_it() {
@@ -216,26 +145,5 @@ mod tests {
         assert!(matches!(look(&PREFACE[..20], true), Look::PrefaceSoFar));
         assert!(matches!(look(b"PROPFIND / HTTP/1.1", true), Look::Request));
         assert!(matches!(look(PREFACE, false), Look::Request));
-    }
-
-    proptest! {
-        #[test]
-        fn the_end_is_where_the_parser_finds_it(
-            lines in prop::collection::vec("[A-Za-z: /.0-9]{0,12}(\r\n|\n|\r)", 0..8), cut in 1..40_usize,
-        ) {
-            let bytes = ["GET / HTTP/1.1\r\n".to_owned(), lines.concat()].concat().into_bytes();
-            let mut fields = [httparse::EMPTY_HEADER; 64];
-            let parsed = httparse::Request::new(&mut fields).parse(&bytes);
-            if let Ok(status) = parsed {
-                prop_assert_eq!(ends(&bytes), status.is_complete());
-            }
-            // In pieces it is found as well, at the same time.
-            let mut scan = Scan::default();
-            let mut found = false;
-            for end in (cut..bytes.len()).step_by(cut).chain([bytes.len()]) {
-                found = found || scan.ended(&bytes[..end]);
-            }
-            prop_assert_eq!(found, ends(&bytes));
-        }
     }
 }

@@ -8,18 +8,23 @@
 //! - [`accept`] accepts, within the caps of [`admission`], and is the service that Pingora runs.
 //! - `serve` is the life of one connection: [`proxy_protocol`], [`tls`], then heads received by `head`, one after
 //!   another, each handed to the application; or `http2`.
-//! - `stream` is the connection as Pingora sees it, over `socket`; [`connection`] is what is known of it.
+//! - `stream` is the connection as Pingora sees it, over `socket`; [`connection`] is what is known of it. `scan` and
+//!   `framing` tell where a request ends in it, so that one that is sent early waits for its turn.
+//! - [`refusal`] answers what never becomes a request.
 //! - [`tally`] counts what was refused.
 
 pub mod accept;
 pub mod admission;
 mod alarm;
 pub mod connection;
+mod framing;
 mod head;
 mod http2;
 pub mod listener;
 pub mod proxy_protocol;
+pub mod refusal;
 mod resets;
+mod scan;
 mod serve;
 pub mod settings;
 mod socket;
@@ -34,5 +39,6 @@ pub use accept::ListenService;
 pub use admission::Admission;
 pub use connection::Connection;
 pub use listener::{BoundListener, Change, ListenError, Listener};
+pub use refusal::{Refuse, Worded};
 pub use settings::{ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
 pub use tally::{Event, Tally};

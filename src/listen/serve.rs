@@ -7,6 +7,7 @@ use super::head::{self, Begun, HeadLimits, Received};
 use super::http2::Http2;
 use super::listener::Live;
 use super::proxy_protocol;
+use super::refusal::{self, Refuse};
 use super::settings::{ListenerSettings, ProxyProtocol};
 use super::socket::{Socket, WriteLimits};
 use super::stream::{ClientStream, Transport};
@@ -31,6 +32,7 @@ pub(crate) struct Arrival {
     pub(crate) permit: Permit,
     pub(crate) live: Arc<Live>,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) refuse: Arc<dyn Refuse>,
 }
 
 /// Serves a connection. Its places are given back when this ends, in whatever way.
@@ -38,10 +40,10 @@ pub(crate) async fn serve<A>(arrival: Arrival, app: Arc<A>, drain: Drain)
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let Arrival { tcp, peer, mut permit, live, tally } = arrival;
+    let Arrival { tcp, peer, mut permit, live, tally, refuse } = arrival;
     let _open = (drain.connected(), tally.opened());
     // What setting up needs is boxed, so that the memory goes when it is done.
-    let Some(stream) = Box::pin(establish(tcp, peer, &live, &tally, &mut permit)).await else { return };
+    let Some(stream) = Box::pin(establish(tcp, peer, &live, &tally, &mut permit, refuse)).await else { return };
     let settings = live.settings.clone();
     drop(live);
     // An error here is the client's connection breaking: nobody is left to be told.
@@ -55,6 +57,7 @@ async fn establish(
     live: &Live,
     tally: &Arc<Tally>,
     permit: &mut Permit,
+    refuse: Arc<dyn Refuse>,
 ) -> Option<ClientStream> {
     let settings = &live.settings;
     let limits = &settings.limits;
@@ -86,8 +89,8 @@ async fn establish(
         None => Transport::Plain(socket),
         Some(acceptor) => handshake(acceptor, socket, until, tally).await?,
     };
-    let connection = Arc::new(Connection { settings: settings.clone(), peer, client });
-    Some(ClientStream::new(transport, &connection, tally.clone()))
+    let connection = Arc::new(Connection::new(settings.clone(), peer, client));
+    Some(ClientStream::new(transport, connection, tally.clone(), refuse))
 }
 
 async fn handshake(acceptor: &TlsAcceptor, socket: Socket, until: Instant, tally: &Tally) -> Option<Transport> {
@@ -128,12 +131,12 @@ where
         let only_http2 = first && stream.chose_http2();
         let preface = first && settings.http2 && (only_http2 || !secure);
         let head = HeadLimits { time: limits.header_time, bytes: limits.head_read_max(), preface };
-        let bytes = match head::finish(&mut stream, bytes, head, &mut alarm).await? {
-            Received::Head(bytes) if first && !secure && proxy_protocol::is_header(&bytes) => {
+        let (bytes, head) = match head::finish(&mut stream, bytes, head, &mut alarm).await? {
+            Received::Head(bytes, _) if first && !secure && proxy_protocol::is_header(&bytes) => {
                 tally.count(Event::ProxyRefused);
                 return Ok(());
             }
-            Received::Head(bytes) if !only_http2 => bytes,
+            Received::Head(bytes, head) if !only_http2 => (bytes, head),
             Received::Preface(bytes) => {
                 drop(in_flight);
                 stream.begin_http2(bytes, limits.streams_per_connection);
@@ -142,18 +145,18 @@ where
             }
             Received::TooSlow => {
                 tally.count(Event::HeaderSlow);
-                head::refuse(&mut stream, "408 Request Timeout", "the request headers took too long to arrive").await;
+                stream.refuse(&refusal::too_slow()).await;
                 return Ok(());
             }
             Received::TooLarge => {
                 tally.count(Event::HeaderLarge);
-                let status = "431 Request Header Fields Too Large";
-                head::refuse(&mut stream, status, "the request headers are too large").await;
+                stream.refuse(&refusal::too_large()).await;
                 return Ok(());
             }
-            Received::Head(_) | Received::Gone => return Ok(()),
+            Received::Head(..) | Received::Gone => return Ok(()),
         };
 
+        let bytes = stream.begin_request(bytes, head);
         let mut session = ServerSession::new_http1(stream);
         if let Some(carried) = carried.take() {
             carried.apply_to_session(&mut session);
@@ -165,6 +168,9 @@ where
         // What comes back is what was given.
         let Ok(same) = next.into_any().downcast() else { return Ok(()) };
         (stream, carried, first) = (same, kept, false);
+        if !stream.end_request() {
+            return stream.shutdown().await;
+        }
     }
 }
 

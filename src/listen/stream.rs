@@ -2,12 +2,16 @@
 
 use super::alarm::Alarm;
 use super::connection::Connection;
+use super::framing::Framing;
+use super::refusal::{self, Refuse};
 use super::resets::ResetWatch;
+use super::scan::Head;
 use super::socket::Socket;
 use super::tally::{Event, Tally};
 use super::tls;
 use async_trait::async_trait;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use lockgate_filters::fault::Refusal;
 use pingora_core::protocols::l4::socket::SocketAddr as L4Address;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::SslDigest;
@@ -16,6 +20,7 @@ use pingora_core::protocols::{
     UniqueIDType,
 };
 use pingora_http::ResponseHeader;
+use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
@@ -67,23 +72,35 @@ impl Transport {
 }
 
 /// A client's connection.
-#[derive(Debug)]
 pub(crate) struct ClientStream {
     transport: Transport,
     /// Bytes to be read again, before those of the transport.
     again: BytesMut,
+    /// Where the request that Pingora has ends; nothing behind it is handed on.
+    framing: Framing,
+    /// The head of the request that Pingora has, until it is answered.
+    head: Option<Head>,
+    /// What the client gets instead of an answer of Pingora's own.
+    instead: Option<Bytes>,
     resets: Option<Box<ResetWatch>>,
     /// Until when the client is waited for, once all is said.
     lingers: Option<Instant>,
     alarm: Alarm,
     tally: Arc<Tally>,
-    connection: Option<Arc<ProxyDigest>>,
+    refuse: Arc<dyn Refuse>,
+    connection: Arc<Connection>,
+    facts: Option<Arc<ProxyDigest>>,
     socket: Arc<SocketDigest>,
     tls: Option<Arc<SslDigest>>,
 }
 
 impl ClientStream {
-    pub(crate) fn new(transport: Transport, connection: &Arc<Connection>, tally: Arc<Tally>) -> ClientStream {
+    pub(crate) fn new(
+        transport: Transport,
+        connection: Arc<Connection>,
+        tally: Arc<Tally>,
+        refuse: Arc<dyn Refuse>,
+    ) -> ClientStream {
         let socket = SocketDigest::from_raw_fd(transport.socket().tcp().as_raw_fd());
         // Known already, so that nobody asks the kernel again, or a descriptor that is no longer ours.
         let _ = socket.peer_addr.set(Some(L4Address::Inet(connection.peer())));
@@ -97,10 +114,23 @@ impl ClientStream {
         // data of others. It is the only such room; the response beside it means nothing here.
         let facts: Box<Arc<Connection>> = Box::new(connection.clone());
         let response = ResponseHeader::build(200, Some(0)).ok();
-        let connection = response.map(|header| Arc::new(ProxyDigest::new(Box::new(header), Some(facts))));
-        let again = BytesMut::new();
-        let (socket, alarm) = (Arc::new(socket), Alarm::default());
-        ClientStream { transport, again, resets: None, lingers: None, alarm, tally, connection, socket, tls }
+        let facts = response.map(|header| Arc::new(ProxyDigest::new(Box::new(header), Some(facts))));
+        ClientStream {
+            transport,
+            again: BytesMut::new(),
+            framing: Framing::Unknown,
+            head: None,
+            instead: None,
+            resets: None,
+            lingers: None,
+            alarm: Alarm::default(),
+            tally,
+            refuse,
+            connection,
+            facts,
+            socket: Arc::new(socket),
+            tls,
+        }
     }
 
     /// Whether TLS settled on HTTP/2.
@@ -114,9 +144,87 @@ impl ClientStream {
         self.resets = Some(Box::new(ResetWatch::new(resets_per_second)));
     }
 
+    /// Splits what came with a head: what belongs to its request is for Pingora, the rest stays here.
+    pub(crate) fn begin_request(&mut self, mut bytes: BytesMut, head: Head) -> BytesMut {
+        self.framing = head.framing;
+        let own = head.length + self.framing.take(&bytes[head.length..]);
+        if own < bytes.len() {
+            self.again = bytes.split_off(own);
+        }
+        self.head = Some(head);
+        self.connection.unclaim();
+        bytes
+    }
+
+    /// Whether another request may be read: the one before has been read to its end, as far as that is followed here.
+    pub(crate) fn end_request(&mut self) -> bool {
+        let over = self.framing.is_over() || self.framing == Framing::Unknown;
+        self.framing = Framing::Unknown;
+        self.head = None;
+        over
+    }
+
+    /// Refuses what came instead of a whole head, as far as the client lets us, and ends the connection.
+    pub(crate) async fn refuse(&mut self, refusal: &Refusal) {
+        let answer = refusal::answer(&*self.refuse, &self.connection, refusal);
+        // Who cannot be told is closed all the same.
+        let _ = self.write_all(&answer).await;
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+
+    /// The head that the application has not taken up: Pingora still looks at it, or refuses it.
+    fn unclaimed(&self) -> Option<&Head> {
+        self.head.as_ref().filter(|_| !self.connection.is_claimed())
+    }
+
+    /// Writes our own refusal in the place of Pingora's, which begins with `answer`. Ready when all of it is written.
+    fn poll_instead(&mut self, cx: &mut Context<'_>, head: Head, answer: &[u8]) -> Poll<io::Result<()>> {
+        let instead = self.instead.get_or_insert_with(|| {
+            let refusal = refusal::explain(&head, refusal::status(answer));
+            refusal::answer(&*self.refuse, &self.connection, &refusal)
+        });
+        while !instead.is_empty() {
+            let written = ready!(self.transport.writer().poll_write(cx, instead))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            instead.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads from what is to be read again, or else from the transport, no further than the request goes that Pingora has.
+    fn poll_own(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.again.is_empty() {
+            let now = self.again.len().min(buf.remaining());
+            let own = self.framing.take(&self.again[..now]);
+            buf.put_slice(&self.again[..own]);
+            self.again.advance(own);
+            if self.again.is_empty() {
+                self.again = BytesMut::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(self.transport.poll_read(cx, buf))?;
+        let own = before + self.framing.take(&buf.filled()[before..]);
+        if own < buf.filled().len() {
+            self.again.extend_from_slice(&buf.filled()[own..]);
+            buf.set_filled(own);
+            if own == before {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Waits for the first bytes of a request and reads them; zero when the client is gone. No memory is held while
     /// nothing comes.
     pub(crate) fn poll_first(&mut self, cx: &mut Context<'_>, head: &mut BytesMut) -> Poll<io::Result<usize>> {
+        if !self.again.is_empty() {
+            *head = std::mem::take(&mut self.again);
+            return Poll::Ready(Ok(head.len()));
+        }
         loop {
             match &mut self.transport {
                 Transport::Plain(socket) => ready!(socket.tcp().poll_read_ready(cx))?,
@@ -140,20 +248,27 @@ impl ClientStream {
     }
 }
 
+impl fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientStream").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        if this.again.is_empty() {
-            ready!(this.transport.poll_read(cx, buf))?;
-        } else {
-            let now = this.again.len().min(buf.remaining());
-            buf.put_slice(&this.again[..now]);
-            this.again.advance(now);
-            if this.again.is_empty() {
-                this.again = BytesMut::new();
-            }
+        if this.unclaimed().is_some() {
+            // It was handed a whole head. If it finds that more is to come, we do not agree on where the head ends.
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head has no clear end")));
         }
+        if this.framing.is_over() && !this.again.is_empty() {
+            // The next request waits in `again` for this one's answer, and what we have said so far goes out. Nobody need
+            // be woken: nothing changes before this request ends.
+            ready!(this.transport.writer().poll_flush(cx))?;
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(this.poll_own(cx, buf))?;
         if let Some(resets) = &mut this.resets
             && resets.flooded(&buf.filled()[before..])
         {
@@ -166,6 +281,10 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(head) = self.unclaimed().copied() {
+            ready!(self.poll_instead(cx, head, buf))?;
+            return Poll::Ready(Ok(buf.len()));
+        }
         self.transport.writer().poll_write(cx, buf)
     }
 
@@ -174,6 +293,10 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(head) = self.unclaimed().copied() {
+            ready!(self.poll_instead(cx, head, slices.first().map_or(&[], |slice| slice)))?;
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         self.transport.writer().poll_write_vectored(cx, slices)
     }
 
@@ -252,7 +375,7 @@ impl GetTimingDigest for ClientStream {
 
 impl GetProxyDigest for ClientStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.connection.clone()
+        self.facts.clone()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::backend::Speaks;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, Refusal};
 use crate::filter::{Ask, Filter, Head, Verdict};
-use crate::headers::PROTOCOL_VERSION;
+use crate::headers::{METHOD, PROTOCOL_VERSION, SESSION_ID};
 use crate::revision::{Era as Age, Revision};
 use crate::rpc::scan::{Kind, Message};
 use crate::virtual_server::VirtualServer;
@@ -84,6 +84,22 @@ impl Filter for Era {
             (Named::Nothing, false) => legacy(&server, message, exchange),
         }
     }
+}
+
+/// What era a request seems to be of, for whoever counts it: it may have been refused before this filter could decide, and
+/// `initialize` has no revision yet. Nothing may be decided by this.
+pub fn apparent(head: &Head<'_>, exchange: &Exchange) -> Option<Age> {
+    if let Ok(Named::Known(revision)) = named(head) {
+        return Some(revision.era());
+    }
+    let message = exchange.scan.messages.first();
+    if head.headers.contains_key(METHOD) || message.is_some_and(|it| meta_revision(it, &exchange.body).is_some()) {
+        return Some(Age::Modern);
+    }
+    let opens = || message.is_some_and(|message| message.is(b"initialize", &exchange.body));
+    // Only sessions have streams of their own and are ended; elsewhere a GET may be anything.
+    let of_session = || exchange.server.is_some() && matches!(*head.method, Method::GET | Method::DELETE);
+    (head.headers.contains_key(SESSION_ID) || opens() || of_session()).then_some(Age::Legacy)
 }
 
 fn named<'a>(head: &Head<'a>) -> Result<Named<'a>, Refusal> {

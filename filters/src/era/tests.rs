@@ -1,7 +1,11 @@
+use super::{Age, apparent};
 use crate::backend::Speaks;
+use crate::exchange::{Exchange, UnixMillis};
 use crate::fault::{Fault, Refusal};
+use crate::filter::Head;
 use crate::lane::Lane;
 use crate::revision::Revision;
+use crate::rpc::scan;
 use crate::testing::{Bench, Outcome};
 use http::Method;
 use std::cell::Cell;
@@ -175,4 +179,38 @@ fn the_modern_era_has_posts_of_one_request_or_notification_only() {
     let batch = format!("[{}]", modern("tools/list", "2026-07-28"));
     assert_eq!(refused(&bench, &[VERSION, LIST], &batch).fault, Fault::BatchRefused);
     assert_eq!(refused(&bench, &[VERSION], r#"{"jsonrpc":"2.0","id":1,"result":{}}"#).fault, Fault::NotJsonRpc);
+}
+
+#[test]
+fn the_era_of_a_request_that_was_refused_early_is_told_by_its_head() {
+    let seen = |method: Method, headers: &[(&str, &str)]| {
+        let mut map = http::HeaderMap::new();
+        for (name, value) in headers {
+            map.append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        let exchange = Exchange::new(UnixMillis(0), std::net::Ipv4Addr::LOCALHOST.into());
+        apparent(&Head { method: &method, path: "/", authority: None, headers: &map }, &exchange)
+    };
+    assert_eq!(seen(Method::POST, &[VERSION]), Some(Age::Modern));
+    assert_eq!(seen(Method::GET, &[VERSION]), Some(Age::Modern));
+    assert_eq!(seen(Method::POST, &[LIST]), Some(Age::Modern));
+    assert_eq!(seen(Method::POST, &[("mcp-protocol-version", "2025-06-18")]), Some(Age::Legacy));
+    assert_eq!(seen(Method::POST, &[("mcp-protocol-version", "2099-01-01")]), None);
+    assert_eq!(seen(Method::DELETE, &[("mcp-session-id", "x")]), Some(Age::Legacy));
+    assert_eq!(seen(Method::POST, &[]), None);
+    assert_eq!(seen(Method::GET, &[]), None, "a path that nobody has");
+}
+
+#[test]
+fn a_handshake_is_legacy_and_metadata_is_modern() {
+    let seen = |body: &str| {
+        let headers = http::HeaderMap::new();
+        let mut exchange = Exchange::new(UnixMillis(0), std::net::Ipv4Addr::LOCALHOST.into());
+        exchange.body = body.to_owned().into();
+        exchange.scan = scan::scan(body.as_bytes(), &scan::Limits { depth: 64, batch: 1 }).unwrap();
+        apparent(&Head { method: &Method::POST, path: "/", authority: None, headers: &headers }, &exchange)
+    };
+    assert_eq!(seen(INITIALIZE), Some(Age::Legacy));
+    assert_eq!(seen(&modern("tools/list", "2099-01-01")), Some(Age::Modern));
+    assert_eq!(seen(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#), None);
 }

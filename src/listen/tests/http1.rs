@@ -120,7 +120,7 @@ async fn a_dripped_head_has_one_deadline_for_all_of_it() {
         () = drip => panic!("closed without an answer"),
     };
     assert!(refused.status() == "408" && refused.closes(), "{refused:?}");
-    assert!(refused.body.contains(r#""code":-32600"#));
+    assert_eq!(refused.body, "no: headers_too_slow");
     assert!(began.elapsed() >= SHORT && began.elapsed() < LONG / 2);
     assert_eq!((house.counted(Event::HeaderSlow), house.requests()), (1, 0));
 }
@@ -177,9 +177,169 @@ async fn what_is_no_http_is_refused_at_once() {
     for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"{\"jsonrpc\":\"2.0\"}\r\n\r\n"] {
         let mut client = house.connect().await;
         client.write_all(bytes).await.unwrap();
-        assert_eq!(answer(&mut client).await.status(), "400");
+        let answer = answer(&mut client).await;
+        assert_eq!((answer.status(), &*answer.body), ("400", "no: malformed_head"));
+        assert!(answer.head.contains("x-request-id: a-name\r\n") && answer.closes(), "{answer:?}");
+        assert_eq!(rest(&mut client).await, b"");
     }
     assert_eq!(house.requests(), 0);
+}
+
+/// What Pingora refuses of its own accord is answered in our words.
+#[tokio::test]
+async fn a_head_that_is_refused_before_the_application_is_refused_in_form() {
+    let house = house(|_| {});
+    let many = "X: y\r\n".repeat(300);
+    for (head, status, body) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400", "no: malformed_head"),
+        ("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", "400", "no: malformed_head"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nBad Name: b\r\n\r\n", "400", "no: malformed_head"),
+        ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", "403", "no: host_refused"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\n", "400", "no: malformed_head"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n", "400", "no: malformed_head"),
+        ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "400", "no: malformed_head"),
+        ("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", "405", "no: method_not_allowed"),
+        (&format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), "431", "no: headers_too_large"),
+    ] {
+        // After a good request, too: what was claimed is not claimed for ever.
+        for before in [0, 1] {
+            let mut client = house.connect().await;
+            for _ in 0..before {
+                assert_eq!(ask(&mut client, &get("/")).await.status(), "200");
+            }
+            let refused = ask(&mut client, head).await;
+            assert_eq!((refused.status(), &*refused.body), (status, body), "{head}");
+            assert!(refused.closes(), "{refused:?}");
+            assert_eq!(rest(&mut client).await, b"", "{head}");
+        }
+    }
+    assert_eq!(house.requests(), 9);
+}
+
+fn post(path: &str, body: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+fn chunked(path: &str, chunks: &[&str]) -> String {
+    let chunks: String = chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
+    format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")
+}
+
+/// RFC 9112 section 9.3.2, however the bytes arrive.
+#[tokio::test]
+async fn requests_sent_early_are_answered_in_order() {
+    let house = house(|_| {});
+    let long = "x".repeat(100_000);
+    let requests = [
+        post("/body", "12345"),
+        get("/"),
+        chunked("/body", &["a", "bcd"]),
+        post("/body", &long),
+        chunked("/body", &[&long, &long]),
+        post("/body", ""),
+        get("/facts"),
+        post("/body", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ];
+    let expected = ["5", "here", "4", "100000", "200000", "0", "main", "27"];
+    let all = requests.concat().into_bytes();
+    for cut in [all.len(), 1000, 4096, 70_000] {
+        let mut client = house.connect().await;
+        let (mut read, mut write) = client.split();
+        let send = async {
+            for piece in all.chunks(cut) {
+                write.write_all(piece).await.unwrap();
+                write.flush().await.unwrap();
+            }
+        };
+        let hear = async {
+            for expected in expected {
+                let answer = answer(&mut read).await;
+                assert!(answer.status() == "200" && !answer.closes(), "{answer:?}");
+                assert!(answer.body.starts_with(expected), "{cut}: {expected} {answer:?}");
+            }
+        };
+        tokio::join!(send, hear);
+        // Nothing was left behind: the connection is as good as new.
+        assert_eq!(ask(&mut client, &get("/")).await.body, "here");
+    }
+}
+
+#[tokio::test]
+async fn a_request_sent_while_the_one_before_is_carried_out_waits_for_it() {
+    let house = house(|_| {});
+    let mut client = house.connect().await;
+    client.write_all(get("/wait").as_bytes()).await.unwrap();
+    until("the first has begun", || house.requests() == 1).await;
+    client.write_all((get("/facts") + &get("/wait")).as_bytes()).await.unwrap();
+    house.gateway.gate.add_permits(1);
+    assert_eq!(answer(&mut client).await.body, "waited");
+    assert!(answer(&mut client).await.body.starts_with("main"));
+    house.gateway.gate.add_permits(1);
+    assert_eq!(answer(&mut client).await.body, "waited");
+}
+
+/// A held stream looks whether its client is still there; a request that comes meanwhile is not taken for that, nor lost.
+#[tokio::test]
+async fn a_request_behind_a_held_stream_does_not_hold_the_stream_up() {
+    let house = house(|_| {});
+    let mut client = house.connect().await;
+    client.write_all((get("/stream") + &get("/facts")).as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut client).await.status(), "200");
+    house.gateway.gate.add_permits(1);
+    let mut event = [0; 10];
+    client.read_exact(&mut event).await.unwrap();
+    assert_eq!(&event, b"5\r\nevent\r\n");
+    client.write_all(get("/").as_bytes()).await.unwrap();
+    house.gateway.gate.add_permits(1);
+    client.read_exact(&mut event).await.unwrap();
+    assert_eq!((&event, house.requests()), (b"5\r\nevent\r\n", 1));
+}
+
+/// Behind a body that is not framed plainly nobody can tell a request for sure: the connection ends instead.
+#[tokio::test]
+async fn nothing_is_served_behind_a_body_without_a_plain_end() {
+    let house = house(|_| {});
+    let extended = "POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\n\r\n";
+    let both = chunked("/body", &["abc"]).replacen("Host: a", "Host: a\r\nContent-Length: 3", 1);
+    let twice = post("/body", "abc").replacen("Host: a", "Host: a\r\nContent-Length: 3", 1);
+    for first in [extended, &both, &twice] {
+        let mut client = house.connect().await;
+        let before = house.requests();
+        assert_eq!(ask(&mut client, &(first.to_owned() + &get("/"))).await.body, "3");
+        assert_eq!(rest(&mut client).await, b"", "{first}");
+        assert_eq!(house.requests(), before + 1, "{first}");
+    }
+}
+
+/// Whatever Pingora leaves of a body is no request.
+#[tokio::test]
+async fn what_is_left_of_a_body_is_no_request() {
+    let house = house(|_| {});
+    for first in [post("/early", &get("/facts")), chunked("/early", &[&get("/facts")])] {
+        let mut client = house.connect().await;
+        let before = house.requests();
+        let early = ask(&mut client, &(first.clone() + &get("/facts"))).await;
+        assert_eq!((&*early.body, early.closes()), ("not read", true));
+        assert_eq!(rest(&mut client).await, b"", "{first}");
+        assert_eq!(house.requests(), before + 1, "{first}");
+    }
+}
+
+/// A request that is sent early has the same deadline and size as any other.
+#[tokio::test]
+async fn an_early_head_is_as_bounded_as_any() {
+    let house = house(|settings| {
+        settings.limits.header_time = SHORT;
+        settings.limits.header_bytes = 2_000;
+    });
+    let mut client = house.connect().await;
+    client.write_all((get("/") + "GET / HTTP/1.1\r\nHos").as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut client).await.status(), "200");
+    assert_eq!(answer(&mut client).await.body, "no: headers_too_slow");
+    let mut client = house.connect().await;
+    client.write_all((get("/") + "GET / HTTP/1.1\r\nX: " + &"x".repeat(5_000)).as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut client).await.status(), "200");
+    assert_eq!(answer(&mut client).await.body, "no: headers_too_large");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use super::*;
 use crate::drain::{Drain, DrainSettings};
 use async_trait::async_trait;
 use bytes::Bytes;
+use lockgate_filters::fault::Refusal;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::ResponseHeader;
@@ -121,6 +122,7 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) {}
 
     async fn request_filter(&self, session: &mut Session, _ctx: &mut ()) -> pingora_core::Result<bool> {
+        Connection::of(session).expect("every connection is one of ours").claim();
         self.requests.fetch_add(1, Ordering::SeqCst);
         if let Err(error) = self.answer(session).await {
             self.broken.fetch_add(1, Ordering::SeqCst);
@@ -131,6 +133,16 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> pingora_core::Result<Box<HttpPeer>> {
         unreachable!("everything is answered here")
+    }
+}
+
+/// Words refusals as nobody else would.
+struct Clerk;
+
+impl Refuse for Clerk {
+    fn refuse(&self, connection: &Connection, refusal: &Refusal) -> Worded {
+        assert_eq!(connection.listener(), "main");
+        Worded { correlation: "a-name".to_owned(), body: format!("no: {}", refusal.fault.label()).into() }
     }
 }
 
@@ -168,7 +180,7 @@ fn house(change: impl FnOnce(&mut ListenerSettings)) -> House {
         broken: Arc::default(),
     };
     let app: HttpProxy<Gateway> = http_proxy(&Arc::new(ServerConf::default()), gateway.clone());
-    let mut service = ListenService::new(Arc::new(app), vec![bound], drain.clone());
+    let mut service = ListenService::new(Arc::new(app), Arc::new(Clerk), vec![bound], drain.clone());
     let (shutdown, watch) = watch::channel(false);
     let service = tokio::spawn(async move { service.run(watch).await });
     House { address, listener, admission, drain, gateway, service, _shutdown: shutdown }
