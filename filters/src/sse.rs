@@ -8,9 +8,11 @@
 //! comes later leads the next frame, where it means nothing.
 
 mod framer;
+mod mark;
 mod reader;
 
 pub use framer::{End, Framer, Piece};
+pub use mark::{BYTE_ORDER_MARK, Unmark};
 pub use reader::EventReader;
 
 use bytes::{Bytes, BytesMut};

@@ -4,6 +4,7 @@ use crate::upstream::{AttemptFault, Form, UpstreamResponse};
 use bytes::Bytes;
 use lockgate_filters::rpc::scan::{self, Kind, Limits};
 use lockgate_filters::sse::EventReader;
+use memchr::memmem;
 
 /// How deep a backend's message may nest where it is looked into.
 const DEPTH: usize = 128;
@@ -29,6 +30,17 @@ impl Received {
             found.kind == Kind::Response && found.id.is_some_and(|own| own.span.of(&self.bytes) == id)
         })
     }
+}
+
+/// Whether a message asks something of whoever gets it.
+///
+/// Most messages of a stream are answers, which can be told without parsing them: no member is named `method`, however it
+/// is written.
+pub(super) fn is_request(message: &[u8]) -> bool {
+    let may_have_method = || memmem::find(message, b"\"method\"").is_some() || memmem::find(message, b"\\u").is_some();
+    may_have_method()
+        && scan::scan_envelope(message, &Limits { depth: DEPTH, batch: 1 })
+            .is_ok_and(|found| found.kind == Kind::Request)
 }
 
 impl Messages {
@@ -68,6 +80,27 @@ impl Messages {
                     return Ok(None);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_told_from_answers_and_notifications() {
+        assert!(is_request(br#"{"jsonrpc":"2.0","id":"a","method":"ping"}"#));
+        assert!(is_request(br#"{"params":{"x":{}},"m\u0065thod":"roots/list","id":7,"jsonrpc":"2.0"}"#));
+        for other in [
+            &br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"id":1}}"#[..],
+            br#"{"jsonrpc":"2.0","id":1,"result":{"method":"ping","id":2}}"#,
+            br#"{"jsonrpc":"2.0","id":1,"result":{"text":"\"method\" \u00e9"}}"#,
+            br#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"method"}}"#,
+            b"",
+            b"no JSON, but a \"method\"",
+        ] {
+            assert!(!is_request(other), "{}", String::from_utf8_lossy(other));
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Relaying an event stream: as it comes, never buffered, byte for byte.
 //!
-//! The stream is framed only as far as it must be: to know where a keep-alive comment may stand, to bound an event, and,
-//! in the legacy era, to record events for a client that comes back with `Last-Event-ID`.
+//! The stream is framed only as far as it must be: to know where a keep-alive comment may stand, to bound an event, to
+//! record events for a legacy client that comes back with `Last-Event-ID`, and to keep requests of the backend from a
+//! modern one, whose era has none (2026-07-28 asks with `input_required` instead).
 
+use super::messages::is_request;
 use super::{Broken, Way, detached, relay};
 use crate::downstream::gone;
 use crate::drain::Drain;
@@ -16,11 +18,13 @@ use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::revision::Era;
 use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{self, Kind, Limits};
-use lockgate_filters::sse::{self, Framer};
+use lockgate_filters::sse::{self, BYTE_ORDER_MARK, Framer, Unmark};
 use pingora_http::ResponseHeader;
 use std::future::pending;
 use tokio::pin;
 use tokio::time::{Instant, sleep_until};
+
+const RULE: &str = "stream";
 
 /// What keeps an idle stream open: a comment, which clients skip (WHATWG HTML section 9.2.7).
 pub(super) const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
@@ -32,7 +36,33 @@ pub(super) struct Flow {
     /// Where events are kept for a client that comes back; only in the legacy era.
     pub record: Option<StreamRecord>,
     /// The last event's data: says whether the stream had come to its end.
-    pub last_data: Bytes,
+    last_data: Bytes,
+    /// Whether the backend may send requests on it.
+    may_ask: bool,
+    /// Whether no frame has ended yet.
+    first: bool,
+}
+
+/// Why a stream cannot be passed on any further.
+pub(super) enum Flaw {
+    /// An event is too long.
+    TooLong,
+    /// The backend sent a request where the era has none.
+    Request {
+        /// How much of the last chunk stands before it; `None` when it had begun before, so that a part of it is out.
+        before: Option<usize>,
+    },
+}
+
+impl Flaw {
+    fn fault(&self) -> AttemptFault {
+        AttemptFault::protocol(match self {
+            Flaw::TooLong => "it sent an event that is too long",
+            Flaw::Request { .. } => {
+                "it sent a request on an answer's stream, which this protocol revision does not have"
+            }
+        })
+    }
 }
 
 /// What happened to a stream.
@@ -61,15 +91,26 @@ pub(super) async fn begin(way: &mut Way<'_>, mut header: ResponseHeader) -> Resu
 pub(super) async fn run(mut way: Way<'_>, response: UpstreamResponse, kind: StreamKind) -> Result<(), Broken> {
     let header = relay::header(&way, &response)?;
     begin(&mut way, header).await?;
-    go_on(way, response, kind).await
+    relay_on(way, response, kind, None).await
 }
 
-/// Relays a stream whose response to the client has begun.
+/// Relays a stream behind what the client has got of the same response already.
 pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: StreamKind) -> Result<(), Broken> {
+    relay_on(way, response, kind, Some(Unmark::default())).await
+}
+
+/// `unmark` where the client has got something before the stream's first byte.
+async fn relay_on(
+    way: Way<'_>,
+    response: UpstreamResponse,
+    kind: StreamKind,
+    mut unmark: Option<Unmark>,
+) -> Result<(), Broken> {
     let record = way.node.as_ref().map(|node| way.gateway.world.sessions.recorder(node).start(kind));
     let limit = way.trip.snapshot.limits.event_bytes;
-    let framer = if record.is_some() { Framer::keeping(limit) } else { Framer::watching(limit) };
-    let mut flow = Flow { response, framer, record, last_data: Bytes::new() };
+    let may_ask = way.trip.exchange.era() != Some(Era::Modern);
+    let mut flow =
+        Flow { response, framer: Framer::keeping(limit), record, last_data: Bytes::new(), may_ask, first: true };
     let _open = way.server.metrics.stream(metric_kind(&way, kind));
     let held = kind == StreamKind::Get || is_listen(&way);
     let stopping = stopping(way.gateway.drain.clone(), held);
@@ -88,11 +129,21 @@ pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: Stream
         match turn {
             Turn::Chunk(Ok(Some(chunk))) => {
                 quiet = Instant::now() + patience;
-                if flow.take(&chunk).await.is_err() {
-                    return broke_off(way, flow, &AttemptFault::protocol("it sent an event that is too long")).await;
-                }
-                if way.session.write_response_body(Some(chunk), false).await.is_err() {
+                let taken = flow.take(&chunk).await;
+                let passes = match taken {
+                    Ok(()) => chunk,
+                    Err(Flaw::Request { before: Some(before) }) => chunk.slice(..before),
+                    Err(flaw) => return broke_off(way, flow, &flaw.fault(), false).await,
+                };
+                let passes = match &mut unmark {
+                    Some(unmark) => unmark.pass(passes),
+                    None => passes,
+                };
+                if !passes.is_empty() && way.session.write_response_body(Some(passes), false).await.is_err() {
                     return left_behind(way, flow);
+                }
+                if let Err(flaw) = taken {
+                    return broke_off(way, flow, &flaw.fault(), true).await;
                 }
             }
             Turn::Chunk(Ok(None)) => {
@@ -100,7 +151,10 @@ pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: Stream
                 way.session.write_response_body(None, true).await?;
                 return Ok(());
             }
-            Turn::Chunk(Err(fault)) => return broke_off(way, flow, &fault).await,
+            Turn::Chunk(Err(fault)) => {
+                let whole = flow.framer.at_boundary();
+                return broke_off(way, flow, &fault, whole).await;
+            }
             Turn::Gone => return left_behind(way, flow),
             Turn::Told(Told::Stop) => {
                 way.session.write_response_body(None, true).await?;
@@ -113,6 +167,9 @@ pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: Stream
             }
             Turn::Quiet => {
                 quiet = Instant::now() + patience;
+                if !flow.framer.has_begun() {
+                    unmark = Some(Unmark::default());
+                }
                 if way.session.write_response_body(Some(KEEP_ALIVE), false).await.is_err() {
                     return left_behind(way, flow);
                 }
@@ -124,14 +181,24 @@ pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: Stream
 
 impl Flow {
     /// Frames what came, and records what a client may come back for.
-    pub(super) async fn take(&mut self, chunk: &Bytes) -> Result<(), sse::TooLong> {
-        self.framer.feed(chunk)?;
+    pub(super) async fn take(&mut self, chunk: &Bytes) -> Result<(), Flaw> {
+        let begun = self.framer.kept_length();
+        self.framer.feed(chunk).map_err(|_| Flaw::TooLong)?;
+        let mut read: usize = 0;
         while let Some(frame) = self.framer.next_frame() {
+            let first = std::mem::take(&mut self.first);
+            if !self.may_ask && frame.has_data && is_request(&frame.data) {
+                return Err(Flaw::Request { before: (read > 0 || begun == 0).then(|| read.saturating_sub(begun)) });
+            }
+            read += frame.bytes.len();
             if let Some(record) = &self.record
                 && (frame.has_data || frame.id.is_some())
             {
                 self.last_data = frame.data;
-                record.push(frame.id, frame.bytes).await;
+                // Who gets it later gets it behind something else.
+                let marked = first && frame.bytes.starts_with(&BYTE_ORDER_MARK);
+                let bytes = if marked { frame.bytes.slice(BYTE_ORDER_MARK.len()..) } else { frame.bytes };
+                record.push(frame.id, bytes).await;
             }
         }
         Ok(())
@@ -159,25 +226,29 @@ fn left_behind(way: Way<'_>, mut flow: Flow) -> Result<(), Broken> {
 
 /// The backend broke the stream off.
 ///
-/// A client that can resume is left to do so. Otherwise it is told, if that can be done without finishing half an event.
-async fn broke_off(way: Way<'_>, flow: Flow, fault: &AttemptFault) -> Result<(), Broken> {
+/// A client that can resume is left to do so. Otherwise it is told, unless half an event is out, which `whole` denies: it
+/// must not be finished.
+async fn broke_off(way: Way<'_>, flow: Flow, fault: &AttemptFault, whole: bool) -> Result<(), Broken> {
     tracing::warn!(backend = %way.server.backend_name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
-    way.trip.record.fault = Some(fault.fault());
+    way.trip.record.failed(fault.fault(), RULE);
     let resumable = flow.record.is_some() && flow.framer.has_ids();
-    if resumable || !flow.framer.at_boundary() {
+    if resumable || !whole {
         return Err(Broken::Cut);
     }
-    let refusal = fault.refusal(way.server.backend_name(), "stream");
+    let refusal = fault.refusal(way.server.backend_name(), RULE);
     tell(way, &refusal).await
 }
 
 /// The process is stopping: the stream ends in the form that its era has for it.
 async fn say_goodbye(way: Way<'_>, flow: &Flow, held: bool) -> Result<(), Broken> {
+    if !held {
+        way.trip.record.failed(Fault::Draining, RULE);
+    }
     if !flow.framer.at_boundary() {
         return Err(Broken::Cut);
     }
     if !held {
-        return tell(way, &Refusal::new(Fault::Draining, "stream")).await;
+        return tell(way, &Refusal::new(Fault::Draining, RULE)).await;
     }
     if is_listen(&way) {
         let id = way.trip.request_id().unwrap_or(b"null");

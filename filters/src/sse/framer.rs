@@ -1,12 +1,11 @@
 //! Where frames end in a stream that passes through, whatever chunks it comes in.
 
+use super::mark::BYTE_ORDER_MARK;
 use super::{Frame, TooLong};
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 use std::collections::VecDeque;
 use std::mem;
-
-const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
 /// A piece of a chunk: all pieces together are the stream, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,9 +77,20 @@ impl Framer {
 
     /// Whether the stream stands between two frames: only here may something be inserted.
     ///
-    /// That holds before the first byte too: a stream that has nothing to say yet must be kept alive as well.
+    /// That holds before the first byte too: a stream that has nothing to say yet must be kept alive as well. What is
+    /// inserted there stands before a byte order mark, which must then be left out ([`super::Unmark`]).
     pub fn at_boundary(&self) -> bool {
         self.open == 0 && !matches!(self.mark, 1..3)
+    }
+
+    /// Whether anything of the stream has come.
+    pub fn has_begun(&self) -> bool {
+        self.mark > 0
+    }
+
+    /// How many bytes of the open frame are kept; always none where frames are not.
+    pub fn kept_length(&self) -> usize {
+        self.kept.len()
     }
 
     /// How long the open frame is so far, each end of a line counting as one byte.

@@ -81,9 +81,11 @@ fn boundaries_are_where_something_may_be_inserted() {
 #[test]
 fn a_byte_order_mark_is_no_line() {
     let mut framer = Framer::watching(LIMIT);
+    assert!(framer.at_boundary() && !framer.has_begun());
     for (byte, boundary) in [(0xEF, false), (0xBB, false), (0xBF, true), (b'd', false)] {
         framer.feed(&Bytes::from(vec![byte])).unwrap();
         assert_eq!(framer.at_boundary(), boundary, "{byte:#x}");
+        assert!(framer.has_begun());
     }
     for cuts in [vec![], vec![1], vec![2], vec![1, 2, 3, 4]] {
         let marked = frames(b"\xEF\xBB\xBFdata: 1\n\ndata: 2\n\n", &cuts);

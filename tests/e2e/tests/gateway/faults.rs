@@ -3,7 +3,7 @@
 
 use lockgate_e2e::gateway::config_with;
 use lockgate_e2e::mcp::MODERN;
-use lockgate_e2e::{Answer, Fixture, Gateway, Mcp};
+use lockgate_e2e::{Answer, Fixture, Gateway, Mcp, until};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -162,6 +162,72 @@ async fn a_stream_that_is_cut_shows_what_came_before_and_no_more() {
     }
 }
 
+/// The modern era has no requests of servers: the client gets none, and learns whose fault it is.
+#[tokio::test]
+async fn a_request_on_a_modern_stream_ends_it() {
+    let fixture = Fixture::start("fault");
+    let gateway = Gateway::start(&config_with(fixture.url(), TIMEOUTS, "")).await;
+    let client = Mcp::modern(&gateway.mcp());
+    let body = client.body("tools/call", json!({"name": "fault-asks", "arguments": {}}));
+    let answer = Answer::read(client.post(&body).send().await.unwrap()).await;
+    let messages = lockgate_e2e::events::messages(&String::from_utf8_lossy(&answer.body));
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert_eq!(messages[0]["params"]["data"], "before");
+    assert_eq!((&messages[1]["id"], &messages[1]["error"]["code"]), (&body["id"], &json!(-31001)), "{messages:?}");
+    let text = messages[1]["error"]["message"].as_str().unwrap_or_default();
+    assert!(text.contains("backend \"backend\"") && text.contains("request"), "{text}");
+    assert!(messages[1]["error"]["data"]["correlationId"].is_string());
+    // One of which a part is out already is never completed.
+    let mut stream = client.stream("tools/call", json!({"name": "fault-asks-in-pieces", "arguments": {}})).await;
+    assert_eq!(stream.next().await.expect("the event before").json()["params"]["data"], "before");
+    assert_eq!(stream.next().await, None);
+    assert!(stream.broken);
+    let counted = gateway.metrics().await;
+    let line = "lockgate_refusals_total{reason=\"backend_protocol\",virtual_server=\"default\"} 2";
+    assert!(counted.contains(line), "{counted}");
+    until("the log names the rule", async || {
+        let log = gateway.log();
+        (log.matches("rule=\"stream\"").count() + log.matches("\"rule\":\"stream\"").count() == 2).then_some(())
+    })
+    .await;
+}
+
+/// Requests of the server belong to the legacy era.
+#[tokio::test]
+async fn a_request_on_a_legacy_stream_passes() {
+    let fixture = Fixture::start("fault");
+    let gateway = Gateway::start(&config_with(fixture.url(), LEGACY_TIMEOUTS, "")).await;
+    let client = Mcp::legacy(&gateway.mcp(), "2025-11-25").await;
+    for fault in ["fault-asks", "fault-asks-in-pieces"] {
+        let answer = client.tool(fault, json!({})).await;
+        let messages = lockgate_e2e::events::messages(&String::from_utf8_lossy(&answer.body));
+        assert_eq!((messages.len(), &messages[1]["method"]), (3, &json!("roots/list")), "{messages:?}");
+        assert_eq!(answer.text(), "good");
+    }
+}
+
+/// A byte order mark that comes behind the gateway's comments would spoil the first event.
+#[tokio::test]
+async fn a_byte_order_mark_behind_a_comment_is_left_out() {
+    let fixture = Fixture::start("fault");
+    let often = "streams:\n  keep_alive: 200ms\n";
+    for (timeouts, legacy) in [(TIMEOUTS, false), (LEGACY_TIMEOUTS, true)] {
+        let gateway = Gateway::start(&config_with(fixture.url(), timeouts, often)).await;
+        let client = match legacy {
+            true => Mcp::legacy(&gateway.mcp(), "2025-11-25").await,
+            false => Mcp::modern(&gateway.mcp()),
+        };
+        let answer = client.tool("fault-late-mark", json!({})).await;
+        assert!(answer.body.starts_with(b":"), "{answer:?}");
+        assert!(!answer.body.contains(&0xEF), "{answer:?}");
+        assert_eq!(answer.text(), "good");
+    }
+    // Without a comment it passes as it came.
+    let gateway = Gateway::start(&config_with(fixture.url(), TIMEOUTS, "")).await;
+    let answer = Mcp::modern(&gateway.mcp()).tool("fault-late-mark", json!({})).await;
+    assert!(answer.body.starts_with(b"\xEF\xBB\xBFdata: "), "{answer:?}");
+}
+
 #[tokio::test]
 async fn a_backend_that_is_not_there() {
     let mut fixture = Fixture::start("fault");
@@ -196,8 +262,6 @@ async fn a_gateway_starts_before_its_backend() {
     let answer = client.tool("echo", json!({})).await;
     assert_eq!(answer.code(), (502, -31001), "{answer:?}");
     let _fixture = Fixture::start_with("lax", &["--port", &port.to_string()]);
-    lockgate_e2e::until("the backend's first answer", async || {
-        (client.tool("echo", json!({})).await.status == 200).then_some(())
-    })
-    .await;
+    until("the backend's first answer", async || (client.tool("echo", json!({})).await.status == 200).then_some(()))
+        .await;
 }
