@@ -4,7 +4,7 @@
 
 use super::{Broken, Way, attempt, close};
 use crate::serve::now;
-use crate::session::{InsertFault, NodeSession, SessionRecord, UpstreamId, UpstreamSession};
+use crate::session::{InsertFault, Left, NodeSession, SessionRecord, UpstreamId, UpstreamSession};
 use crate::upstream::{Outcome, Speech};
 use http::HeaderValue;
 use lockgate_filters::fault::{Fault, Refusal};
@@ -19,6 +19,12 @@ const RULE: &str = "revive";
 
 pub(super) async fn run(way: &mut Way<'_>, ticket: &Ticket) -> Result<Arc<NodeSession>, Broken> {
     let upstream = initialize(way, ticket).await?;
+    if let Some(left) = way.gateway.world.sessions.left(&ticket.id)
+        && let Err(broken) = replay(way, &left, &upstream).await
+    {
+        close::end_at(&way.server, &upstream).await;
+        return Err(broken);
+    }
     let record = SessionRecord {
         id: ticket.id,
         expires: ticket.expires,
@@ -55,23 +61,23 @@ pub(super) async fn renew(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(
         return Ok(());
     }
     let upstream = initialize(way, ticket).await?;
-    replay(way, node, &upstream).await?;
+    replay(way, &node.left(), &upstream).await?;
     let bound = way.gateway.world.sessions.bind(node, way.server.backend_name(), upstream).await;
     tracing::warn!(backend = %way.server.backend_name(), "a session was opened again at the backend");
     bound.map_err(|_| gone())
 }
 
-/// The log level and the subscriptions of the session that was lost.
-async fn replay(way: &Way<'_>, node: &NodeSession, upstream: &UpstreamSession) -> Result<(), Broken> {
+/// The log level and the subscriptions that the client had set.
+async fn replay(way: &Way<'_>, left: &Left, upstream: &UpstreamSession) -> Result<(), Broken> {
     let fetcher = way.server.backend.fetcher();
     let speech =
         || Speech::Legacy { session: upstream.id.as_ref().map(UpstreamId::header), revision: Some(upstream.revision) };
     let failed = |fault| attempt::failed(&way.server, &fault);
-    if let Some(level) = node.log_level() {
+    if let Some(level) = left.log_level {
         let params = format!(r#""level":"{}""#, level.as_str());
         fetcher.call("logging/setLevel", &params, speech()).await.map_err(failed)?;
     }
-    for uri in node.subscriptions() {
+    for uri in &left.subscriptions {
         let params = format!(r#""uri":{}"#, json!(*uri));
         fetcher.call("resources/subscribe", &params, speech()).await.map_err(failed)?;
     }

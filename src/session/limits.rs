@@ -15,6 +15,8 @@ pub struct Limits {
     pub subscriptions: usize,
     /// `subscription_bytes`: all subscribed URIs of one session together.
     pub subscription_bytes: usize,
+    /// Log levels and subscriptions of sessions that were given up for idleness, all together, in bytes.
+    pub left_bytes: usize,
     /// What is kept for clients that come back with `Last-Event-ID`.
     pub replay: ReplayLimits,
 }
@@ -42,6 +44,7 @@ impl Default for Limits {
             ended_sessions: 100_000,
             subscriptions: 1000,
             subscription_bytes: 64 * 1024,
+            left_bytes: 32 * 1024 * 1024,
             replay: ReplayLimits::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! One live legacy session: what changes after its ticket was minted.
 
 use super::journal::{Ack, Change, SessionRecord, Slot};
+use super::left::Left;
 use super::level::LogLevel;
 use super::limits::Limits;
 use super::streams::Recorder;
@@ -42,7 +43,6 @@ pub enum SubscribeFault {
     TooMany,
 }
 
-#[derive(Default)]
 struct State {
     upstream: Vec<(Arc<str>, UpstreamSession)>,
     log_level: Option<LogLevel>,
@@ -52,8 +52,10 @@ struct State {
 }
 
 impl Session {
-    pub(super) fn new(record: SessionRecord, now: UnixMillis) -> Session {
-        let state = State { upstream: record.upstream, ..State::default() };
+    pub(super) fn new(record: SessionRecord, left: Left, now: UnixMillis) -> Session {
+        let Left { log_level, subscriptions } = left;
+        let subscription_bytes = subscriptions.iter().map(|uri| uri.len()).sum();
+        let state = State { upstream: record.upstream, log_level, subscriptions, subscription_bytes, gone: false };
         Session {
             id: record.id,
             expires: record.expires,
@@ -93,6 +95,12 @@ impl Session {
     /// The URIs that the client is subscribed to, sorted.
     pub fn subscriptions(&self) -> Vec<Box<str>> {
         self.state.lock().subscriptions.iter().cloned().collect()
+    }
+
+    /// What the client has set: what another upstream session must be told.
+    pub fn left(&self) -> Left {
+        let state = self.state.lock();
+        Left { log_level: state.log_level, subscriptions: state.subscriptions.clone() }
     }
 
     /// The recorder of this session's streams, made by `make` when it is first asked for.
@@ -206,7 +214,7 @@ mod tests {
 
     fn session() -> Session {
         let record = SessionRecord { id: SessionId([1; 16]), expires: UnixMillis(9), upstream: Vec::new() };
-        Session::new(record, UnixMillis(0))
+        Session::new(record, Left::default(), UnixMillis(0))
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod ended;
 pub mod journal;
 pub mod keys;
+pub mod left;
 pub mod level;
 pub mod limits;
 pub mod live;
@@ -22,6 +23,7 @@ mod tests;
 pub mod upstream_session;
 
 pub use journal::SessionRecord;
+pub use left::Left;
 pub use level::LogLevel;
 pub use limits::{Limits, ReplayLimits};
 pub use live::Session as NodeSession;

@@ -5,6 +5,7 @@
 //! go on in memory; [`JournalGauges::lost`](super::journal::JournalGauges) counts what that may cost.
 
 use super::journal::{Ack, Journal, SessionRecord, Slot};
+use super::left::Left;
 use super::level::LogLevel;
 use super::limits::Limits;
 use super::live::{Gone, Session, SubscribeFault};
@@ -56,12 +57,18 @@ impl Sessions {
         self.store.get(id, now)
     }
 
+    /// What the client had set in a session that was given up for idleness: for a new upstream session to be told.
+    pub fn left(&self, id: &SessionId) -> Option<Left> {
+        self.store.left(id)
+    }
+
     /// The recorder of a session's streams.
     pub fn recorder<'s>(&self, session: &'s Session) -> &'s Arc<Recorder> {
         session.recorder(|| Arc::new(Recorder::new(self.budget.clone())))
     }
 
-    /// Takes a new session in, or one whose state this node had lost. When there is no room, idle sessions are given up
+    /// Takes a new session in, or one that this node had given up or lost. What its client had set comes back with it, as
+    /// far as this node has it. When there is no room, idle sessions are given up
     /// first: they come back second, for their upstream sessions to be ended.
     ///
     /// # Errors

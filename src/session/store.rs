@@ -8,6 +8,7 @@
 
 use super::ended::Ended;
 use super::journal::{Ack, Change, SessionRecord, Slot};
+use super::left::{Kept, Left};
 use super::limits::Limits;
 use super::live::Session;
 use arc_swap::{ArcSwap, Guard};
@@ -22,7 +23,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 /// Enough that cores rarely meet at one lock; a power of two.
 const SHARDS: usize = 64;
 
-type Shard = HashMap<SessionId, Arc<Session>, RandomState>;
+/// Sessions whose ids begin alike.
+#[derive(Default)]
+struct Shard {
+    live: HashMap<SessionId, Arc<Session>, RandomState>,
+    /// Of sessions that were given up. Under the same lock as those that live, so that no snapshot misses one on its way
+    /// from here to there or back.
+    left: Kept,
+}
 
 /// What the store counts. Plain atomics, read by whoever exports metrics.
 #[derive(Debug, Default)]
@@ -37,6 +45,8 @@ pub struct StoreGauges {
     pub idled: AtomicU64,
     /// Ended sessions forgotten before their time because `limits.ended_sessions` was reached.
     pub ends_lost: AtomicU64,
+    /// Sessions whose log level and subscriptions were forgotten because `Limits::left_bytes` was reached.
+    pub left_lost: AtomicU64,
 }
 
 /// What is known of a session id that a valid ticket carries.
@@ -103,19 +113,24 @@ impl Store {
     /// Looks a session up; one that is live counts as used now.
     pub fn get(&self, id: &SessionId, now: UnixMillis) -> Standing {
         let shard = self.shard(id).lock();
-        if let Some(session) = shard.get(id) {
+        if let Some(session) = shard.live.get(id) {
             session.touch(now);
             return Standing::Live(session.clone());
         }
         if self.ended.lock().contains(id) { Standing::Ended } else { Standing::Unknown }
     }
 
-    /// Whether a session was ended on purpose.
-    pub fn is_ended(&self, id: &SessionId) -> bool {
-        !self.shard(id).lock().contains_key(id) && self.ended.lock().contains(id)
+    /// What the client had set in a session that was given up.
+    pub fn left(&self, id: &SessionId) -> Option<Left> {
+        self.shard(id).lock().left.get(id).cloned()
     }
 
-    /// Takes a new session in.
+    /// Whether a session was ended on purpose.
+    pub fn is_ended(&self, id: &SessionId) -> bool {
+        !self.shard(id).lock().live.contains_key(id) && self.ended.lock().contains(id)
+    }
+
+    /// Takes a new session in, or one that was given up, with what its client had set.
     ///
     /// # Errors
     /// [`InsertFault`]. When it is `Full`, giving idle sessions up first may help: see [`Store::idle`].
@@ -126,7 +141,7 @@ impl Store {
         slot: Slot<'_>,
     ) -> Result<(Arc<Session>, Ack), InsertFault> {
         let mut shard = self.shard(&record.id).lock();
-        if let Some(session) = shard.get(&record.id) {
+        if let Some(session) = shard.live.get(&record.id) {
             return Err(InsertFault::Exists(session.clone()));
         }
         if self.ended.lock().contains(&record.id) {
@@ -138,8 +153,9 @@ impl Store {
             return Err(InsertFault::Full);
         }
         let ack = slot.put(&Change::Opened(record.clone()));
-        let session = Arc::new(Session::new(record, now));
-        shard.insert(session.id(), session.clone());
+        let left = shard.left.take(&record.id).unwrap_or_default();
+        let session = Arc::new(Session::new(record, left, now));
+        shard.live.insert(session.id(), session.clone());
         Ok((session, ack))
     }
 
@@ -161,6 +177,7 @@ impl Store {
         self.gauges.ended.store(ended.len(), Relaxed);
         self.gauges.ends_lost.fetch_add(lost as u64, Relaxed);
         let session = self.take(&mut shard, id);
+        shard.left.take(id);
         (session, slot.put(&Change::Ended { id: *id, until }))
     }
 
@@ -174,7 +191,9 @@ impl Store {
         let mut idle = Vec::new();
         let mut oldest = now;
         for shard in &self.shards {
-            for session in shard.lock().values() {
+            let mut shard = shard.lock();
+            shard.left.expire(now);
+            for session in shard.live.values() {
                 if let Some(recorder) = session.recorder_if_any() {
                     recorder.expire();
                 }
@@ -196,13 +215,14 @@ impl Store {
         now.0 >= self.idle_from.load(Relaxed)
     }
 
-    /// Gives a session up if it still is idle, so that its upstream sessions can be ended. Its ticket stays valid.
+    /// Gives a session up if it still is idle, so that its upstream sessions can be ended. Its ticket stays valid, and what
+    /// its client set is kept.
     pub fn forget_if_idle(&self, id: &SessionId, now: UnixMillis, slot: Slot<'_>) -> Option<(Arc<Session>, Ack)> {
         let mut shard = self.shard(id).lock();
-        if !self.is_idle(shard.get(id)?, now) {
+        if !self.is_idle(shard.live.get(id)?, now) {
             return None;
         }
-        let session = self.take(&mut shard, id)?;
+        let session = self.give_up(&mut shard, id, now)?;
         self.gauges.idled.fetch_add(1, Relaxed);
         Some((session, slot.put(&Change::Forgotten { id: *id })))
     }
@@ -214,10 +234,18 @@ impl Store {
             emit(&Change::Ended { id, until });
         }
         for shard in &self.shards {
-            let sessions: Vec<_> = shard.lock().values().cloned().collect();
-            for session in sessions {
-                session.changes(emit);
+            let mut changes = Vec::new();
+            let shard = shard.lock();
+            for session in shard.live.values() {
+                session.changes(&mut |change| changes.push(change.clone()));
             }
+            for (id, until, left) in shard.left.iter() {
+                let uris = left.subscriptions.iter().cloned().collect();
+                changes.push(Change::Left { id, until, level: left.log_level, uris });
+            }
+            // Whoever takes them may write a file.
+            drop(shard);
+            changes.iter().for_each(&mut *emit);
         }
     }
 
@@ -232,7 +260,12 @@ impl Store {
             }
             Change::Opened(_) => {}
             Change::Ended { id, until } => drop(self.end(&id, until, now, Slot::none())),
-            Change::Forgotten { id } => drop(self.take(&mut self.shard(&id).lock(), &id)),
+            Change::Forgotten { id } => drop(self.give_up(&mut self.shard(&id).lock(), &id, now)),
+            Change::Left { id, until, level, uris } if until > now => {
+                let left = Left { log_level: level, subscriptions: uris.into_iter().collect() };
+                self.keep(&mut self.shard(&id).lock(), id, until, left);
+            }
+            Change::Left { .. } => {}
             // A fault here means that a limit was lowered since: the rest of the session is still good.
             Change::Bound { id, backend, upstream } => {
                 self.on_live(&id, |session| drop(session.bind(&backend, upstream, Slot::none())));
@@ -250,13 +283,27 @@ impl Store {
     }
 
     fn on_live(&self, id: &SessionId, change: impl FnOnce(&Session)) {
-        if let Some(session) = self.shard(id).lock().get(id) {
+        if let Some(session) = self.shard(id).lock().live.get(id) {
             change(session);
         }
     }
 
+    /// Takes a session out of memory, but for what its client set.
+    fn give_up(&self, shard: &mut Shard, id: &SessionId, now: UnixMillis) -> Option<Arc<Session>> {
+        let session = self.take(shard, id)?;
+        if session.expires() > now {
+            self.keep(shard, *id, session.expires(), session.left());
+        }
+        Some(session)
+    }
+
+    fn keep(&self, shard: &mut Shard, id: SessionId, until: UnixMillis, left: Left) {
+        let lost = shard.left.put(id, until, left, self.limits().left_bytes / SHARDS);
+        self.gauges.left_lost.fetch_add(lost as u64, Relaxed);
+    }
+
     fn take(&self, shard: &mut Shard, id: &SessionId) -> Option<Arc<Session>> {
-        let session = shard.remove(id)?;
+        let session = shard.live.remove(id)?;
         self.gauges.live.fetch_sub(1, Relaxed);
         session.retire();
         Some(session)

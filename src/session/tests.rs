@@ -204,6 +204,64 @@ async fn idle_sessions_make_room_and_their_tickets_stay_valid() {
     assert!(matches!(again.sessions.get(&SessionId([2; 16]), later), Standing::Live(_)));
 }
 
+/// What the client set comes back with its ticket, also when the process was killed meanwhile, twice even.
+#[tokio::test]
+async fn a_session_that_was_given_up_comes_back_with_what_its_client_set() {
+    let base = tempfile::tempdir().unwrap();
+    let state = base.path().join("s");
+    let first = open(&options(&state), NOW).unwrap();
+    let id = SessionId([1; 16]);
+    let session = insert(&first.sessions, id).await;
+    first.sessions.set_log_level(&session, LogLevel::Alert).await.unwrap();
+    for uri in ["test://a", "test://b"] {
+        first.sessions.subscribe(&session, uri).await.unwrap();
+    }
+    first.sessions.unsubscribe(&session, "test://a").await.unwrap();
+    drop(session);
+    let later = NOW.plus(3_600_000);
+    assert_eq!(first.sessions.sweep(later).await.len(), 1);
+    assert!(matches!(first.sessions.get(&id, later), Standing::Unknown));
+
+    let expected = Left { log_level: Some(LogLevel::Alert), subscriptions: [Box::from("test://b")].into() };
+    assert_eq!(first.sessions.left(&id), Some(expected.clone()));
+    let second = open(&options(&as_if_killed(&state, base.path())), later).unwrap();
+    assert_eq!(second.sessions.left(&id), Some(expected.clone()), "from the changes themselves");
+    assert_eq!(dump(&first.sessions), dump(&second.sessions));
+    // As a journal that was written anew has it.
+    let third = store::Store::new(Limits::default());
+    second.sessions.store().changes(&mut |change| third.replay(change.clone(), later));
+    assert_eq!(third.left(&id), Some(expected.clone()));
+
+    for sessions in [&first.sessions, &second.sessions] {
+        let session = sessions.insert(record(id), later).await.0.unwrap();
+        assert_eq!(session.left(), expected);
+        assert_eq!(sessions.left(&id), None, "it is the session's again");
+        sessions.unsubscribe(&session, "test://b").await.unwrap();
+    }
+    fs::remove_dir_all(base.path().join("copy")).unwrap();
+    let again = open(&options(&as_if_killed(&state, base.path())), later).unwrap();
+    let Standing::Live(session) = again.sessions.get(&id, later) else { panic!("not live") };
+    assert_eq!((session.log_level(), session.subscriptions()), (Some(LogLevel::Alert), Vec::new()));
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_a_session_that_was_ended_or_has_expired() {
+    let opened = open(&Options { ephemeral: true, ..options(Path::new("/nowhere")) }, NOW).unwrap();
+    let sessions = &opened.sessions;
+    let later = NOW.plus(3_600_000);
+    for n in [1, 2] {
+        let expires = if n == 1 { EXPIRES } else { later.plus(1) };
+        let new = SessionRecord { id: SessionId([n; 16]), expires, upstream: Vec::new() };
+        let session = sessions.insert(new, NOW).await.0.unwrap();
+        sessions.set_log_level(&session, LogLevel::Alert).await.unwrap();
+    }
+    assert_eq!(sessions.sweep(later).await.len(), 2);
+    assert!(sessions.left(&SessionId([1; 16])).is_some() && sessions.left(&SessionId([2; 16])).is_some());
+    sessions.end(&SessionId([1; 16]), EXPIRES, later).await;
+    sessions.sweep(later.plus(1)).await;
+    assert_eq!((sessions.left(&SessionId([1; 16])), sessions.left(&SessionId([2; 16]))), (None, None));
+}
+
 #[tokio::test]
 async fn new_limits_hold_at_once() {
     let opened = open(&Options { ephemeral: true, ..options(Path::new("/nowhere")) }, NOW).unwrap();

@@ -61,11 +61,24 @@ pub enum Change {
         /// The resource's URI, as the client wrote it.
         uri: Box<str>,
     },
-    /// Idle for too long: the state is gone, the ticket stays valid.
+    /// Idle for too long: the session is given up, the ticket stays valid, and what the client had set is kept.
     Forgotten {
         /// The session.
         #[serde(with = "hex")]
         id: SessionId,
+    },
+    /// What is kept of a session that was given up before the journal was written anew.
+    Left {
+        /// The session.
+        #[serde(with = "hex")]
+        id: SessionId,
+        /// When its ticket expires.
+        #[serde(with = "millis")]
+        until: UnixMillis,
+        /// The log level that the client had set.
+        level: Option<LogLevel>,
+        /// The URIs that it was subscribed to.
+        uris: Vec<Box<str>>,
     },
     /// Ended on purpose: never to be served again.
     Ended {

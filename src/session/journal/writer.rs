@@ -47,6 +47,7 @@ impl Effect {
             Change::Opened(_) => Effect::Adds,
             Change::Forgotten { .. } | Change::Ended { .. } => Effect::Removes,
             Change::Bound { .. }
+            | Change::Left { .. }
             | Change::LogLevel { .. }
             | Change::Subscribed { .. }
             | Change::Unsubscribed { .. } => Effect::Changes,

@@ -1,0 +1,127 @@
+//! What clients had set in sessions that were given up for idleness: their log level and their subscriptions.
+//!
+//! The session leaves memory and is ended at its backends, but its ticket stays good and its client does not know. When it
+//! comes back, a new upstream session gets what the old one had. This is kept for sessions that had something to lose, is
+//! bounded in bytes, and is forgotten with the ticket; beyond the bound, what expires soonest goes first.
+
+use super::level::LogLevel;
+use lockgate_filters::exchange::UnixMillis;
+use lockgate_filters::ticket::SessionId;
+use std::collections::{BTreeSet, HashMap};
+
+/// What one entry takes beside its URIs, roughly.
+const ENTRY_BYTES: usize = 192;
+/// What one URI takes beside its text, roughly.
+const URI_BYTES: usize = 32;
+
+/// What a client had set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// The log level, if it set one.
+    pub log_level: Option<LogLevel>,
+    /// The URIs that it was subscribed to.
+    pub subscriptions: BTreeSet<Box<str>>,
+}
+
+impl Left {
+    /// Whether the client had set nothing.
+    pub fn is_empty(&self) -> bool {
+        self.log_level.is_none() && self.subscriptions.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        ENTRY_BYTES + self.subscriptions.iter().map(|uri| uri.len() + URI_BYTES).sum::<usize>()
+    }
+}
+
+/// What is kept, by session and by the time at which it may be forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    sessions: HashMap<SessionId, (UnixMillis, Left)>,
+    order: BTreeSet<(UnixMillis, SessionId)>,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Keeps what a session leaves until its ticket expires. Returns how much was forgotten to make room.
+    pub fn put(&mut self, id: SessionId, until: UnixMillis, left: Left, most_bytes: usize) -> usize {
+        self.take(&id);
+        if left.is_empty() {
+            return 0;
+        }
+        self.bytes += left.bytes();
+        self.order.insert((until, id));
+        self.sessions.insert(id, (until, left));
+        let mut forgotten = 0;
+        while self.bytes > most_bytes && self.forget_soonest() {
+            forgotten += 1;
+        }
+        forgotten
+    }
+
+    /// What a session left.
+    pub fn get(&self, id: &SessionId) -> Option<&Left> {
+        self.sessions.get(id).map(|(_, left)| left)
+    }
+
+    /// The same, no longer kept.
+    pub fn take(&mut self, id: &SessionId) -> Option<Left> {
+        let (until, left) = self.sessions.remove(id)?;
+        self.order.remove(&(until, *id));
+        self.bytes -= left.bytes();
+        Some(left)
+    }
+
+    /// Forgets what belongs to tickets that have expired.
+    pub fn expire(&mut self, now: UnixMillis) {
+        while self.order.first().is_some_and(|(until, _)| *until <= now) {
+            self.forget_soonest();
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, UnixMillis, &Left)> {
+        self.sessions.iter().map(|(id, (until, left))| (*id, *until, left))
+    }
+
+    fn forget_soonest(&mut self) -> bool {
+        let soonest = self.order.first().copied();
+        soonest.is_some_and(|(_, id)| self.take(&id).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> SessionId {
+        SessionId([n; 16])
+    }
+
+    fn left(uris: &[&str]) -> Left {
+        Left { log_level: Some(LogLevel::Error), subscriptions: uris.iter().map(|uri| Box::from(*uri)).collect() }
+    }
+
+    #[test]
+    fn what_was_left_is_kept_until_it_is_taken_or_expires() {
+        let mut kept = Kept::default();
+        assert_eq!(kept.put(id(1), UnixMillis(10), left(&["a"]), 10_000), 0);
+        kept.put(id(2), UnixMillis(20), left(&[]), 10_000);
+        kept.put(id(3), UnixMillis(30), Left::default(), 10_000);
+        assert_eq!(kept.iter().count(), 2, "nothing is no reason to keep anything");
+        assert_eq!(kept.get(&id(1)), Some(&left(&["a"])));
+        kept.expire(UnixMillis(10));
+        assert_eq!((kept.take(&id(1)), kept.take(&id(2))), (None, Some(left(&[]))));
+        assert_eq!((kept.bytes, kept.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn beyond_the_bound_what_expires_soonest_is_forgotten() {
+        let mut kept = Kept::default();
+        let long = "x".repeat(500);
+        let lost: usize = (0..10).map(|n| kept.put(id(n), UnixMillis(100 - u64::from(n)), left(&[&long]), 3000)).sum();
+        assert_eq!((lost, kept.iter().count()), (6, 4));
+        assert!(kept.get(&id(0)).is_some() && kept.get(&id(9)).is_none() && kept.bytes <= 3000);
+        kept.put(id(0), UnixMillis(5), left(&[]), 3000);
+        assert_eq!((kept.iter().count(), kept.get(&id(0))), (4, Some(&left(&[]))), "the newer replaces the older");
+    }
+}
