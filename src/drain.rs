@@ -10,6 +10,7 @@
 //! 3. The process exits; a second signal makes it exit at once.
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use std::future::pending;
 use std::io;
@@ -28,8 +29,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct DrainSettings {
     /// From the signal to the end of the last exchange (`drain.time`, default 30 s).
     pub time: Duration,
-    /// How long idle connections are kept for requests that are already on their way (`drain.idle`, default 5 s); never
-    /// longer than `time`. An interrupt from a terminal does not wait for them.
+    /// How long idle connections are kept for requests that are already on their way, from the signal or from the end of
+    /// the last answer on them (`drain.idle`, default 5 s); never longer than `time`. An interrupt from a terminal does not wait for them.
     pub idle: Duration,
 }
 
@@ -62,6 +63,8 @@ struct State {
     requests: Count,
     connections: Count,
     doors: Count,
+    /// When the last answer ended on a connection that its client may use again, since the stop began.
+    kept: Mutex<Option<Instant>>,
 }
 
 /// A number that can be waited for to become zero.
@@ -137,6 +140,7 @@ impl Drain {
             requests: Count::default(),
             connections: Count::default(),
             doors: Count::default(),
+            kept: Mutex::new(None),
         }))
     }
 
@@ -189,8 +193,23 @@ impl Drain {
     }
 
     /// Turns true when a stop begins: what Pingora's connection handling wants to be given.
+    ///
+    /// Pingora waits for a change. To whoever asks when the stop has begun already, that is one too.
     pub fn shutdown_watch(&self) -> ShutdownWatch {
-        self.0.going_away.subscribe()
+        let mut watch = self.0.going_away.subscribe();
+        if *watch.borrow() {
+            watch.mark_changed();
+        }
+        watch
+    }
+
+    /// Says that an answer has ended on a connection that stays open. While a stop is under way it is idle from now on,
+    /// and has an idle connection's time: its client was told that it may send another request. To be called while the
+    /// request still counts as in flight.
+    pub fn kept(&self) {
+        if self.is_draining() {
+            *self.0.kept.lock() = Some(Instant::now());
+        }
     }
 
     /// Begins a stop. Does nothing if one has begun.
@@ -219,11 +238,19 @@ impl Drain {
         let (until, idle_until) = (now + (settings.time - last_words), now + settings.idle);
         let finished = async {
             self.0.doors.empty().await;
-            tokio::select! {
-                () = self.no_connections() => {}
-                () = sleep_until(idle_until) => {}
+            loop {
+                self.0.requests.empty().await;
+                let kept = *self.0.kept.lock();
+                let idle_until = kept.map_or(idle_until, |at| idle_until.max(at + settings.idle));
+                tokio::select! {
+                    () = self.no_connections() => return,
+                    () = sleep_until(idle_until) => {}
+                }
+                // Whatever came meanwhile is finished, and its connection has its time as well.
+                if self.in_flight() == 0 && *self.0.kept.lock() == kept {
+                    return;
+                }
             }
-            self.0.requests.empty().await;
         };
         if timeout_at(until, finished).await.is_err() {
             tracing::warn!(requests = self.in_flight(), connections = self.connections(), "the drain time is over");
@@ -384,6 +411,30 @@ mod tests {
         client.await.unwrap();
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_kept_behind_a_long_answer_has_its_idle_time_from_then_on() {
+        let drain = Drain::new();
+        let (request, connection) = (drain.enter(), drain.connected());
+        let client = tokio::spawn({
+            let drain = drain.clone();
+            async move {
+                drain.draining().await;
+                tokio::time::sleep(millis(1000)).await;
+                drain.kept();
+                drop(request);
+                tokio::time::sleep(millis(200)).await;
+                let another = drain.enter();
+                assert_eq!(drain.phase(), Phase::Draining, "there is time for another request");
+                drain.kept();
+                drop(another);
+                drain.closing().await;
+                drop(connection);
+            }
+        });
+        assert_eq!(run(&drain, LONG, millis(300)).await, millis(1500));
+        client.await.unwrap();
+    }
+
     #[tokio::test]
     async fn the_drain_time_is_the_end_whatever_is_in_flight() {
         let drain = Drain::new();
@@ -409,7 +460,8 @@ mod tests {
         assert!(!drain.is_draining() && !*watch.borrow());
         drain.begin();
         assert!(drain.is_draining() && *watch.borrow());
-        assert!(*drain.shutdown_watch().borrow(), "whoever asks later knows too");
+        let late = drain.shutdown_watch();
+        assert!(*late.borrow() && late.has_changed().unwrap(), "whoever asks later knows too, and is told");
         drain.draining().await;
         drain.close();
         drain.begin();

@@ -37,10 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl Gateway {
     /// The way of a request, from its header to its answer.
     pub(crate) async fn serve(&self, session: &mut Session, trip: &mut Trip) -> pingora::Result<()> {
-        if self.drain.is_draining() {
-            // The client sends its next request elsewhere instead of into a connection that is about to close.
-            session.set_keepalive(None);
-        }
         let outcome = match self.decide(session, trip).await {
             Decision::Carry(lane) => lanes::carry_out(self, session, trip, lane).await,
             Decision::Answer(answer) => respond::answer(session, trip, answer).await.map_err(Broken::from),

@@ -57,8 +57,8 @@ const ROOMS: [(&str, &[&str], &str); 28] = [
     ),
     (
         "lanes",
-        &["downstream", "drain", "gateway", "serve", "session", "snapshot", "telemetry", "trip", "upstream"],
-        "Carries out what was decided. It reads no configuration and accepts no connection.",
+        &["downstream", "drain", "gateway", "listen", "serve", "session", "snapshot", "telemetry", "trip", "upstream"],
+        "Carries out what was decided. It reads no configuration and accepts no connection; of a client's it asks whether it ends.",
     ),
     ("unheard", &["listen", "snapshot", "telemetry"], "Answers for the gateway where a request does not reach it."),
     // What puts it together.

@@ -160,7 +160,7 @@ async fn stream_json(
         Some(length) => head.insert_header(CONTENT_LENGTH, length)?,
         None => head.insert_header(http::header::TRANSFER_ENCODING, "chunked")?,
     }
-    way.session.write_response_header(Box::new(head), false).await?;
+    respond::begin(way.session, head, false).await?;
     way.session.write_response_body(Some(begun), false).await?;
     loop {
         let Ok(chunk) = next(way, &mut response).await else { return left_behind(way, response) };

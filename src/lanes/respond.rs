@@ -1,5 +1,6 @@
 //! Writing answers that are made here.
 
+use crate::listen::Connection;
 use crate::trip::Trip;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -29,13 +30,22 @@ pub fn header(trip: &Trip, status: StatusCode) -> Result<ResponseHeader, Lost> {
     Ok(header)
 }
 
+/// Begins a response. While the process stops, it says that its connection takes no further request: decided here and not
+/// when the request came, because an answer may take longer than it takes to be told to stop.
+pub async fn begin(session: &mut Session, header: ResponseHeader, end: bool) -> Result<(), Lost> {
+    if Connection::of(session).is_some_and(|connection| connection.is_ending()) {
+        session.set_keepalive(None);
+    }
+    session.write_response_header(Box::new(header), end).await
+}
+
 /// Writes a whole response: header and body leave in one write.
 pub async fn whole(session: &mut Session, mut header: ResponseHeader, body: Bytes) -> Result<(), Lost> {
     if header.status != StatusCode::NO_CONTENT {
         header.insert_header(CONTENT_LENGTH, body.len())?;
     }
     let empty = body.is_empty();
-    session.write_response_header(Box::new(header), empty).await?;
+    begin(session, header, empty).await?;
     if !empty {
         session.write_response_body(Some(body), true).await?;
     }

@@ -5,7 +5,7 @@
 //! modern one, whose era has none (2026-07-28 asks with `input_required` instead).
 
 use super::messages::is_request;
-use super::{Broken, Way, detached, relay};
+use super::{Broken, Way, detached, relay, respond};
 use crate::downstream::gone;
 use crate::drain::Drain;
 use crate::session::{End, StreamKind, StreamRecord, Told};
@@ -83,7 +83,7 @@ pub(super) async fn begin(way: &mut Way<'_>, mut header: ResponseHeader) -> Resu
     if !header.headers.contains_key("x-accel-buffering") {
         header.insert_header("x-accel-buffering", "no")?;
     }
-    way.session.write_response_header(Box::new(header), false).await?;
+    respond::begin(way.session, header, false).await?;
     Ok(())
 }
 

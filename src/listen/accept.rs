@@ -202,7 +202,8 @@ fn welcome<A: HttpServerApp + Send + Sync + 'static>(
             if live.settings.trusts(peer.ip()) || permit.claim(peer.ip(), limits) {
                 listener.tally().count(Event::Accepted);
                 let Behind { app, refuse, drain } = behind.clone();
-                let arrival = Arrival { tcp, peer, permit, live, tally: listener.tally().clone(), refuse };
+                let open = (drain.connected(), listener.tally().opened());
+                let arrival = Arrival { tcp, peer, permit, live, tally: listener.tally().clone(), refuse, open };
                 tokio::spawn(serve(arrival, app, drain));
                 return;
             }
@@ -227,6 +228,9 @@ fn pause_after(error: &io::Error, failures: u32) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listen::{Admission, ListenerSettings};
+    use pingora_core::apps::ReusedHttpStream;
+    use pingora_core::protocols::http::ServerSession;
 
     #[test]
     fn running_out_of_descriptors_slows_accepting_down_but_a_lost_connection_does_not() {
@@ -236,5 +240,30 @@ mod tests {
         assert_eq!(pause_after(&out_of_files, 3), Some(PAUSE * 8));
         assert_eq!(pause_after(&out_of_files, u32::MAX), Some(PAUSE_MAX));
         assert_eq!(pause_after(&io::ErrorKind::ConnectionAborted.into(), 5), None);
+    }
+
+    /// Is never asked anything.
+    struct Nobody;
+
+    #[async_trait]
+    impl HttpServerApp for Nobody {
+        async fn process_new_http(
+            self: &Arc<Self>,
+            _session: ServerSession,
+            _shutdown: &ShutdownWatch,
+        ) -> Option<ReusedHttpStream> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_knows_of_a_connection_before_its_task_has_run() {
+        let settings = ListenerSettings::new("main", SocketAddr::from(([127, 0, 0, 1], 0)));
+        let bound = BoundListener::bind(settings, Admission::new()).unwrap();
+        let (address, listener, drain) = (bound.address(), bound.handle(), Drain::new());
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (tcp, peer) = TcpListener::from_std(bound.socket).unwrap().accept().await.unwrap();
+        welcome(tcp, peer, &listener, &Arc::new(Nobody), &drain);
+        assert_eq!((drain.connections(), listener.tally().open()), (1, 1));
     }
 }

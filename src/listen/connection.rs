@@ -1,6 +1,7 @@
 //! What is known of a client's connection, for whoever handles its requests.
 
 use super::settings::ListenerSettings;
+use crate::drain::Drain;
 use ipnet::IpNet;
 use pingora_core::protocols::http::ServerSession;
 use std::net::{IpAddr, SocketAddr};
@@ -16,11 +17,17 @@ pub struct Connection {
     /// Whether the application has taken up the request that is being read. Requests of HTTP/1.1 come one after another;
     /// over HTTP/2 it is always so.
     claimed: AtomicBool,
+    pub(super) drain: Drain,
 }
 
 impl Connection {
-    pub(super) fn new(settings: Arc<ListenerSettings>, peer: SocketAddr, client: SocketAddr) -> Connection {
-        Connection { settings, peer, client, claimed: AtomicBool::new(true) }
+    pub(super) fn new(
+        settings: Arc<ListenerSettings>,
+        peer: SocketAddr,
+        client: SocketAddr,
+        drain: Drain,
+    ) -> Connection {
+        Connection { settings, peer, client, claimed: AtomicBool::new(true), drain }
     }
 
     /// The connection that a request came over. There is none only for sessions that no listener of ours accepted.
@@ -78,6 +85,11 @@ impl Connection {
     /// The address of the client that sent a request with these headers, through however many trusted proxies.
     pub fn client_address(&self, headers: &http::HeaderMap) -> IpAddr {
         lockgate_filters::forwarded::client_address(self.client.ip(), headers, &self.settings.trusted_proxies)
+    }
+
+    /// Whether answers should say that this connection takes no further request: the process is stopping.
+    pub fn is_ending(&self) -> bool {
+        self.drain.is_draining()
     }
 
     /// Whether the client speaks TLS with us.

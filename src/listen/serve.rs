@@ -11,8 +11,8 @@ use super::refusal::{self, Refuse};
 use super::settings::{ListenerSettings, ProxyProtocol};
 use super::socket::{Socket, WriteLimits};
 use super::stream::{ClientStream, Transport};
-use super::tally::{Event, Tally};
-use crate::drain::Drain;
+use super::tally::{Event, Opened, Tally};
+use crate::drain::{Drain, OpenConnection};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora_core::protocols::http::ServerSession;
 use std::future::Future;
@@ -33,6 +33,8 @@ pub(crate) struct Arrival {
     pub(crate) live: Arc<Live>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) refuse: Arc<dyn Refuse>,
+    /// Counts it as open. Held from the moment of acceptance: until its task runs, nothing else knows of it.
+    pub(crate) open: (OpenConnection, Opened),
 }
 
 /// Serves a connection. Its places are given back when this ends, in whatever way.
@@ -40,10 +42,9 @@ pub(crate) async fn serve<A>(arrival: Arrival, app: Arc<A>, drain: Drain)
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let Arrival { tcp, peer, mut permit, live, tally, refuse } = arrival;
-    let _open = (drain.connected(), tally.opened());
+    let Arrival { tcp, peer, mut permit, live, tally, refuse, open: _open } = arrival;
     // What setting up needs is boxed, so that the memory goes when it is done.
-    let Some(stream) = Box::pin(establish(tcp, peer, &live, &tally, &mut permit, refuse)).await else { return };
+    let Some(stream) = Box::pin(establish(tcp, peer, &live, &tally, &mut permit, refuse, &drain)).await else { return };
     let settings = live.settings.clone();
     drop(live);
     // An error here is the client's connection breaking: nobody is left to be told.
@@ -58,6 +59,7 @@ async fn establish(
     tally: &Arc<Tally>,
     permit: &mut Permit,
     refuse: Arc<dyn Refuse>,
+    drain: &Drain,
 ) -> Option<ClientStream> {
     let settings = &live.settings;
     let limits = &settings.limits;
@@ -89,7 +91,7 @@ async fn establish(
         None => Transport::Plain(socket),
         Some(acceptor) => handshake(acceptor, socket, until, tally).await?,
     };
-    let connection = Arc::new(Connection::new(settings.clone(), peer, client));
+    let connection = Arc::new(Connection::new(settings.clone(), peer, client, drain.clone()));
     Some(ClientStream::new(transport, connection, tally.clone(), refuse))
 }
 
@@ -140,6 +142,8 @@ where
             Received::Preface(bytes) => {
                 drop(in_flight);
                 stream.begin_http2(bytes, limits.streams_per_connection);
+                // Pingora says GOAWAY when the watch it is given changes, so it must not have been seen to before.
+                let shutdown = drain.shutdown_watch();
                 Arc::new(Http2::new(app, drain.clone(), limits)).process_new(stream, &shutdown).await;
                 return Ok(());
             }
@@ -163,6 +167,7 @@ where
         }
         session.set_pipelined_prefix(bytes);
         let Some(reused) = app.process_new_http(session, &shutdown).await else { return Ok(()) };
+        drain.kept();
         drop(in_flight);
         let (next, kept) = reused.consume();
         // What comes back is what was given.

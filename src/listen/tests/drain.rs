@@ -70,6 +70,28 @@ async fn an_idle_connection_may_be_used_once_more_and_is_then_closed() {
 }
 
 #[tokio::test]
+async fn who_was_told_that_the_connection_is_kept_may_use_it_behind_a_long_answer() {
+    let house = house(|_| {});
+    let mut client = house.connect().await;
+    let head = ask(&mut client, &get("/late")).await;
+    assert!(!head.closes());
+    let idle = millis(300);
+    let stop = stop(&house, LONG, idle);
+    house.drain.draining().await;
+    // Longer than an idle connection is waited for.
+    tokio::time::sleep(idle * 2).await;
+    house.gateway.gate.add_permits(1);
+    let mut body = [0; 14];
+    client.read_exact(&mut body).await.unwrap();
+    assert_eq!(&body, b"4\r\nlate\r\n0\r\n\r\n");
+    let last = ask(&mut client, &get("/")).await;
+    assert!(last.status() == "200" && last.closes(), "{last:?}");
+    assert_eq!(rest(&mut client).await, b"");
+    drop(client);
+    assert!(stop.await.unwrap() < LONG / 2);
+}
+
+#[tokio::test]
 async fn held_streams_say_goodbye() {
     let house = house(|_| {});
     let mut client = house.connect().await;
@@ -97,6 +119,28 @@ async fn http2_connections_go_away_without_losing_a_stream() {
     connection.await.unwrap().unwrap();
     assert!(send.ready().await.is_err(), "the connection says that it takes no more");
     assert!(stop.await.unwrap() < LONG / 2, "an idle HTTP/2 connection need not be waited for");
+}
+
+#[tokio::test]
+async fn an_http2_connection_that_begins_during_a_stop_is_told_to_go() {
+    let house = house(|_| {});
+    let tcp = house.connect().await;
+    until("it is accepted", || house.drain.connections() == 1).await;
+    let stop = stop(&house, LONG, LONG);
+    house.drain.draining().await;
+    let (mut send, connection) = client::handshake(tcp).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let asked = send.send_request(Request::get("http://localhost/").body(()).unwrap(), true);
+    // Whether the request is taken up or turned away, the client is told in HTTP/2's own words, and nothing is cut.
+    if let Ok((answer, _)) = asked {
+        match answer.await {
+            Ok(answer) => assert_eq!(answer.status(), 200),
+            Err(error) => assert!(error.is_go_away() && error.is_remote(), "{error}"),
+        }
+    }
+    connection.await.unwrap().unwrap();
+    assert!(send.ready().await.is_err(), "the connection says that it takes no more");
+    assert!(stop.await.unwrap() < LONG / 2, "nothing is left to wait for");
 }
 
 #[tokio::test]

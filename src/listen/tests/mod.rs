@@ -72,6 +72,7 @@ impl Gateway {
                 "waited".to_owned()
             }
             "/early" => "not read".to_owned(),
+            "/late" => return self.late(session).await,
             "/stream" => return self.stream(session).await,
             "/endless" => return self.endless(session).await,
             "/panic" => panic!("as asked"),
@@ -103,6 +104,15 @@ impl Gateway {
                 }
             }
         }
+    }
+
+    /// A header at once, and the body when it is let.
+    async fn late(&self, session: &mut Session) -> pingora_core::Result<()> {
+        let mut header = ResponseHeader::build(200, None)?;
+        header.insert_header("transfer-encoding", "chunked")?;
+        session.write_response_header(Box::new(header), false).await?;
+        self.gate.acquire().await.unwrap().forget();
+        session.write_response_body(Some(Bytes::from_static(b"late")), true).await
     }
 
     async fn endless(&self, session: &mut Session) -> pingora_core::Result<()> {
