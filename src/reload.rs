@@ -4,7 +4,9 @@
 //! serves; it is shown in the log, in a metric, by `/readyz` and in the answer to whoever asked.
 
 use crate::admin::{Diagnostic, LastReload, ReloadOutcome};
-use crate::config::{self, Config, ConfigSource, Loaded, Objection, Overrides, Report, SystemSources};
+use crate::config::{
+    self, Config, ConfigSource, Judge, Loaded, NotUtf8, Objection, Overrides, Report, Sources, SystemSources,
+};
 use crate::demo::OnDemand;
 use crate::listen;
 use crate::serve::now;
@@ -12,11 +14,14 @@ use crate::settings;
 use crate::snapshot::{Current, Ingredients, World};
 use crate::telemetry::labels::Reload;
 use crate::telemetry::logs::LogHandle;
-use crate::watch::FileWatch;
+use crate::watch::{FileWatch, Looks};
 use arc_swap::ArcSwapOption;
-use std::path::PathBuf;
+use std::io;
+use std::mem;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{Mutex, Notify};
 
 /// Who swaps the snapshot. Reloads run one after the other, whoever asks for them.
@@ -40,21 +45,57 @@ pub struct Reloader {
     turn: Mutex<()>,
     last: ArcSwapOption<LastReload>,
     reloaded: Notify,
+    noticed: parking_lot::Mutex<Noticed>,
+}
+
+/// What a reload leaves to whoever watches the files.
+#[derive(Default)]
+struct Noticed {
+    /// What the files looked like before they were read the last time.
+    looks: Looks,
+    /// The files of a configuration that was refused: it may be mended in any of them.
+    refused: Vec<PathBuf>,
+}
+
+/// Loads a configuration, and tells what its files looked like before they were read. Blocks while it reads them.
+pub fn load(source: &ConfigSource, overrides: &Overrides, judge: Judge<'_>) -> (Result<Loaded, Report>, Looks) {
+    let looking = Looking(Looks::default());
+    let loaded = config::load_judged(source, overrides, &looking, judge);
+    (loaded, looking.0)
+}
+
+/// This process's environment and files, where each file is looked at before it is read.
+struct Looking(Looks);
+
+impl Sources for Looking {
+    fn env(&self, name: &str) -> Result<Option<String>, NotUtf8> {
+        SystemSources.env(name)
+    }
+
+    fn file(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        self.0.look(path);
+        SystemSources.file(path, limit)
+    }
+
+    fn cpus(&self) -> NonZeroUsize {
+        SystemSources.cpus()
+    }
 }
 
 impl Reloader {
-    /// A reloader of what has just been started.
+    /// A reloader of what has just been started, from files that looked as `looks` says.
     pub fn new(
         world: Arc<World>,
         current: Current,
         (source, overrides): (ConfigSource, Overrides),
         listeners: Vec<Arc<listen::Listener>>,
         logs: Arc<LogHandle>,
-        demo: Arc<OnDemand>,
+        (demo, looks): (Arc<OnDemand>, Looks),
     ) -> Reloader {
         let started = current.load().loaded.config.clone();
         let (turn, last, reloaded) = (Mutex::new(()), ArcSwapOption::empty(), Notify::new());
-        Reloader { world, current, source, overrides, listeners, logs, demo, started, turn, last, reloaded }
+        let noticed = parking_lot::Mutex::new(Noticed { looks, ..Noticed::default() });
+        Reloader { world, current, source, overrides, listeners, logs, demo, started, turn, last, reloaded, noticed }
     }
 
     /// How the last reload ended; `None` before the first.
@@ -80,9 +121,11 @@ impl Reloader {
         let (source, overrides, world) = (self.source.clone(), self.overrides.clone(), Arc::clone(&self.world));
         let load = move || {
             let judge = |config: &Config| settings::judge_with(&world.upstream, config);
-            config::load_judged(&source, &overrides, &SystemSources, &judge)
+            load(&source, &overrides, &judge)
         };
-        let loaded = blocking(load).await?;
+        let (loaded, looks) = blocking(load).await?;
+        let named = loaded.as_ref().map_or_else(Report::watched, |loaded| &loaded.watched).to_vec();
+        *self.noticed.lock() = Noticed { looks, refused: named };
         let loaded = loaded.map_err(|report| diagnostics(&report))?;
         let before = self.current.load_full();
         let changed: Vec<String> = config::diff(&before.loaded.effective, &loaded.effective)
@@ -95,6 +138,7 @@ impl Reloader {
         let since = if unchanged { before.since } else { now() };
         let demo = self.demo(&loaded.config).await?;
         self.apply(Ingredients { loaded, generation, since, demo }).await?;
+        self.noticed.lock().refused.clear();
         Ok(if unchanged {
             ReloadOutcome::Unchanged { generation, needs_restart }
         } else {
@@ -116,7 +160,9 @@ impl Reloader {
         let handles = self.listeners.clone();
         let wanted: Vec<_> = handles.iter().map(|handle| settings::listener_again(handle, &loaded.config)).collect();
         let prepared = blocking(move || {
-            handles.iter().zip(wanted).map(|(handle, wanted)| handle.prepare(wanted)).collect::<Result<Vec<_>, _>>()
+            let prepare =
+                |(handle, (wanted, certificate)): (&Arc<listen::Listener>, _)| handle.prepare(wanted, certificate);
+            handles.iter().zip(wanted).map(prepare).collect::<Result<Vec<_>, _>>()
         });
         let listeners = prepared.await?.map_err(|error| vec![plain(error.to_string())])?;
         let level = loaded.config.log.level.as_str();
@@ -166,27 +212,31 @@ impl Reloader {
     }
 
     /// Reloads when a file changes and on SIGHUP, for as long as the process lives.
-    pub async fn watch(&self) {
-        let mut files = FileWatch::new(self.files());
-        let mut hangup = signal(SignalKind::hangup()).ok();
+    pub async fn watch(&self, mut hangup: Signal) {
+        let (files, looks) = self.files();
+        let mut watched = FileWatch::new(files, looks);
         loop {
             let ask = tokio::select! {
-                () = files.changed() => true,
-                () = async { match &mut hangup { Some(hangup) => { hangup.recv().await; }, None => std::future::pending().await } } => true,
+                () = watched.changed() => true,
+                _ = hangup.recv() => true,
                 () = self.reloaded.notified() => false,
             };
             if ask {
                 self.reload().await;
             }
-            files.set(self.files());
+            let (files, looks) = self.files();
+            watched.set(files, looks);
         }
     }
 
-    /// The files that the configuration consists of, those of a refused one included: it may be mended in any of them.
-    fn files(&self) -> Vec<PathBuf> {
+    /// The files that the configuration consists of, those of a refused one included, and what they looked like before
+    /// they were last read.
+    fn files(&self) -> (Vec<PathBuf>, Looks) {
+        let mut noticed = self.noticed.lock();
         let mut files: Vec<PathBuf> = self.source.file().cloned().into_iter().collect();
         files.extend(self.current.load().loaded.watched.iter().cloned());
-        files
+        files.extend(noticed.refused.iter().cloned());
+        (files, mem::take(&mut noticed.looks))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::drain::{Drain, StopSignals};
 use crate::gateway::Gateway;
 use crate::greeting::Greeting;
 use crate::listen::{Admission, BoundListener, ListenError, ListenService};
-use crate::reload::Reloader;
+use crate::reload::{self, Reloader};
 use crate::serve::now;
 use crate::session::{self, Opened};
 use crate::settings;
@@ -23,6 +23,7 @@ use crate::telemetry::metrics::MetricsError;
 use crate::telemetry::{BuildInfo, Metrics};
 use crate::unheard::Unheard;
 use crate::upstream::Registry;
+use crate::watch::Looks;
 use arc_swap::ArcSwap;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How often idle sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -63,6 +65,9 @@ pub enum StartError {
     /// Metrics.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// Signals.
+    #[error("SIGHUP cannot be received: {0}")]
+    Signal(io::Error),
     /// Threads.
     #[error("the runtime cannot be started: {0}")]
     Runtime(io::Error),
@@ -74,6 +79,15 @@ pub enum StartError {
 /// [`StartError`] before anything is served; afterwards nothing ends it but a signal.
 pub fn run(start: Start) -> Result<(), StartError> {
     let Start { options, loaded } = start;
+    let plane = control_plane()?;
+    // Whoever asks for a reload this early gets it later, instead of a process that is killed by it.
+    let hangup = {
+        let _plane = plane.enter();
+        signal(SignalKind::hangup()).map_err(StartError::Signal)?
+    };
+    // Read once more, so that no change is lost between reading the files and watching them.
+    let (again, looks) = reload::load(&options.source, &options.overrides, &settings::judge);
+    let (loaded, looks) = again.map_or_else(|_| (loaded, Looks::default()), |again| (again, looks));
     let config = loaded.config.clone();
     let metrics = Metrics::new(BuildInfo {
         version: env!("CARGO_PKG_VERSION"),
@@ -83,7 +97,6 @@ pub fn run(start: Start) -> Result<(), StartError> {
     let logs = logs::init(log_format(&config), config.log.level.as_str(), move || counted.log_line_dropped())?;
     let logs = Arc::new(logs);
     raise_file_limit();
-    let plane = control_plane()?;
     let opened = open_state(&options, &config)?;
     let demo = Arc::new(demo::OnDemand::default());
     let demo_url = if settings::uses_demo(&config) { Some(plane.block_on(demo.url())?) } else { None };
@@ -107,12 +120,13 @@ pub fn run(start: Start) -> Result<(), StartError> {
     let current: Current = Arc::new(ArcSwap::from_pointee(snapshot));
     let handles = bound.iter().map(BoundListener::handle).collect();
     let asked = (options.source, options.overrides);
-    let reloader = Reloader::new(Arc::clone(&world), Arc::clone(&current), asked, handles, logs, Arc::clone(&demo));
+    let noticed = (Arc::clone(&demo), looks);
+    let reloader = Reloader::new(Arc::clone(&world), Arc::clone(&current), asked, handles, logs, noticed);
     let reloader = Arc::new(reloader);
     let operator = Arc::new(Operator::new(Arc::clone(&reloader), drain.clone()));
     let closing = drain.clone();
     plane.spawn(admin::serve(admin, operator, settings::admin(&config), async move { closing.closing().await }));
-    plane.spawn(async move { reloader.watch().await });
+    plane.spawn(async move { reloader.watch(hangup).await });
     plane.spawn(sweep(Arc::clone(&world), Arc::clone(&current)));
 
     let gateway =

@@ -11,7 +11,7 @@ use crate::config::model::{Config, Listener};
 use crate::config::sections::{self, BackendHttp2, BackendProtocol};
 use crate::config::values::EndpointUrl;
 use crate::drain::DrainSettings;
-use crate::listen::{self, ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
+use crate::listen::{self, Certificate, ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
 use crate::session::keys::ConfiguredKey;
 use crate::session::{Limits as SessionLimits, ReplayLimits};
 use crate::upstream::{
@@ -59,17 +59,19 @@ fn listener_files(settings: &Listener) -> Option<TlsFiles> {
 }
 
 /// The settings of a running listener under another configuration: what cannot change while it runs stays as it is
-/// ([`fixed_at_start`] names it).
-pub fn listener_again(running: &listen::Listener, config: &Config) -> ListenerSettings {
+/// ([`fixed_at_start`] names it). A certificate that the configuration names no more is kept as it was read: its files may
+/// be gone.
+pub fn listener_again(running: &listen::Listener, config: &Config) -> (ListenerSettings, Certificate) {
     let now = running.settings();
     let wanted = config.listeners.iter().find(|(name, _)| name.as_str() == now.name);
-    let Some((name, wanted)) = wanted else { return ListenerSettings::clone(&now) };
+    let Some((name, wanted)) = wanted else { return (ListenerSettings::clone(&now), Certificate::Keep) };
     let mut settings = listener(name.as_str(), wanted, config);
     settings.address = now.address;
-    if settings.tls.is_some() != now.tls.is_some() {
-        settings.tls = now.tls.clone();
+    if settings.tls.is_some() == now.tls.is_some() {
+        return (settings, Certificate::Read);
     }
-    settings
+    settings.tls = now.tls.clone();
+    (settings, Certificate::Keep)
 }
 
 /// What differs from the configuration that the process started with and takes effect only after a restart, by path.
@@ -141,6 +143,7 @@ pub fn sessions(config: &Config) -> SessionLimits {
         ended_sessions: limits.ended_sessions as usize,
         subscriptions: limits.subscriptions as usize,
         subscription_bytes: limits.subscription_bytes.as_usize(),
+        left_bytes: limits.left_bytes.as_usize(),
         replay: ReplayLimits {
             bytes: limits.replay_bytes.as_usize(),
             time: limits.replay_time.get(),

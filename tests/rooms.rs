@@ -64,7 +64,7 @@ const ROOMS: [(&str, &[&str], &str); 28] = [
     // What puts it together.
     (
         "control",
-        &["admin", "config", "drain", "listen", "reload", "sample", "snapshot"],
+        &["admin", "config", "drain", "listen", "reload", "sample", "snapshot", "upstream"],
         "What the admin page may show and do.",
     ),
     (
@@ -94,6 +94,7 @@ const ROOMS: [(&str, &[&str], &str); 28] = [
             "telemetry",
             "unheard",
             "upstream",
+            "watch",
         ],
         "Assembles all of it; only `main` may use it.",
     ),

@@ -12,7 +12,7 @@ pub const COMMIT: Option<&str> = option_env!("LOCKGATE_COMMIT");
 
 /// The optional parts that a build may carry.
 const FEATURES: [(&str, bool); 2] =
-    [("mimalloc", cfg!(feature = "mimalloc")), ("tikv-jemallocator", cfg!(feature = "tikv-jemallocator"))];
+    [("mimalloc", cfg!(feature = "mimalloc")), ("jemalloc", cfg!(feature = "jemalloc"))];
 
 /// Prints the version.
 pub(super) fn execute(_: &Args, terminal: &mut Terminal<'_>) -> Exit {

@@ -228,7 +228,8 @@ fn pause_after(error: &io::Error, failures: u32) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listen::{Admission, ListenerSettings};
+    use crate::listen::{Admission, Connection, ListenerSettings, Worded};
+    use lockgate_filters::fault::Refusal;
     use pingora_core::apps::ReusedHttpStream;
     use pingora_core::protocols::http::ServerSession;
 
@@ -244,6 +245,12 @@ mod tests {
 
     /// Is never asked anything.
     struct Nobody;
+
+    impl Refuse for Nobody {
+        fn refuse(&self, _connection: &Connection, _refusal: &Refusal) -> Worded {
+            unreachable!("nothing is read")
+        }
+    }
 
     #[async_trait]
     impl HttpServerApp for Nobody {
@@ -263,7 +270,8 @@ mod tests {
         let (address, listener, drain) = (bound.address(), bound.handle(), Drain::new());
         let _client = std::net::TcpStream::connect(address).unwrap();
         let (tcp, peer) = TcpListener::from_std(bound.socket).unwrap().accept().await.unwrap();
-        welcome(tcp, peer, &listener, &Arc::new(Nobody), &drain);
+        let behind = Behind { app: Arc::new(Nobody), refuse: Arc::new(Nobody), drain: drain.clone() };
+        welcome(tcp, peer, &listener, &behind);
         assert_eq!((drain.connections(), listener.tally().open()), (1, 1));
     }
 }

@@ -64,6 +64,15 @@ pub enum ListenError {
     },
 }
 
+/// What becomes of a running listener's certificate and key when its settings change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// They are read anew.
+    Read,
+    /// They stay as they were read; their files need not be there any more.
+    Keep,
+}
+
 /// A listener: what is known of it while it runs.
 pub struct Listener {
     name: String,
@@ -106,9 +115,12 @@ impl Listener {
         self.identity.as_ref().map(Identity::not_after)
     }
 
-    /// Makes everything ready for other settings, reading certificate and key anew, and changes nothing yet. Blocks while
-    /// it reads files.
-    pub fn prepare(self: &Arc<Self>, settings: ListenerSettings) -> Result<Change, ListenError> {
+    /// Makes everything ready for other settings and changes nothing yet. Blocks while it reads files.
+    pub fn prepare(
+        self: &Arc<Self>,
+        settings: ListenerSettings,
+        certificate: Certificate,
+    ) -> Result<Change, ListenError> {
         let now = self.settings();
         let name = || settings.name.clone();
         if settings.address != now.address {
@@ -118,9 +130,11 @@ impl Listener {
         let (tls, material) = match (&self.identity, &settings.tls) {
             (None, None) => (None, None),
             (Some(identity), Some(files)) => {
-                let material = TlsMaterial::load(files).map_err(failed)?;
-                let acceptor = identity.acceptor(settings.http2).map_err(failed)?;
-                (Some(acceptor), Some(material))
+                let material = match certificate {
+                    Certificate::Read => Some(TlsMaterial::load(files).map_err(failed)?),
+                    Certificate::Keep => None,
+                };
+                (Some(identity.acceptor(settings.http2).map_err(failed)?), material)
             }
             _ => return Err(ListenError::TlsFixed { name: name() }),
         };
@@ -254,20 +268,25 @@ mod tests {
     fn what_cannot_change_is_refused_and_a_bad_certificate_changes_nothing() {
         let plain = BoundListener::bind(ListenerSettings::new("plain", any()), Admission::new()).unwrap().handle();
         let mut settings = ListenerSettings::new("plain", SocketAddr::from(([127, 0, 0, 1], 1)));
-        assert!(matches!(plain.prepare(settings.clone()), Err(ListenError::AddressFixed { .. })));
+        let again = Certificate::Read;
+        assert!(matches!(plain.prepare(settings.clone(), again), Err(ListenError::AddressFixed { .. })));
         let files = Files::new("one.example");
         (settings.address, settings.tls) = (any(), Some(files.tls.clone()));
-        assert!(matches!(plain.prepare(settings.clone()), Err(ListenError::TlsFixed { .. })));
+        assert!(matches!(plain.prepare(settings.clone(), again), Err(ListenError::TlsFixed { .. })));
 
         let secure = BoundListener::bind(settings.clone(), Admission::new()).unwrap().handle();
         let before = secure.certificate_not_after().unwrap();
         assert!(before > SystemTime::now());
         std::fs::write(&files.tls.key, "no key").unwrap();
         settings.http2 = false;
-        assert!(matches!(secure.prepare(settings.clone()), Err(ListenError::Tls { .. })));
+        assert!(matches!(secure.prepare(settings.clone(), again), Err(ListenError::Tls { .. })));
         assert!(secure.settings().http2 && secure.certificate_not_after() == Some(before));
+        std::fs::remove_file(&files.tls.key).unwrap();
+        secure.prepare(settings.clone(), Certificate::Keep).unwrap().apply();
+        assert!(!secure.settings().http2 && secure.certificate_not_after() == Some(before));
         files.write("two.example");
-        secure.prepare(settings).unwrap().apply();
-        assert!(!secure.settings().http2);
+        settings.http2 = true;
+        secure.prepare(settings, again).unwrap().apply();
+        assert!(secure.settings().http2);
     }
 }

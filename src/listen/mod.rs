@@ -38,7 +38,7 @@ mod tests;
 pub use accept::ListenService;
 pub use admission::Admission;
 pub use connection::Connection;
-pub use listener::{BoundListener, Change, ListenError, Listener};
+pub use listener::{BoundListener, Certificate, Change, ListenError, Listener};
 pub use refusal::{Refuse, Worded};
 pub use settings::{ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
 pub use tally::{Event, Tally};

@@ -18,7 +18,8 @@ admin:
 limits:
   { write_time: 12s, write_rate: 13B, ended_sessions: 14, subscriptions: 15, subscription_bytes: 16B, replay_bytes: 17B,
     replay_time: 18s, replay_streams: 19, replay_bytes_total: 20B, replay_streams_total: 21, sessions: 22,
-    session_idle: 23s, tools: 24, tool_pages: 25, tool_time: 26s, tool_headers: 27, tool_depth: 28 }
+    session_idle: 23s, tools: 24, tool_pages: 25, tool_time: 26s, tool_headers: 27, tool_depth: 28,
+    left_bytes: 31B }
 drain: { time: 29s, idle: 30s }
 ";
 
@@ -43,6 +44,7 @@ fn the_rooms_are_told() {
         ended_sessions: 14,
         subscriptions: 15,
         subscription_bytes: 16,
+        left_bytes: 31,
         replay,
     };
     assert_eq!(sessions(&config), expected);

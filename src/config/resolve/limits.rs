@@ -30,6 +30,7 @@ impl Resolver<'_> {
             ("answer_bytes", limits.answer_bytes, ByteSize::kib(1), GIB),
             ("write_rate", limits.write_rate, ByteSize::bytes(1), GIB),
             ("subscription_bytes", limits.subscription_bytes, ByteSize::bytes(0), GIB),
+            ("left_bytes", limits.left_bytes, ByteSize::bytes(0), TIB),
             ("replay_bytes", limits.replay_bytes, ByteSize::bytes(0), GIB),
             ("replay_bytes_total", limits.replay_bytes_total, ByteSize::bytes(0), TIB),
         ];

@@ -50,6 +50,9 @@ pub struct Limits {
     pub subscriptions: u32,
     /// The URIs of a session's remembered subscriptions, together.
     pub subscription_bytes: ByteSize,
+    /// Log levels and subscriptions of sessions that left memory for `session_idle`, all together. Beyond it, those that
+    /// left first are forgotten.
+    pub left_bytes: ByteSize,
     /// What is kept of one session's streams for a client that reconnects.
     pub replay_bytes: ByteSize,
     /// How long it is kept, and how long a stream goes on without its client.
@@ -96,6 +99,7 @@ impl Default for Limits {
             ended_sessions: 100_000,
             subscriptions: 1_000,
             subscription_bytes: ByteSize::kib(64),
+            left_bytes: ByteSize::mib(32),
             replay_bytes: ByteSize::mib(1),
             replay_time: TimeSpan::seconds(300),
             replay_streams: 32,

@@ -393,7 +393,7 @@ async fn changed_limits_count_for_new_connections() {
     let mut settings = (*house.listener.settings()).clone();
     settings.limits.connections = 1;
     settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-    house.listener.prepare(settings).unwrap().apply();
+    house.listener.prepare(settings, Certificate::Read).unwrap().apply();
     assert_eq!(ask(&mut before, &get("/")).await.status(), "200");
     assert_eq!(rest(&mut house.connect().await).await, b"");
     drop(before);

@@ -104,7 +104,7 @@ async fn http2_is_offered_only_where_it_is_spoken() {
 
     let mut settings = (*house.listener.settings()).clone();
     settings.http2 = false;
-    house.listener.prepare(settings).unwrap().apply();
+    house.listener.prepare(settings, Certificate::Read).unwrap().apply();
     let stream = connect(house.connect().await, Trust::anyone(), &both).await.unwrap();
     assert_eq!(chosen(&stream).as_deref(), Some(&b"http/1.1"[..]));
 }
@@ -118,7 +118,7 @@ async fn a_new_certificate_is_shown_from_the_next_handshake_on() {
     let old = shown(&before);
     let new = files.write("localhost");
     assert_ne!(old, new);
-    house.listener.prepare((*house.listener.settings()).clone()).unwrap().apply();
+    house.listener.prepare((*house.listener.settings()).clone(), Certificate::Read).unwrap().apply();
     let mut after = connect(house.connect().await, Trust::anyone(), &[]).await.unwrap();
     assert_eq!(shown(&after), new);
     for stream in [&mut before, &mut after] {

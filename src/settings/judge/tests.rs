@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::values::HeaderKey;
 use crate::config::{ConfigSource, Overrides, Report, SystemSources, load, load_judged};
-use crate::upstream::Forwarding;
+use lockgate_filters::splice::Forwarding;
 use std::path::Path;
 
 /// A certificate and its key (PEM).
