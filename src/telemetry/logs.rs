@@ -9,12 +9,16 @@ use std::env;
 use std::io::{self, IsTerminal};
 use tracing::Subscriber;
 use tracing_log::log;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
-/// Libraries that log each connection or request at `debug`, some at `info`: quiet unless `log.level` names them.
-const QUIET: &str = "h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rmcp=warn,rustls=warn,notify=warn";
+/// A library that logs each event of a folder: quiet unless `log.level` names it.
+const QUIET: &str = "notify=warn";
+
+/// Libraries through whose hands requests go. Below `warn` they log headers and frames with the credentials in them, so
+/// what they say there is not logged, whatever is asked for. Pingora's records come another way: see [`Bridge`].
+const DISCREET: [&str; 6] = ["h2", "hyper", "hyper_util", "reqwest", "rmcp", "rustls"];
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,7 +109,13 @@ fn subscriber(
     } else {
         lines.boxed()
     };
-    (tracing_subscriber::registry().with(filter).with(lines), handle)
+    (tracing_subscriber::registry().with(filter).with(discretion()).with(lines), handle)
+}
+
+/// What may be logged at all.
+fn discretion() -> Targets {
+    let discreet = DISCREET.map(|library| (library, LevelFilter::WARN));
+    Targets::new().with_default(LevelFilter::TRACE).with_targets(discreet)
 }
 
 impl LogHandle {
@@ -196,9 +206,44 @@ mod tests {
 
     #[test]
     fn naming_a_quiet_library_makes_it_heard() {
-        assert!(!filter("info").unwrap().to_string().contains("h2=debug"));
-        let named = filter("info,h2=debug").unwrap().to_string();
-        assert!(named.contains("h2=debug") && !named.contains("h2=warn"), "{named}");
+        assert!(filter("info").unwrap().to_string().contains("notify=warn"));
+        let named = filter("info,notify=debug").unwrap().to_string();
+        assert!(named.contains("notify=debug") && !named.contains("notify=warn"), "{named}");
+    }
+
+    /// What is written when everything is asked for.
+    fn written_at_trace(level: &str, log: impl FnOnce()) -> String {
+        let output = Shared::default();
+        let writer = LogWriter::start(output.clone(), || ()).unwrap();
+        let (subscriber, handle) = subscriber(true, false, filter(level).unwrap(), writer.clone());
+        let handle = LogHandle { filter: handle, writer, overridden: false };
+        tracing::subscriber::with_default(subscriber, log);
+        handle.flush();
+        output.text()
+    }
+
+    #[test]
+    fn no_level_makes_libraries_write_credentials() {
+        let record = |level, target: &str, text: &str| {
+            let record = log::Record::builder();
+            Bridge.log(&{ record }.level(level).target(target).args(format_args!("{text}")).build());
+        };
+        let all = "trace,pingora_proxy=trace,h2=trace,h2::codec=trace,hyper=trace,rmcp=trace";
+        let written = written_at_trace(all, || {
+            use log::Level::{Debug, Error, Trace};
+            record(Trace, "pingora_proxy", r#"Request header: {"authorization": "Bearer s3cret"}"#);
+            record(Debug, "pingora_proxy", r"Fail to proxy: InvalidHTTPHeader context: buf: Cookie: s3cret");
+            record(Error, "pingora_core::apps::http_app", r"fails to read: InvalidHTTPHeader context: buf: s3cret");
+            record(Debug, "rustls::common_state", "s3cret");
+            tracing::trace!(target: "h2::codec", field = "s3cret", "send");
+            tracing::debug!(target: "hyper::proto", "s3cret");
+            tracing::debug!(target: "rmcp::service", "s3cret");
+            tracing::warn!(target: "h2", "a warning is heard");
+            tracing::trace!(target: "lockgate::test", "and so are we");
+        });
+        assert!(!written.contains("s3cret"), "{written}");
+        assert!(written.contains("a warning is heard") && written.contains("and so are we"), "{written}");
+        assert!(written.contains("fails to read: InvalidHTTPHeader"), "what went wrong is still told: {written}");
     }
 
     #[test]
