@@ -9,6 +9,7 @@ use crate::listen::Listener;
 use crate::reload::Reloader;
 use crate::sample::{Listeners, sample};
 use crate::snapshot::Snapshot;
+use crate::upstream::LiveBackend;
 use async_trait::async_trait;
 use lockgate_filters::backend::Speaks;
 use std::sync::Arc;
@@ -46,12 +47,7 @@ impl Control for Operator {
             draining: self.drain.is_draining(),
             generation: snapshot.generation,
             last_reload: self.reloader.last().map(|last| LastReload::clone(&last)),
-            backends: snapshot
-                .servers
-                .iter()
-                .flat_map(|server| server.policy.backends.iter())
-                .map(|backend| state(backend))
-                .collect(),
+            backends: snapshot.servers.iter().map(|server| state(&server.backend)).collect(),
         }
     }
 
@@ -92,8 +88,8 @@ impl Control for Operator {
     }
 }
 
-fn state(backend: &lockgate_filters::backend::Backend) -> BackendState {
-    let facts = backend.facts();
+fn state(live: &LiveBackend) -> BackendState {
+    let facts = live.backend.facts();
     let mut eras = Vec::new();
     if facts.legacy == Speaks::Yes {
         eras.push("legacy");
@@ -101,6 +97,5 @@ fn state(backend: &lockgate_filters::backend::Backend) -> BackendState {
     if facts.modern == Speaks::Yes {
         eras.push("modern");
     }
-    let known = facts.legacy != Speaks::Unknown || facts.modern != Speaks::Unknown;
-    BackendState { name: backend.name.to_string(), up: known.then_some(!eras.is_empty()), eras }
+    BackendState { name: live.backend.name.to_string(), up: live.is_up(), eras }
 }

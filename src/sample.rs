@@ -10,15 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Which event of a listener stands for which reason.
-const REASONS: [(ConnectionRefusal, Event); 8] = [
+const REASONS: [(ConnectionRefusal, Event); 11] = [
     (ConnectionRefusal::Limit, Event::ConnectionsFull),
     (ConnectionRefusal::AddressLimit, Event::AddressFull),
     (ConnectionRefusal::TlsHandshake, Event::TlsFailed),
     (ConnectionRefusal::ProxyProtocol, Event::ProxyRefused),
-    (ConnectionRefusal::Silent, Event::HeaderSlow),
+    (ConnectionRefusal::AcceptFailed, Event::AcceptFailed),
+    (ConnectionRefusal::Silent, Event::Silent),
+    (ConnectionRefusal::HeaderSlow, Event::HeaderSlow),
     (ConnectionRefusal::HeaderLarge, Event::HeaderLarge),
     (ConnectionRefusal::WriteSlow, Event::WriteSlow),
     (ConnectionRefusal::ResetFlood, Event::ResetFlood),
+    (ConnectionRefusal::Idle, Event::Idle),
 ];
 
 /// The listeners that run, each with its series.
@@ -37,10 +40,14 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
         world.metrics.set_journal_errors(journal.gauges().lost.load(Relaxed));
     }
     for server in &snapshot.servers {
+        if let Some(up) = server.backend.is_up() {
+            server.backend_metrics.set_up(up);
+        }
         let facts = server.backend.backend.facts();
-        let known = facts.modern != Speaks::Unknown || facts.legacy != Speaks::Unknown;
-        server.backend_metrics.set_up(known);
-        server.backend_metrics.set_era(BackendEra::Modern, facts.modern == Speaks::Yes);
-        server.backend_metrics.set_era(BackendEra::Legacy, facts.legacy == Speaks::Yes);
+        for (era, speaks) in [(BackendEra::Modern, facts.modern), (BackendEra::Legacy, facts.legacy)] {
+            if speaks != Speaks::Unknown {
+                server.backend_metrics.set_era(era, speaks == Speaks::Yes);
+            }
+        }
     }
 }

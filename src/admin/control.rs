@@ -99,7 +99,7 @@ pub struct LastReload {
 pub struct BackendState {
     /// Its name in the configuration.
     pub name: String,
-    /// Whether it answered when it was last asked; `None` until it was.
+    /// Whether it answered when it was last asked, by a client or by the gateway itself; `None` until it was.
     pub up: Option<bool>,
     /// The eras it speaks, as far as known: `legacy`, `modern`.
     pub eras: Vec<&'static str>,

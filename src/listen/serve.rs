@@ -15,10 +15,8 @@ use super::tally::{Event, Opened, Tally};
 use crate::drain::{Drain, OpenConnection};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora_core::protocols::http::ServerSession;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -124,8 +122,17 @@ where
     let mut carried: Option<HttpPersistentSettings> = None;
     let mut first = true;
     loop {
-        let patience = if first { limits.header_time } else { limits.keep_alive_idle };
-        let Some(bytes) = begin(&mut stream, patience, &mut alarm, leave.as_mut(), tally).await? else { return Ok(()) };
+        let (patience, in_vain) =
+            if first { (limits.header_time, Event::Silent) } else { (limits.keep_alive_idle, Event::Idle) };
+        let bytes = match head::begin(&mut stream, patience, &mut alarm, leave.as_mut()).await? {
+            Begun::Bytes(bytes) => bytes,
+            Begun::Gone => return Ok(()),
+            Begun::Leave => return stream.shutdown().await,
+            Begun::Idle => {
+                tally.count(in_vain);
+                return stream.shutdown().await;
+            }
+        };
         // From its first byte on, a request is one that a stop waits for.
         let in_flight = drain.enter();
 
@@ -177,22 +184,4 @@ where
             return stream.shutdown().await;
         }
     }
-}
-
-/// Waits for a request's first bytes, or ends the connection when there is none to come.
-async fn begin<L: Future<Output = ()>>(
-    stream: &mut ClientStream,
-    patience: std::time::Duration,
-    alarm: &mut Alarm,
-    leave: Pin<&mut L>,
-    tally: &Tally,
-) -> io::Result<Option<bytes::BytesMut>> {
-    match head::begin(stream, patience, alarm, leave).await? {
-        Begun::Bytes(bytes) => return Ok(Some(bytes)),
-        Begun::Gone => return Ok(None),
-        Begun::Leave => {}
-        Begun::Idle => tally.count(Event::Idle),
-    }
-    stream.shutdown().await?;
-    Ok(None)
 }

@@ -35,7 +35,9 @@ events! {
     HeaderSlow = "header_slow";
     /// Closed: a request head was longer than twice `limits.header_bytes`.
     HeaderLarge = "header_large";
-    /// Closed: no request came within `limits.keep_alive_idle`, or none at all within `limits.header_time`.
+    /// Closed: no request came within `limits.header_time`.
+    Silent = "silent";
+    /// Closed: no further request came within `limits.keep_alive_idle`.
     Idle = "idle";
     /// Closed: the client did not take what was sent to it.
     WriteSlow = "write_slow";

@@ -66,13 +66,13 @@ definitions! {
     UPSTREAM_DURATION = histogram("lockgate_upstream_duration_seconds", &["backend"],
         "From the start of an attempt to the first byte of the backend's answer.");
     BACKEND_UP = gauge("lockgate_backend_up", &["backend"],
-        "1 when the backend answered last time, 0 when it did not; absent until it was asked.");
+        "1 when the backend answered last time, 0 when it did not, or only with 502, 503 or 504; absent until it was asked.");
     BACKEND_ERA = gauge("lockgate_backend_era", &["backend", "era"],
         "1 when the backend speaks the era, 0 when it does not; absent until it was asked.");
     CONNECTIONS = gauge("lockgate_connections", &["listener"],
         "Client connections that are open.");
     CONNECTIONS_REFUSED = counter("lockgate_connections_refused_total", &["listener", "reason"],
-        "Client connections closed before their first request.");
+        "Client connections that were not taken, or were closed by the gateway.");
     SESSIONS = gauge("lockgate_sessions", &[],
         "Legacy sessions held in memory.");
     SESSIONS_OPENED = counter("lockgate_sessions_opened_total", &[],

@@ -232,7 +232,7 @@ labels! {
 }
 
 labels! {
-    /// Why a connection was closed before its first request.
+    /// Why a connection was not taken, or was closed by the gateway.
     ConnectionRefusal {
         /// `limits.connections` is reached.
         Limit = "limit",
@@ -242,14 +242,20 @@ labels! {
         TlsHandshake = "tls_handshake",
         /// The PROXY protocol header is missing, malformed, late or from somebody who is not trusted.
         ProxyProtocol = "proxy_protocol",
-        /// A request header took longer than `limits.header_time`.
+        /// The system did not hand it over: no file descriptors, no memory, or it was gone already.
+        AcceptFailed = "accept_failed",
+        /// No request came within `limits.header_time`.
         Silent = "silent",
+        /// A request header took longer than `limits.header_time`.
+        HeaderSlow = "header_slow",
         /// A request header was longer than twice `limits.header_bytes`.
         HeaderLarge = "header_large",
         /// The client did not take what was sent to it.
         WriteSlow = "write_slow",
         /// An HTTP/2 client reset its streams too fast.
         ResetFlood = "reset_flood",
+        /// HTTP/1.1: no further request came within `limits.keep_alive_idle`.
+        Idle = "idle",
     }
 }
 

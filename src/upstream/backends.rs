@@ -11,7 +11,7 @@ use super::fault::AttemptFault;
 use super::fetch::Fetcher;
 use super::response::UpstreamResponse;
 use super::settings::{BackendSettings, PoolSettings, Setting, SettingsError, Timeouts};
-use super::watch::Watched;
+use super::watch::{PATIENCE, Watched};
 use lockgate_filters::backend::{Backend, Speaks};
 use lockgate_filters::fault::Refusal;
 use lockgate_filters::splice::Forwarding;
@@ -42,6 +42,11 @@ impl LiveBackend {
     /// Its only endpoint.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// Whether it answered when it was last asked; `None` until it was.
+    pub fn is_up(&self) -> Option<bool> {
+        self.endpoint.answered.last()
     }
 
     /// Sends a request; see [`Connector::send`].
@@ -144,6 +149,7 @@ struct Work {
 impl Drop for Work {
     fn drop(&mut self) {
         self.task.abort();
+        self.watched.give_up();
     }
 }
 
@@ -192,7 +198,7 @@ impl Registry {
             Some(kept) => kept.watched.clone(),
             None => {
                 let traffic = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?);
-                let control = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?);
+                let control = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?.beside(&traffic));
                 let backend = Backend::new(settings.name.clone(), Watched::given(settings.protocol));
                 Arc::new(Watched::new(Arc::new(backend), settings.protocol, traffic, fetcher(control)))
             }
@@ -249,8 +255,17 @@ impl State {
     fn work(&mut self) {
         let Some(runtime) = &self.runtime else { return };
         let generation = &self.generation;
-        self.working
-            .retain(|name, work| generation.get(name).is_some_and(|live| Arc::ptr_eq(&live.watched, &work.watched)));
+        let leaving = self.working.extract_if(|name, work| {
+            !generation.get(name).is_some_and(|live| Arc::ptr_eq(&live.watched, &work.watched))
+        });
+        for (_, work) in leaving {
+            work.watched.retire();
+            // Requests of the earlier generation may wait for what is being found out.
+            runtime.spawn(async move {
+                tokio::time::sleep(PATIENCE).await;
+                drop(work);
+            });
+        }
         for live in generation.iter() {
             self.working.entry(live.backend.name.clone()).or_insert_with(|| {
                 let watched = live.watched.clone();

@@ -2,6 +2,7 @@
 //!
 //! Everything that is the same for all requests is prepared here once, the request line and constant fields included.
 
+use super::answered::Answered;
 use super::connector::Connector;
 use super::h1::Reusable;
 use super::pool::{IdlePool, SharedPool};
@@ -56,6 +57,7 @@ pub struct Endpoint {
     pub(super) tls: Option<Tls>,
     pub(super) idle: IdlePool,
     pub(super) shared: SharedPool,
+    pub(super) answered: Arc<Answered>,
     version: AtomicU8,
 }
 
@@ -98,8 +100,20 @@ impl Endpoint {
             tls,
             idle: IdlePool::default(),
             shared: SharedPool::default(),
+            answered: Arc::default(),
             version: AtomicU8::new(version),
         })
+    }
+
+    /// Another way to the same backend, with connections of its own: what is said of one answers for both.
+    pub(super) fn beside(self, other: &Endpoint) -> Endpoint {
+        Endpoint { answered: Arc::clone(&other.answered), ..self }
+    }
+
+    /// Keeps no connection from now on: those that wait for a request are closed, and those in use when they are done.
+    pub(super) fn retire(&self) {
+        self.idle.close();
+        self.shared.close();
     }
 
     /// Whether these settings describe this endpoint.

@@ -42,6 +42,19 @@ impl Connector {
         timeouts: &Timeouts,
         answer_bytes: usize,
     ) -> Result<UpstreamResponse, AttemptFault> {
+        let outcome = self.exchange(endpoint, request, timeouts, answer_bytes).await;
+        endpoint.answered.note(outcome.as_ref().map(|response| response.status));
+        outcome
+    }
+
+    /// Sends a request to where redirects lead.
+    async fn exchange(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        request: &UpstreamRequest,
+        timeouts: &Timeouts,
+        answer_bytes: usize,
+    ) -> Result<UpstreamResponse, AttemptFault> {
         let deadline = from_now(timeouts.total);
         let (target, moved) = endpoint.target();
         let outcome = self.attempt(endpoint, &target, request, timeouts, deadline).await;

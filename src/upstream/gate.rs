@@ -10,6 +10,8 @@ use tokio::time::{Instant, timeout};
 struct Ended {
     at: Instant,
     fault: Option<AttemptFault>,
+    /// Whether no run follows.
+    last: bool,
 }
 
 /// One side asks and waits, the other runs and reports.
@@ -34,7 +36,9 @@ impl Gate {
     /// Waits for the end of a run: the running one, the next one, or one that has just ended.
     pub(super) async fn pass(&self, within: Duration) -> Result<(), AttemptFault> {
         let mut ended = self.ended.subscribe();
-        if let Some(last) = ended.borrow_and_update().as_ref().filter(|last| last.at.elapsed() < self.fresh) {
+        if let Some(last) =
+            ended.borrow_and_update().as_ref().filter(|ended| ended.last || ended.at.elapsed() < self.fresh)
+        {
             return last.fault.clone().map_or(Ok(()), Err);
         }
         self.ask();
@@ -47,7 +51,22 @@ impl Gate {
 
     /// Reports the end of a run to all who wait.
     pub(super) fn report(&self, fault: Option<AttemptFault>) {
-        self.ended.send_replace(Some(Ended { at: Instant::now(), fault }));
+        self.end(Ended { at: Instant::now(), fault, last: false });
+    }
+
+    /// Says that there will be no further run: who waits and who comes is told so.
+    pub(super) fn close(&self, fault: AttemptFault) {
+        self.end(Ended { at: Instant::now(), fault: Some(fault), last: true });
+    }
+
+    fn end(&self, ended: Ended) {
+        self.ended.send_if_modified(|known| {
+            let open = !known.as_ref().is_some_and(|known| known.last);
+            if open {
+                *known = Some(ended);
+            }
+            open
+        });
     }
 
     /// Whether a run ended without a fault.
@@ -142,6 +161,21 @@ mod tests {
         assert_eq!(gate.pass(SECOND).await.expect_err("just failed").kind, FaultKind::Unreachable);
         tokio::time::advance(SECOND).await;
         assert_eq!(gate.pass(SECOND).await.expect_err("old news").kind, FaultKind::FirstByteTimeout);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_gate_lets_nobody_wait() {
+        let gate = Arc::new(Gate::new(SECOND));
+        let waiting = tokio::spawn({
+            let gate = gate.clone();
+            async move { gate.pass(SECOND).await.expect_err("closed").kind }
+        });
+        assert!(gate.wanted_within(SECOND).await);
+        gate.close(AttemptFault::new(FaultKind::Unreachable));
+        assert_eq!(waiting.await.expect("no panic"), FaultKind::Unreachable);
+        gate.report(None);
+        tokio::time::advance(2 * SECOND).await;
+        assert_eq!(gate.pass(Duration::ZERO).await.expect_err("still closed").kind, FaultKind::Unreachable);
     }
 
     #[test]

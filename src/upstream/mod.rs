@@ -4,6 +4,7 @@
 //! open connections; above it [`fetch`] asks backends on the gateway's own behalf, for `probe` and `tools`, which find
 //! out what [`backends`] publishes to the filters.
 
+mod answered;
 pub mod backends;
 pub mod connector;
 mod decode;

@@ -13,6 +13,7 @@ use pingora_core::protocols::Stream;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -43,6 +44,7 @@ impl Idle {
 #[derive(Default)]
 pub(super) struct IdlePool {
     connections: Mutex<VecDeque<Idle>>,
+    closed: AtomicBool,
 }
 
 impl IdlePool {
@@ -66,9 +68,17 @@ impl IdlePool {
         }
         let idle = Idle { stream: connection.stream, address, until: from_now(keep) };
         let mut connections = self.connections.lock();
-        if connections.len() < settings.idle_connections {
+        // Seen within the lock: whoever closes the pool takes what was put before.
+        if connections.len() < settings.idle_connections && !self.closed.load(Ordering::Relaxed) {
             connections.push_back(idle);
         }
+    }
+
+    /// Closes all connections, and whatever is put here from now on.
+    pub(super) fn close(&self) {
+        let mut connections = self.connections.lock();
+        self.closed.store(true, Ordering::Relaxed);
+        drop(std::mem::take(&mut *connections));
     }
 
     /// Closes what is too old or was closed by the backend.
@@ -98,6 +108,7 @@ struct Shared {
 #[derive(Default)]
 pub(super) struct SharedPool {
     connections: Mutex<Vec<Shared>>,
+    closed: AtomicBool,
     /// Held while a connection is made, so that a burst of requests makes one and not one each.
     pub(super) connecting: tokio::sync::Mutex<()>,
 }
@@ -110,7 +121,17 @@ impl SharedPool {
     }
 
     pub(super) fn add(&self, connection: ConnectionRef) {
-        self.connections.lock().push(Shared { connection, idle_since: None });
+        let mut connections = self.connections.lock();
+        if !self.closed.load(Ordering::Relaxed) {
+            connections.push(Shared { connection, idle_since: None });
+        }
+    }
+
+    /// Lets go of all connections, and keeps none from now on. Each ends with its last stream.
+    pub(super) fn close(&self) {
+        let mut connections = self.connections.lock();
+        self.closed.store(true, Ordering::Relaxed);
+        connections.clear();
     }
 
     /// Lets go of connections that are closed, or had no stream for `idle_time`.

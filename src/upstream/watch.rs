@@ -1,6 +1,7 @@
 //! Keeping what is known of one backend true: which eras it speaks, what it says of itself, where it is.
 
 use super::endpoint::Endpoint;
+use super::fault::{AttemptFault, FaultKind};
 use super::fetch::Fetcher;
 use super::gate::{Backoff, Gate, jittered};
 use super::probe::{Description, Findings, discover, probe};
@@ -102,6 +103,22 @@ impl Watched {
                 None => self.eras.succeeded(),
             };
         decided && described
+    }
+
+    /// Keeps no connection to it any more: its configuration has changed. Requests that began before still reach it.
+    pub(super) fn retire(&self) {
+        self.traffic.retire();
+        self.fetcher.load().endpoint.retire();
+    }
+
+    /// Tells whoever waits for something to be found out that nobody looks any more.
+    pub(super) fn give_up(&self) {
+        let gone = AttemptFault {
+            text: Some("its configuration has changed meanwhile"),
+            ..AttemptFault::not_run(FaultKind::Unreachable)
+        };
+        self.tools.close(gone.clone());
+        self.eras.close(gone);
     }
 
     /// Everything that is done in the background for this backend. Ends when dropped.

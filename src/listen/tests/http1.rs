@@ -85,7 +85,7 @@ async fn a_silent_connection_is_closed() {
     let began = Instant::now();
     assert_eq!(rest(&mut house.connect().await).await, b"", "nobody asked, so nobody is answered");
     assert!(began.elapsed() >= SHORT && began.elapsed() < LONG / 2);
-    assert_eq!(house.counted(Event::Idle), 1);
+    assert_eq!(house.counted(Event::Silent), 1);
 }
 
 #[tokio::test]

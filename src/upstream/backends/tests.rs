@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::upstream::settings::{Protocol, ToolSettings};
-use crate::upstream::testing::{Received, answer, at, error, post, result, serve_mcp};
+use crate::upstream::testing::{Received, answer, at, error, post, receive, result, say, serve, serve_mcp};
 use lockgate_filters::fault::Fault;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::sync::Notify;
 
 const PATIENT: Duration = Duration::from_secs(20);
 
@@ -172,6 +173,96 @@ async fn a_reload_keeps_what_stayed_the_same() {
     assert_eq!(working, ["comes".into(), "moves".into(), Arc::from("stays")]);
     registry.stop();
     assert!(registry.state.lock().working.is_empty());
+}
+
+#[tokio::test]
+async fn a_backend_that_leaves_keeps_no_connection() {
+    let address = serve_mcp(modern_only).await;
+    let registry = started(&[settings("goes", address)]);
+    let live = live(&registry, "goes");
+    live.ensure_eras(PATIENT).await.expect("known");
+    let ask = async || {
+        let mut response = live.send(&post("{}")).await.expect("an answer");
+        response.collect(1 << 20).await.expect("all of it");
+    };
+    ask().await;
+    let control = live.watched.fetcher.load().endpoint.clone();
+    assert_eq!(live.endpoint().idle.len(), 1);
+    registry.commit(&registry.prepare(&[]).expect("usable"));
+    assert_eq!((live.endpoint().idle.len(), control.idle.len()), (0, 0));
+    // A request that began before the reload still gets there.
+    ask().await;
+    assert_eq!(live.endpoint().idle.len(), 0);
+}
+
+#[tokio::test]
+async fn a_probe_that_requests_wait_for_survives_a_reload() {
+    let (asked, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (seen, opened) = (asked.clone(), gate.clone());
+    let address = serve(move |_, mut stream| {
+        let (seen, opened) = (seen.clone(), opened.clone());
+        async move {
+            while let Some(request) = receive(&mut stream).await {
+                if request.method() == "server/discover" {
+                    seen.notify_one();
+                    opened.notified().await;
+                }
+                say(&mut stream, modern_only(&request)).await;
+            }
+        }
+    })
+    .await;
+    let registry = started(&[settings("moves", address)]);
+    let before = live(&registry, "moves");
+    let waiting = tokio::spawn(async move { before.ensure_eras(PATIENT).await });
+    asked.notified().await;
+    let other = serve_mcp(modern_only).await;
+    registry.commit(&registry.prepare(&[settings("moves", other)]).expect("usable"));
+    gate.notify_one();
+    waiting.await.expect("no panic").expect("an answer of the backend that was asked");
+}
+
+#[tokio::test]
+async fn who_waits_when_the_work_ends_is_told() {
+    let address = serve(|_, mut stream| async move { while receive(&mut stream).await.is_some() {} }).await;
+    let registry = started(&[settings("silent", address)]);
+    let live = live(&registry, "silent");
+    let asked = live.clone();
+    let waiting = tokio::spawn(async move { asked.ensure_eras(PATIENT).await });
+    tokio::task::yield_now().await;
+    registry.stop();
+    let began = tokio::time::Instant::now();
+    for refused in [waiting.await.expect("no panic"), live.ensure_eras(PATIENT).await] {
+        let refusal = refused.expect_err("nobody asks");
+        assert_eq!(refusal.fault, Fault::BackendUnreachable);
+        assert!(refusal.message.contains("its configuration has changed meanwhile"), "{}", refusal.message);
+    }
+    assert!(began.elapsed() < PATIENT / 2);
+}
+
+#[tokio::test]
+async fn whether_a_backend_answers_is_known_from_the_last_attempt() {
+    let status = Arc::new(Mutex::new("400 Bad Request"));
+    let now = status.clone();
+    let address = serve_mcp(move |_| answer(*now.lock(), "", "")).await;
+    let registry = Registry::new();
+    registry.commit(&registry.prepare(&[settings("demo", address)]).expect("usable settings"));
+    let live = live(&registry, "demo");
+    assert_eq!(live.is_up(), None, "nobody has asked");
+    for (said, up) in
+        [("400 Bad Request", true), ("503 Service Unavailable", false), ("500 Internal Server Error", true)]
+    {
+        *status.lock() = said;
+        live.send(&post("{}")).await.expect("an answer");
+        assert_eq!(live.is_up(), Some(up), "{said}");
+    }
+    let down = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = down.local_addr().expect("an address");
+    drop(down);
+    let registry = started(&[settings("down", address)]);
+    let live = registry.generation().get("down").expect("a backend").clone();
+    live.ensure_eras(PATIENT).await.expect_err("down");
+    assert_eq!(live.is_up(), Some(false), "the gateway's own attempts count as well");
 }
 
 #[tokio::test]

@@ -1,0 +1,40 @@
+//! Whether a backend answered when it was last asked: what operators are shown.
+
+use super::fault::AttemptFault;
+use http::StatusCode;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+const NOT_ASKED: u8 = 0;
+const ANSWERED: u8 = 1;
+const FAILED: u8 = 2;
+
+/// How the last attempt at a backend ended, a client's or the gateway's own.
+#[derive(Debug, Default)]
+pub(super) struct Answered(AtomicU8);
+
+impl Answered {
+    /// Takes note of an attempt.
+    ///
+    /// 502, 503 and 504 come from whatever stands in front of a backend that does not answer, or say that it takes no
+    /// requests now. Any other status is the backend's own, whatever it thinks of the request.
+    pub(super) fn note(&self, outcome: Result<StatusCode, &AttemptFault>) {
+        let now = match outcome {
+            Ok(StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) | Err(_) => {
+                FAILED
+            }
+            Ok(_) => ANSWERED,
+        };
+        // Mostly a read: requests do not fight for the cache line.
+        if self.0.load(Ordering::Relaxed) != now {
+            self.0.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// `None` until it was asked.
+    pub(super) fn last(&self) -> Option<bool> {
+        match self.0.load(Ordering::Relaxed) {
+            NOT_ASKED => None,
+            answered => Some(answered == ANSWERED),
+        }
+    }
+}
