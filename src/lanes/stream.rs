@@ -106,7 +106,7 @@ async fn relay_on(
     kind: StreamKind,
     mut unmark: Option<Unmark>,
 ) -> Result<(), Broken> {
-    let record = way.node.as_ref().map(|node| way.gateway.world.sessions.recorder(node).start(kind));
+    let record = way.node.as_ref().map(|node| way.gateway.world.sessions.recorder(node).start(kind, asked(&way)));
     let limit = way.trip.snapshot.limits.event_bytes;
     let may_ask = way.trip.exchange.era() != Some(Era::Modern);
     let mut flow =
@@ -274,7 +274,7 @@ async fn tell(way: Way<'_>, refusal: &Refusal) -> Result<(), Broken> {
 }
 
 /// Resolves when a stream must end because the process stops: held streams at once, answers when the time is nearly over.
-async fn stopping(drain: Drain, held: bool) {
+pub(super) async fn stopping(drain: Drain, held: bool) {
     if held { drain.draining().await } else { drain.closing().await }
 }
 
@@ -283,6 +283,11 @@ async fn told(record: &mut Option<StreamRecord>) -> Told {
         Some(record) => record.told().await,
         None => pending().await,
     }
+}
+
+/// The raw id of the request that a stream answers, to be told to a client that comes back for a lost answer.
+fn asked(way: &Way<'_>) -> Option<Bytes> {
+    way.trip.request_id().map(Bytes::copy_from_slice)
 }
 
 fn is_listen(way: &Way<'_>) -> bool {
