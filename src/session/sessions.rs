@@ -5,6 +5,7 @@
 //! go on in memory; [`JournalGauges::lost`](super::journal::JournalGauges) counts what that may cost.
 
 use super::journal::{Ack, Journal, SessionRecord, Slot};
+#[cfg(test)]
 use super::left::Left;
 use super::level::LogLevel;
 use super::limits::Limits;
@@ -57,8 +58,9 @@ impl Sessions {
         self.store.get(id, now)
     }
 
-    /// What the client had set in a session that was given up for idleness: for a new upstream session to be told.
-    pub fn left(&self, id: &SessionId) -> Option<Left> {
+    /// What the client had set in a session that was given up for idleness.
+    #[cfg(test)]
+    pub(super) fn left(&self, id: &SessionId) -> Option<Left> {
         self.store.left(id)
     }
 

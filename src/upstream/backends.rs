@@ -14,7 +14,7 @@ use super::settings::{BackendSettings, PoolSettings, Setting, SettingsError, Tim
 use super::watch::{PATIENCE, Watched};
 use lockgate_filters::backend::{Backend, Speaks};
 use lockgate_filters::fault::Refusal;
-use lockgate_filters::splice::Forwarding;
+use lockgate_filters::splice::{Forwarding, Outbound};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
@@ -27,6 +27,9 @@ use tokio::task::AbortHandle;
 pub struct LiveBackend {
     /// What filters know of it.
     pub backend: Arc<Backend>,
+    /// Its name and a digest of its URL: what sessions at it are remembered under. A backend of the same name at another
+    /// URL is another server, which must never see the ids that this one gave.
+    pub place: Arc<str>,
     /// How long it may take.
     pub timeouts: Timeouts,
     /// Which client fields it gets.
@@ -189,6 +192,7 @@ impl Registry {
         let fetcher = |endpoint| Fetcher {
             connector: self.connector.clone(),
             endpoint,
+            fields: Outbound::new(),
             timeouts: settings.timeouts,
             answer_bytes: settings.answer_bytes,
             sse_event: settings.sse_event,
@@ -205,6 +209,7 @@ impl Registry {
         };
         Ok(LiveBackend {
             backend: watched.backend.clone(),
+            place: watched.traffic.place(&settings.name),
             timeouts: settings.timeouts,
             forwarding: Forwarding::new(settings.forward_headers.iter().cloned()).setting(
                 settings.endpoints.iter().flat_map(|endpoint| &endpoint.headers).map(|(name, _)| name.clone()),

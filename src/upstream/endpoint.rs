@@ -10,11 +10,13 @@ use super::resolve::{Address, Resolver};
 use super::settings::{EndpointSettings, Http2, PoolSettings, Setting, SettingsError};
 use super::tls::{self, Tls};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 use pingora_core::protocols::ALPN;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use url::Url;
@@ -147,6 +149,18 @@ impl Endpoint {
     /// Whether the `User-Agent` of a request is the client's, or none.
     pub(super) fn forwards_user_agent(&self) -> bool {
         self.settings.forwards_user_agent
+    }
+
+    /// What sessions at this endpoint are remembered under: the backend's name and a digest of the URL, in which there may
+    /// be a secret. The same in every process; other settings, such as credentials, do not make it another server.
+    pub(super) fn place(&self, backend: &str) -> Arc<str> {
+        let socket = self.settings.socket.as_deref().map(Path::as_os_str).unwrap_or_default();
+        let whole = [self.settings.url.as_str().as_bytes(), b"\n", socket.as_encoded_bytes()].concat();
+        let mut place = format!("{backend}@");
+        for byte in digest(&SHA256, &whole).as_ref().iter().take(8) {
+            place.push_str(&format!("{byte:02x}"));
+        }
+        place.into()
     }
 
     /// Whether the next connection may turn out to be one that requests share (HTTP/2).
