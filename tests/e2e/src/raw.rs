@@ -98,6 +98,22 @@ impl RawAnswer {
         Some(Self { status, head, body })
     }
 
+    /// Reads one answer with a length, and not a byte of what follows it.
+    pub async fn read_one(stream: &mut TcpStream) -> Option<Self> {
+        let one = async {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.ok()?);
+            }
+            let length = whole_length(&head)? - head.len();
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).await.ok()?;
+            let head = String::from_utf8_lossy(&head).trim_end().to_owned();
+            Some(Self { status: head.split(' ').nth(1)?.parse().ok()?, head, body })
+        };
+        tokio::time::timeout(PATIENCE, one).await.unwrap_or_else(|_| panic!("no whole answer within {PATIENCE:?}"))
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         field(&self.head, name)
     }

@@ -4,6 +4,7 @@ mod clients;
 mod config;
 mod conformance;
 mod demo;
+mod edges;
 mod faults;
 mod forbidden;
 mod limits;

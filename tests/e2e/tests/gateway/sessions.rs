@@ -1,7 +1,7 @@
 //! The legacy era: sessions, the GET stream, replay, questions to the client, batches, and what a lost backend session
 //! means.
 
-use lockgate_e2e::gateway::config;
+use lockgate_e2e::gateway::{config, config_with};
 use lockgate_e2e::{Fixture, Gateway, Mcp, until};
 use serde_json::{Value, json};
 
@@ -212,6 +212,52 @@ async fn a_session_that_the_backend_lost_is_opened_again() {
     assert_eq!(state["sessions"][0]["subscriptions"], json!(["state:watched"]), "{state}");
     let runs = state["executions"].as_array().unwrap().iter().filter(|run| run["token"] == "after").count();
     assert_eq!(runs, 1, "{state}");
+}
+
+/// A session leaves memory when nobody uses it and another needs the room. Its client does not notice: what it had set is
+/// told to the new upstream session, also after a restart in between.
+#[tokio::test]
+async fn a_session_that_was_given_up_has_its_level_and_subscriptions_back() {
+    let fixture = Fixture::start("stateful");
+    let limits = "limits: { session_idle: 1s, sessions: 1 }\n";
+    let mut gateway = Gateway::start(&config_with(fixture.url(), "", limits)).await;
+    let client = Mcp::legacy(&gateway.mcp(), "2025-11-25").await;
+    client.send("logging/setLevel", json!({"level": "error"})).await;
+    client.send("resources/subscribe", json!({"uri": "state:watched"})).await;
+    for restart in [false, true] {
+        let state = fixture.state().await;
+        let ours = |session: &&Value| session["subscriptions"] == json!(["state:watched"]);
+        let before = state["sessions"].as_array().unwrap().iter().find(ours).expect("its session")["id"].clone();
+        // Another client takes the only place as soon as it is free.
+        until("the session is given up", async || {
+            let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "other", "version": "1"}});
+            let mut other = client.clone();
+            other.session = None;
+            let answer = other.post(&other.body("initialize", params)).send().await.ok()?;
+            (answer.status() == 200).then_some(())
+        })
+        .await;
+        until("its end at the backend", async || {
+            let state = fixture.state().await;
+            state["sessions"].as_array()?.iter().all(|session| session["id"] != before).then_some(())
+        })
+        .await;
+        if restart {
+            gateway.restart().await;
+        }
+        let level = until("the client comes back", async || {
+            let answer = client.tool("level", json!({})).await;
+            (answer.status == 200).then(|| answer.text())
+        })
+        .await;
+        assert_eq!(level, "error");
+        let state = fixture.state().await;
+        assert_eq!(state["sessions"].as_array().unwrap().iter().filter(ours).count(), 1, "{state}");
+    }
+    until("an end at the backend of every session that nobody has", async || {
+        (fixture.state().await["sessions"].as_array()?.len() == 1).then_some(())
+    })
+    .await;
 }
 
 /// In front of a legacy-only backend a modern request is refused in a way that no client takes for a modern server's.
