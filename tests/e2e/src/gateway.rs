@@ -23,6 +23,16 @@ pub struct Gateway {
     admin: u16,
     http: reqwest::Client,
     process: Option<Process>,
+    circumstances: Circumstances,
+}
+
+/// What is unusual about a start.
+#[derive(Clone, Copy, Default)]
+pub struct Circumstances {
+    /// What a shell does first.
+    pub shell: Option<&'static str>,
+    /// Sent again and again from the first line of the log on, until the gateway is ready.
+    pub signal: Option<Signal>,
 }
 
 /// A configuration with one listener, the admin listener and one backend `backend` behind `/mcp`.
@@ -45,8 +55,13 @@ impl Gateway {
     /// Starts a gateway and waits until it is ready. In the configuration `@PORT@`, `@ADMIN@` and `@FOLDER@` stand for
     /// two free ports and a folder of this gateway's own.
     pub async fn start(template: &str) -> Self {
+        Self::start_under(template, Circumstances::default()).await
+    }
+
+    /// As [`Gateway::start`], under unusual circumstances.
+    pub async fn start_under(template: &str, circumstances: Circumstances) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut this = Self { folder, port: 0, admin: 0, http: client(), process: None };
+        let mut this = Self { folder, port: 0, admin: 0, http: client(), process: None, circumstances };
         for _ in 0..STARTS_MAX {
             (this.port, this.admin) = (free_port(), free_port());
             this.write(template);
@@ -80,7 +95,14 @@ impl Gateway {
 
     /// Starts the process; false if it could not bind its ports.
     async fn run(&mut self) -> bool {
-        let mut command = Command::new(paths::lockgate());
+        let mut command = match self.circumstances.shell {
+            None => Command::new(paths::lockgate()),
+            Some(first) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("{first} && exec \"$0\" \"$@\"")]).arg(paths::lockgate());
+                shell
+            }
+        };
         command.args(["run", "--config"]).arg(self.file()).current_dir(self.folder.path());
         let mut process = Process::start("lockgate", &mut command);
         let start = Instant::now();
@@ -89,6 +111,11 @@ impl Gateway {
                 let errors = process.errors();
                 assert!(errors.contains("ddress already in use"), "the gateway ended with {status}; {errors}");
                 return false;
+            }
+            if let Some(signal) = self.circumstances.signal
+                && process.errors().contains('{')
+            {
+                process.signal(signal);
             }
             let ready = self.http.get(self.admin("/readyz")).send().await;
             if ready.is_ok_and(|answer| answer.status() == 200) {
@@ -145,12 +172,22 @@ impl Gateway {
         answer.text().await.expect("text")
     }
 
+    /// The value of a series, written as the metrics write it; `None` where there is no such series.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let metrics = self.metrics().await;
+        let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        metrics.lines().find_map(value)
+    }
+
     /// The number of the configuration that is being served.
     pub async fn generation(&self) -> u64 {
-        let metrics = self.metrics().await;
-        let line = metrics.lines().find(|line| !line.starts_with('#') && line.contains("generation"));
-        let value = line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse::<f64>().ok());
-        value.unwrap_or_else(|| panic!("no generation among the metrics:\n{metrics}")) as u64
+        self.metric("lockgate_config_generation").await.expect("a generation") as u64
+    }
+
+    /// What `GET /readyz` tells the operator.
+    pub async fn detail(&self) -> Value {
+        let request = self.http.get(self.admin("/readyz")).bearer_auth(TOKEN);
+        request.send().await.expect("the admin listener answers").json().await.expect("JSON")
     }
 
     pub fn signal(&self, signal: Signal) {

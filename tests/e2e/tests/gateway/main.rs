@@ -9,6 +9,7 @@ mod faults;
 mod forbidden;
 mod limits;
 mod listeners;
+mod operations;
 mod reload;
 mod restart;
 mod sessions;

@@ -1,9 +1,11 @@
 //! Reloading under load: nothing fails, nothing is cut; and a bad file changes nothing.
 
-use lockgate_e2e::gateway::config;
+use lockgate_e2e::gateway::{config, config_with};
+use lockgate_e2e::tls::Certificates;
 use lockgate_e2e::{Fixture, Gateway, Mcp, until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -176,7 +178,12 @@ async fn a_bad_file_changes_nothing() {
         );
         assert_eq!(client.tool("echo", json!({})).await.status, 200, "{what}");
         assert_eq!(gateway.generation().await, before, "{what}");
+        let told = &gateway.detail().await["last_reload"];
+        assert_eq!(told["outcome"], "rejected", "{what}: {told}");
+        assert_eq!(told["diagnostics"], answer["diagnostics"], "{what}");
     }
+    let rejected = gateway.metric(r#"lockgate_config_reloads_total{outcome="rejected"}"#).await;
+    assert!(rejected >= Some(bad.len() as f64), "{rejected:?}");
     gateway.write(&(config(fixture.url()) + "streams: { keep_alive: 14s }\n"));
     assert_eq!(gateway.reload().await.0, 200);
     assert!(gateway.generation().await > before);
@@ -190,8 +197,102 @@ async fn a_new_address_is_refused_by_name() {
     let port = lockgate_e2e::wait::free_port();
     gateway.write(&config(fixture.url()).replacen("@PORT@", &port.to_string(), 1));
     let (_, answer): (u16, Value) = gateway.reload().await;
-    assert!(answer.to_string().contains("main"), "the listener is not named in {answer}");
+    assert_eq!(answer["needs_restart"][0], "listeners.main.address: the address is bound at start", "{answer}");
     assert_eq!(Mcp::modern(&gateway.mcp()).tool("echo", json!({})).await.status, 200);
+}
+
+/// A TLS listener is taken out, TLS is taken off another, and their certificates are deleted: both wait for a restart,
+/// and nothing else does.
+#[tokio::test]
+async fn certificates_may_go_with_their_listeners() {
+    let fixture = Fixture::start("lax");
+    let listeners = |names: &[(&str, u16, Option<&Certificates>)]| {
+        let mut text = String::from("    address: 127.0.0.1:@PORT@\n");
+        for (name, port, tls) in names {
+            text += &format!("  {name}:\n    address: 127.0.0.1:{port}\n");
+            if let Some(tls) = tls {
+                let (certificate, key) = (tls.certificate.display(), tls.key.display());
+                text += &format!("    tls: {{ certificate: {certificate}, key: {key} }}\n");
+            }
+        }
+        config(fixture.url()).replacen("    address: 127.0.0.1:@PORT@\n", &text, 1)
+    };
+    let (one, two) = (Certificates::new(), Certificates::new());
+    let [first, second] = [(); 2].map(|()| lockgate_e2e::wait::free_port());
+    let both = listeners(&[("goes", first, Some(&one)), ("bares", second, Some(&two))]);
+    let gateway = Gateway::start(&both).await;
+    drop((one, two));
+    for generation in 2..4 {
+        let change = format!("streams: {{ keep_alive: 1{generation}s }}\n");
+        gateway.write(&(listeners(&[("bares", second, None)]) + &change));
+        let (status, answer) = gateway.reload().await;
+        assert_eq!((status, &answer["generation"]), (200, &json!(generation)), "{answer}");
+        let told = answer["needs_restart"].to_string();
+        assert!(told.contains("listeners.goes: ") && told.contains("listeners.bares.tls: "), "{answer}");
+    }
+}
+
+/// A Kubernetes ConfigMap: the file is a link through a folder that is a link, and that one is swapped.
+#[tokio::test]
+async fn a_config_map_is_reloaded_when_its_link_is_swapped() {
+    let fixture = Fixture::start("lax");
+    let gateway = Gateway::start(&config(fixture.url())).await;
+    let folder = gateway.folder();
+    let text = std::fs::read_to_string(gateway.file()).unwrap();
+    let version = |number: u64| {
+        let name = format!("..2026_11_{number:02}");
+        std::fs::create_dir(folder.join(&name)).unwrap();
+        let text = format!("{text}streams: {{ keep_alive: {number}s }}\n");
+        std::fs::write(folder.join(&name).join("lockgate.yaml"), text).unwrap();
+        symlink(&name, folder.join("..data_tmp")).unwrap();
+        std::fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+    };
+    let arrives = async |generation| {
+        until("the reload", async || (gateway.generation().await == generation).then_some(())).await;
+    };
+    version(11);
+    symlink("..data/lockgate.yaml", folder.join("link")).unwrap();
+    std::fs::rename(folder.join("link"), gateway.file()).unwrap();
+    arrives(2).await;
+    version(12);
+    arrives(3).await;
+    std::fs::remove_dir_all(folder.join("..2026_11_11")).unwrap();
+    version(13);
+    arrives(4).await;
+}
+
+/// A configuration that names a file which is not there yet is used as soon as it is.
+#[tokio::test]
+async fn a_refused_configuration_is_mended_by_a_file_that_it_names() {
+    let fixture = Fixture::start("lax");
+    let gateway = Gateway::start(&config(fixture.url())).await;
+    gateway.write(&config_with(fixture.url(), "    headers: { x-key: \"${file:@FOLDER@/key}\" }\n", ""));
+    let rejected = r#"lockgate_config_reloads_total{outcome="rejected"}"#;
+    until("the refusal", async || (gateway.metric(rejected).await? > 0.0).then_some(())).await;
+    std::fs::write(gateway.folder().join("key"), "opens").unwrap();
+    until("the reload", async || (gateway.generation().await == 2).then_some(())).await;
+    let client = Mcp::modern(&gateway.mcp());
+    assert_eq!(client.tool("echo", json!({"mark": "with-key"})).await.status, 200);
+    let journal = fixture.journal().await;
+    let call = journal.iter().find(|request| request.contains("with-key")).expect("the call");
+    assert_eq!(call.header("x-key"), Some("opens"));
+}
+
+/// Whoever asks, and however many at once: reloads run one after the other, and each change counts once.
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_asked_for_at_once_run_one_after_the_other() {
+    let fixture = Fixture::start("lax");
+    let gateway = Gateway::start(&config(fixture.url())).await;
+    for generation in 2..12 {
+        gateway.write(&(config(fixture.url()) + &format!("streams: {{ keep_alive: {generation}s }}\n")));
+        gateway.signal(Signal::SIGHUP);
+        let (one, two) = tokio::join!(gateway.reload(), gateway.reload());
+        for (status, answer) in [one, two] {
+            assert_eq!((status, &answer["generation"]), (200, &json!(generation)), "{answer}");
+        }
+    }
+    assert_eq!(gateway.metric(r#"lockgate_config_reloads_total{outcome="rejected"}"#).await, Some(0.0));
+    assert_eq!(gateway.metric(r#"lockgate_config_reloads_total{outcome="applied"}"#).await, Some(10.0));
 }
 
 /// A reload that moves a virtual server to another backend takes effect for the next request.
