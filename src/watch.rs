@@ -263,46 +263,41 @@ mod tests {
         assert!(watch.names.lock().contains(&OsString::from("current")));
     }
 
-    /// Writes a file again and again, until it is dropped.
-    struct Busy(tokio::task::JoinHandle<()>);
-
-    impl Busy {
-        fn writing(file: PathBuf, text: impl Fn(u64) -> String + Send + 'static) -> Busy {
-            Busy(tokio::spawn(async move {
-                for number in 0.. {
-                    fs::write(&file, text(number)).unwrap();
-                    tokio::time::sleep(QUIET / 10).await;
-                }
-            }))
-        }
-    }
-
-    impl Drop for Busy {
-        fn drop(&mut self) {
-            self.0.abort();
-        }
-    }
-
     #[tokio::test]
     async fn a_change_in_a_busy_folder_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("lockgate.yaml");
         fs::write(&file, "a").unwrap();
         let mut watch = FileWatch::new([file.clone()], Looks::default());
-        let _busy = Busy::writing(folder.path().join("access.log"), |number| number.to_string());
+        let log = folder.path().join("access.log");
+        let busy = tokio::spawn(async move {
+            for line in 0.. {
+                fs::write(&log, format!("{line}")).unwrap();
+                tokio::time::sleep(QUIET / 10).await;
+            }
+        });
         let prompted = timeout(QUIET * 5, watch.heard.notified()).await;
         assert!(prompted.is_err(), "a file that nobody watches is not looked at");
         fs::write(&file, "b").unwrap();
         notices(&mut watch).await;
+        busy.abort();
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_file_that_never_rests_is_looked_at_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("lockgate.yaml");
         let mut watch = FileWatch::new([file.clone()], Looks::default());
-        let _busy = Busy::writing(file, |number| number.to_string());
+        fs::write(&file, "a").unwrap();
+        let heard = watch.heard.clone();
+        let restless = tokio::spawn(async move {
+            loop {
+                heard.notify_one();
+                tokio::time::sleep(QUIET / 10).await;
+            }
+        });
         notices(&mut watch).await;
+        restless.abort();
     }
 
     #[tokio::test]
