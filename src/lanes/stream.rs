@@ -66,7 +66,7 @@ pub(super) async fn run(mut way: Way<'_>, response: UpstreamResponse, kind: Stre
 
 /// Relays a stream whose response to the client has begun.
 pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: StreamKind) -> Result<(), Broken> {
-    let record = way.node.as_ref().map(|node| way.gateway.world.sessions.recorder(node).start(kind));
+    let record = way.node.as_ref().map(|node| way.gateway.world.sessions.recorder(node).start(kind, asked(&way)));
     let limit = way.trip.snapshot.limits.event_bytes;
     let framer = if record.is_some() { Framer::keeping(limit) } else { Framer::watching(limit) };
     let mut flow = Flow { response, framer, record, last_data: Bytes::new() };
@@ -203,7 +203,7 @@ async fn tell(way: Way<'_>, refusal: &Refusal) -> Result<(), Broken> {
 }
 
 /// Resolves when a stream must end because the process stops: held streams at once, answers when the time is nearly over.
-async fn stopping(drain: Drain, held: bool) {
+pub(super) async fn stopping(drain: Drain, held: bool) {
     if held { drain.draining().await } else { drain.closing().await }
 }
 
@@ -212,6 +212,11 @@ async fn told(record: &mut Option<StreamRecord>) -> Told {
         Some(record) => record.told().await,
         None => pending().await,
     }
+}
+
+/// The raw id of the request that a stream answers, to be told to a client that comes back for a lost answer.
+fn asked(way: &Way<'_>) -> Option<Bytes> {
+    way.trip.request_id().map(Bytes::copy_from_slice)
 }
 
 fn is_listen(way: &Way<'_>) -> bool {

@@ -3,6 +3,7 @@
 use super::journal::{Ack, Change, SessionRecord, Slot};
 use super::level::LogLevel;
 use super::limits::Limits;
+use super::lists::Lists;
 use super::streams::Recorder;
 use super::upstream_session::UpstreamSession;
 use lockgate_filters::exchange::UnixMillis;
@@ -12,9 +13,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
 
 /// The longest URI that can be subscribed to, in bytes.
 pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// How many backends a session may have been open at: each reload that moves its virtual server adds one.
+pub const BACKENDS_MAX: usize = 4;
 
 /// A live session. Whoever holds it (beside the store) is using it: a session in use is never idle.
 pub struct Session {
@@ -23,6 +27,7 @@ pub struct Session {
     last_used: AtomicU64,
     state: Mutex<State>,
     recorder: OnceLock<Arc<Recorder>>,
+    ended: Notify,
     /// Held while the session is opened again at a backend that lost it, so that only one request does it.
     pub renewing: tokio::sync::Mutex<()>,
 }
@@ -48,6 +53,12 @@ struct State {
     log_level: Option<LogLevel>,
     subscriptions: BTreeSet<Box<str>>,
     subscription_bytes: usize,
+    /// Whether this process replaced the backend's session by another.
+    renewed: bool,
+    /// Which changes the backend announces; nothing is known of a session that was opened before this process.
+    announces: Lists,
+    /// Whether announcements may have been lost since the client was last told so.
+    unheard: bool,
     gone: bool,
 }
 
@@ -60,6 +71,7 @@ impl Session {
             last_used: AtomicU64::new(now.0),
             state: Mutex::new(state),
             recorder: OnceLock::new(),
+            ended: Notify::new(),
             renewing: tokio::sync::Mutex::default(),
         }
     }
@@ -74,7 +86,7 @@ impl Session {
         self.expires
     }
 
-    /// What a backend gave this session; `None` when it has none there.
+    /// What a backend gave this session; `None` when it has none there. Backends are told apart by a key of the caller's.
     pub fn upstream(&self, backend: &str) -> Option<UpstreamSession> {
         let state = self.state.lock();
         state.upstream.iter().find(|(name, _)| **name == *backend).map(|(_, upstream)| upstream.clone())
@@ -95,6 +107,44 @@ impl Session {
         self.state.lock().subscriptions.iter().cloned().collect()
     }
 
+    /// Whether the backend's session was replaced by another in this process: an event id that the recorder does not know
+    /// may belong to the one before.
+    pub fn was_renewed(&self) -> bool {
+        self.state.lock().renewed
+    }
+
+    /// Whether the session was ended or given up.
+    pub fn is_gone(&self) -> bool {
+        self.state.lock().gone
+    }
+
+    /// Waits until the session is ended or given up. Dropping the future loses nothing.
+    pub async fn ended(&self) {
+        let ended = self.ended.notified();
+        tokio::pin!(ended);
+        // Registered before the state is read, so that an end in between is not missed.
+        ended.as_mut().enable();
+        if !self.is_gone() {
+            ended.await;
+        }
+    }
+
+    /// Notes which changes the backend announces.
+    pub fn announces(&self, lists: Lists) {
+        self.state.lock().announces = lists;
+    }
+
+    /// Announcements of the backend may have been lost: the client is to be told on its next GET stream.
+    pub fn missed_news(&self) {
+        self.state.lock().unheard = true;
+    }
+
+    /// What the client must be told because announcements may have been lost; nothing the next time.
+    pub fn take_unheard(&self) -> Lists {
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.unheard) { state.announces } else { Lists::default() }
+    }
+
     /// The recorder of this session's streams, made by `make` when it is first asked for.
     pub(super) fn recorder(&self, make: impl FnOnce() -> Arc<Recorder>) -> &Arc<Recorder> {
         self.recorder.get_or_init(make)
@@ -113,9 +163,26 @@ impl Session {
         let ack = slot.put(&Change::Bound { id: self.id, backend: backend.clone(), upstream: upstream.clone() });
         match state.upstream.iter_mut().find(|(name, _)| name == backend) {
             Some((_, bound)) => *bound = upstream,
-            None => state.upstream.push((backend.clone(), upstream)),
+            None => {
+                if state.upstream.len() >= BACKENDS_MAX {
+                    state.upstream.remove(0);
+                }
+                state.upstream.push((backend.clone(), upstream));
+            }
         }
         Ok(ack)
+    }
+
+    /// Another session of the backend takes the place of the one that was: to be called before it is bound.
+    pub(super) fn renew(&self) {
+        {
+            let mut state = self.state.lock();
+            state.renewed = true;
+            state.unheard = true;
+        }
+        if let Some(recorder) = self.recorder.get() {
+            recorder.renew();
+        }
     }
 
     pub(super) fn set_log_level(&self, level: LogLevel, slot: Slot<'_>) -> Result<Ack, Gone> {
@@ -159,9 +226,10 @@ impl Session {
         Ok(slot.put(&Change::Unsubscribed { id: self.id, uri: uri.into() }))
     }
 
-    /// From now on nothing changes this session any more; its streams end.
+    /// From now on nothing changes this session any more; its streams end, and so does what waits for [`Session::ended`].
     pub(super) fn retire(&self) {
         self.state.lock().gone = true;
+        self.ended.notify_waiters();
         if let Some(recorder) = self.recorder.get() {
             recorder.close();
         }
@@ -239,6 +307,36 @@ mod tests {
         let stateless = UpstreamSession { id: None, revision: Revision::V2025_03_26 };
         session.bind(&other, stateless, Slot::none()).map(drop).unwrap();
         assert_eq!(session.upstreams().len(), 2);
+    }
+
+    #[test]
+    fn only_so_many_backends_are_remembered() {
+        let session = session();
+        for number in 0..=BACKENDS_MAX {
+            let upstream = UpstreamSession { id: None, revision: Revision::V2025_11_25 };
+            session.bind(&format!("backend-{number}").into(), upstream, Slot::none()).map(drop).unwrap();
+        }
+        assert_eq!(session.upstreams().len(), BACKENDS_MAX);
+        assert!(session.upstream("backend-0").is_none() && session.upstream("backend-1").is_some());
+    }
+
+    #[test]
+    fn lost_announcements_are_told_once() {
+        let session = session();
+        let lists = Lists::declared(br#"{"tools":{"listChanged":true}}"#);
+        session.announces(lists);
+        assert_eq!(session.take_unheard(), Lists::default());
+        session.renew();
+        assert!(session.was_renewed());
+        assert_eq!(session.take_unheard(), lists);
+        assert_eq!(session.take_unheard(), Lists::default());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_end_hears_of_it() {
+        let session = session();
+        tokio::join!(session.ended(), async { session.retire() });
+        session.ended().await;
     }
 
     #[test]

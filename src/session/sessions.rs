@@ -97,11 +97,26 @@ impl Sessions {
         session
     }
 
-    /// Records what a backend gave a session.
+    /// Whether there is room for one more session, before a backend is asked to open one. Idle sessions are given up for
+    /// it: they come back second, for their upstream sessions to be ended.
+    pub async fn make_room(&self, now: UnixMillis) -> (bool, Vec<Arc<Session>>) {
+        let mut given_up = Vec::new();
+        if !self.store.has_room() && self.store.may_have_idle(now) {
+            given_up = self.sweep(now).await;
+        }
+        let room = self.store.has_room();
+        if !room {
+            self.store.gauges().refused.fetch_add(1, Relaxed);
+        }
+        (room, given_up)
+    }
+
+    /// Records what a backend gave a session that was opened again there: it takes the place of what was before.
     ///
     /// # Errors
     /// [`Gone`] when the session was ended or given up meanwhile.
     pub async fn bind(&self, session: &Session, backend: &Arc<str>, upstream: UpstreamSession) -> Result<(), Gone> {
+        session.renew();
         written(session.bind(backend, upstream, self.slot().await)).await
     }
 

@@ -191,6 +191,11 @@ impl Store {
         idle
     }
 
+    /// Whether there is room for another session.
+    pub fn has_room(&self) -> bool {
+        self.gauges.live.load(Relaxed) < self.limits().sessions
+    }
+
     /// Whether [`Store::idle`] may find something now.
     pub fn may_have_idle(&self, now: UnixMillis) -> bool {
         now.0 >= self.idle_from.load(Relaxed)

@@ -219,7 +219,7 @@ async fn new_limits_hold_at_once() {
 async fn ending_a_session_ends_its_streams() {
     let opened = open(&Options { ephemeral: true, ..options(Path::new("/nowhere")) }, NOW).unwrap();
     let session = insert(&opened.sessions, SessionId([1; 16])).await;
-    let mut record = opened.sessions.recorder(&session).start(StreamKind::Get);
+    let mut record = opened.sessions.recorder(&session).start(StreamKind::Get, None);
     opened.sessions.end(&session.id(), EXPIRES, NOW).await.unwrap();
     assert_eq!(record.told().await, Told::Stop);
 }

@@ -32,7 +32,7 @@ pub enum Change {
         /// The session.
         #[serde(with = "hex")]
         id: SessionId,
-        /// The backend's name.
+        /// Which backend: its name and a digest of its URL.
         backend: Arc<str>,
         /// What it gave.
         upstream: UpstreamSession,
@@ -87,7 +87,7 @@ pub struct SessionRecord {
     /// When its ticket expires.
     #[serde(with = "millis")]
     pub expires: UnixMillis,
-    /// What the backends gave it, by backend name.
+    /// What the backends gave it, by name and digest of the URL.
     pub upstream: Vec<(Arc<str>, UpstreamSession)>,
 }
 

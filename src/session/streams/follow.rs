@@ -70,6 +70,21 @@ impl Resume {
         self.end
     }
 
+    /// How the stream ended, where nothing of it is left to hand out: a client that comes for more gets it elsewhere.
+    pub fn spent(&self) -> Option<End> {
+        self.recorder.ring.lock().spent(self.stream)
+    }
+
+    /// Whether the stream comes from a session that the backend no longer has: its event ids mean nothing there.
+    pub fn is_lost(&self) -> bool {
+        self.recorder.ring.lock().is_lost(self.stream)
+    }
+
+    /// The raw id of the request that the stream answers, where it answers one.
+    pub fn asked(&self) -> Option<Bytes> {
+        self.recorder.ring.lock().stream(self.stream).and_then(|stream| stream.asked.clone())
+    }
+
     /// The id of the last event handed out that had one.
     pub fn last_id(&self) -> Option<&Bytes> {
         self.last_id.as_ref()

@@ -11,6 +11,9 @@
 //!   a client is attached the lane passes it on and it is not recorded; while nobody is, it is kept if the stream can be
 //!   named at all (an earlier event had an id, or it is the session's GET stream) and forgotten when it is handed out.
 //! - Comments and `retry:` alone are no events; the lane does not record them.
+//! - When the backend's session is replaced by another ([`Recorder::renew`]), ids of the old one mean nothing to it any
+//!   more: what was recorded is still replayed, but nobody asks the backend to go on behind it. Where both sessions used
+//!   an id, the newer one is meant.
 //! - A message goes to one stream and one client only: only the stream that the id names is replayed, and when a second
 //!   client takes it up, the first one's following ends.
 //!
@@ -30,6 +33,7 @@ pub use budget::ReplayBudget;
 pub use follow::Resume;
 pub use record::{StreamRecord, Told};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use ring::{Ring, TakenUp};
 use std::sync::Arc;
@@ -66,10 +70,16 @@ impl Recorder {
         Recorder { budget, ring }
     }
 
-    /// Starts recording a stream whose client is attached.
-    pub fn start(self: &Arc<Recorder>, kind: StreamKind) -> StreamRecord {
-        let (stream, changed) = self.ring.lock().start(kind);
+    /// Starts recording a stream whose client is attached. `asked` is the raw id of the request that it answers.
+    pub fn start(self: &Arc<Recorder>, kind: StreamKind, asked: Option<Bytes>) -> StreamRecord {
+        let (stream, changed) = self.ring.lock().start(kind, asked);
         StreamRecord::new(self.clone(), stream, changed)
+    }
+
+    /// The backend's session is another one from now on: GET streams of the old one end, and its event ids are no longer
+    /// for the backend to hear.
+    pub(in crate::session) fn renew(&self) {
+        self.ring.lock().renew();
     }
 
     /// Takes up the stream that an event belongs to, behind that event. `None` when the id is unknown: never sent here,

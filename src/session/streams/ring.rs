@@ -34,6 +34,10 @@ pub(super) enum Reader {
 
 pub(super) struct Stream {
     pub kind: StreamKind,
+    /// The raw id of the request that the stream answers, where it answers one.
+    pub asked: Option<Bytes>,
+    /// Which of the backend's sessions it comes from: see [`Ring::renew`].
+    life: u32,
     pub reader: Reader,
     pub end: Option<End>,
     pub abandoned: bool,
@@ -112,6 +116,8 @@ pub(super) struct Ring {
     position_bytes: usize,
     bytes: usize,
     started: u32,
+    /// How often the backend's session was replaced by another.
+    pub life: u32,
     pub closed: bool,
 }
 
@@ -125,6 +131,7 @@ impl Ring {
             position_bytes: 0,
             bytes: 0,
             started: 0,
+            life: 0,
             closed: false,
         }
     }
@@ -133,11 +140,13 @@ impl Ring {
         self.streams.get_mut(&stream)
     }
 
-    pub fn start(&mut self, kind: StreamKind) -> (u32, Arc<Notify>) {
+    pub fn start(&mut self, kind: StreamKind, asked: Option<Bytes>) -> (u32, Arc<Notify>) {
         self.started = self.started.wrapping_add(1);
         let changed = Arc::new(Notify::new());
         let stream = Stream {
             kind,
+            asked,
+            life: self.life,
             reader: Reader::Client,
             end: None,
             abandoned: false,
@@ -204,6 +213,35 @@ impl Ring {
             self.budget.detached.fetch_sub(1, Relaxed);
             self.budget.abandoned.fetch_add(1, Relaxed);
         }
+    }
+
+    /// The backend's session is another one from now on. What was recorded of the old one can still be asked for here,
+    /// but not at the backend; what the server says of its own accord comes on new streams, so the old ones end.
+    pub fn renew(&mut self) {
+        self.life = self.life.wrapping_add(1);
+        for known in self.streams.values_mut() {
+            if known.kind == StreamKind::Get && known.end.is_none() && !known.abandoned {
+                if known.goes_on_alone() {
+                    self.budget.detached.fetch_sub(1, Relaxed);
+                }
+                known.abandoned = true;
+                known.changed.notify_waiters();
+            }
+        }
+    }
+
+    /// Whether a stream belongs to a session that the backend no longer has.
+    pub fn is_lost(&self, stream: u32) -> bool {
+        self.streams.get(&stream).is_none_or(|known| known.life != self.life)
+    }
+
+    /// How a stream ended, where nothing of it is left for a follower to take.
+    pub fn spent(&self, stream: u32) -> Option<End> {
+        let known = self.streams.get(&stream)?;
+        let Reader::Follower { next, .. } = known.reader else { return None };
+        let from = usize::try_from(next.saturating_sub(known.first)).unwrap_or(usize::MAX);
+        let mut left = known.events.range(from.min(known.events.len())..);
+        if left.any(|event| event.frame.is_some()) { None } else { known.end }
     }
 
     /// Finds the stream that an event id belongs to, and takes it up behind that event.

@@ -36,7 +36,7 @@ async fn ready(resume: &mut Resume) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_comes_back_gets_what_it_missed_then_what_comes() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post);
+    let mut record = recorder.start(StreamKind::Post, None);
     assert!(push(&record, "1", "one").await, "the lane passes it to its client");
     record.detach();
     assert!(!push(&record, "2", "two").await, "nobody is there to pass it to");
@@ -55,7 +55,7 @@ async fn a_client_that_comes_back_gets_what_it_missed_then_what_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_follower_waits_for_what_comes() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post);
+    let mut record = recorder.start(StreamKind::Post, None);
     push(&record, "1", "one").await;
     record.detach();
     let mut resume = recorder.resume(b"1").unwrap();
@@ -69,7 +69,7 @@ async fn a_follower_waits_for_what_comes() {
 #[tokio::test(start_paused = true)]
 async fn only_the_named_stream_is_replayed() {
     let recorder = recorder();
-    let (mut one, mut two) = (recorder.start(StreamKind::Post), recorder.start(StreamKind::Get));
+    let (mut one, mut two) = (recorder.start(StreamKind::Post, None), recorder.start(StreamKind::Get, None));
     push(&one, "a1", "a1").await;
     push(&two, "b1", "b1").await;
     one.detach();
@@ -85,7 +85,7 @@ async fn only_the_named_stream_is_replayed() {
 #[tokio::test(start_paused = true)]
 async fn a_priming_event_is_a_position() {
     let recorder = recorder();
-    let record = recorder.start(StreamKind::Post);
+    let record = recorder.start(StreamKind::Post, None);
     push(&record, "p0", "id: p0\ndata:\n\n").await;
     record.finish(End::Cut);
     let mut resume = recorder.resume(b"p0").unwrap();
@@ -96,7 +96,7 @@ async fn a_priming_event_is_a_position() {
 #[tokio::test(start_paused = true)]
 async fn an_event_without_id_is_sent_once_at_most() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post);
+    let mut record = recorder.start(StreamKind::Post, None);
     push(&record, "1", "one").await;
     push(&record, None, "passed on by the lane").await;
     record.detach();
@@ -109,7 +109,7 @@ async fn an_event_without_id_is_sent_once_at_most() {
 #[tokio::test(start_paused = true)]
 async fn a_post_stream_that_nobody_can_name_is_not_recorded() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post);
+    let mut record = recorder.start(StreamKind::Post, None);
     record.detach();
     push(&record, None, "lost").await;
     push(&record, "", "an empty id names nothing").await;
@@ -120,7 +120,7 @@ async fn a_post_stream_that_nobody_can_name_is_not_recorded() {
 async fn a_get_stream_is_rejoined_where_it_was_left() {
     let recorder = recorder();
     assert!(recorder.rejoin().is_none());
-    let mut record = recorder.start(StreamKind::Get);
+    let mut record = recorder.start(StreamKind::Get, None);
     push(&record, "1", "seen").await;
     assert!(recorder.rejoin().is_none(), "its client is attached");
     record.detach();
@@ -137,7 +137,7 @@ async fn a_get_stream_is_rejoined_where_it_was_left() {
 #[tokio::test(start_paused = true)]
 async fn the_newest_follower_takes_over() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post);
+    let mut record = recorder.start(StreamKind::Post, None);
     push(&record, "1", "one").await;
     record.detach();
     let mut first = recorder.resume(b"1").unwrap();
@@ -152,7 +152,7 @@ async fn the_newest_follower_takes_over() {
 #[tokio::test(start_paused = true)]
 async fn a_follower_takes_over_from_a_client_that_is_not_known_to_be_gone() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post);
+    let mut record = recorder.start(StreamKind::Post, None);
     push(&record, "1", "one").await;
     let mut resume = recorder.resume(b"1").unwrap();
     assert_eq!(record.told().await, Told::TakenOver);
@@ -165,7 +165,7 @@ async fn a_follower_takes_over_from_a_client_that_is_not_known_to_be_gone() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_a_client_is_let_go_in_time() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post);
+    let mut record = recorder.start(StreamKind::Post, None);
     push(&record, "1", "one").await;
     assert!(timeout(60 * MINUTE, record.told()).await.is_err(), "a client is attached");
     record.detach();
@@ -180,7 +180,7 @@ async fn a_stream_without_a_client_is_let_go_in_time() {
 #[tokio::test(start_paused = true)]
 async fn too_many_streams_without_a_client_let_the_oldest_go() {
     let recorder = recorder();
-    let mut records: Vec<_> = (0..3).map(|_| recorder.start(StreamKind::Post)).collect();
+    let mut records: Vec<_> = (0..3).map(|_| recorder.start(StreamKind::Post, None)).collect();
     for record in &mut records {
         advance(Duration::from_secs(1)).await;
         record.detach();
@@ -196,7 +196,7 @@ async fn too_many_streams_without_a_client_let_the_oldest_go() {
 async fn too_many_streams_of_all_sessions_let_the_newest_go() {
     let budget = Arc::new(ReplayBudget::new(ReplayLimits { streams_total: 1, ..limits() }));
     let sessions: Vec<_> = (0..2).map(|_| Arc::new(Recorder::new(budget.clone()))).collect();
-    let mut records: Vec<_> = sessions.iter().map(|recorder| recorder.start(StreamKind::Post)).collect();
+    let mut records: Vec<_> = sessions.iter().map(|recorder| recorder.start(StreamKind::Post, None)).collect();
     records.iter_mut().for_each(StreamRecord::detach);
     assert_eq!(records[1].told().await, Told::Stop);
     assert!(timeout(MINUTE, records[0].told()).await.is_err());
@@ -205,7 +205,7 @@ async fn too_many_streams_of_all_sessions_let_the_newest_go() {
 #[tokio::test(start_paused = true)]
 async fn evicted_events_leave_a_gap_that_is_told() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post);
+    let mut record = recorder.start(StreamKind::Post, None);
     for id in ["1", "2", "3", "4", "5"] {
         push(&record, id, &id.repeat(1000)).await;
     }
@@ -221,7 +221,7 @@ async fn evicted_events_leave_a_gap_that_is_told() {
 #[tokio::test(start_paused = true)]
 async fn the_newest_event_is_kept_even_if_it_is_longer_than_the_ring() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post);
+    let mut record = recorder.start(StreamKind::Post, None);
     push(&record, "1", "one").await;
     record.detach();
     push(&record, "2", &"x".repeat(100_000)).await;
@@ -240,7 +240,7 @@ async fn all_sessions_together_are_bounded() {
     let sessions: Vec<_> = (0..4).map(|_| Arc::new(Recorder::new(budget.clone()))).collect();
     let mut records = Vec::new();
     for recorder in &sessions {
-        let record = recorder.start(StreamKind::Get);
+        let record = recorder.start(StreamKind::Get, None);
         push(&record, "1", &"x".repeat(2000)).await;
         records.push(record);
         assert!(budget.bytes.load(Relaxed) <= 4096);
@@ -252,7 +252,7 @@ async fn all_sessions_together_are_bounded() {
 #[tokio::test(start_paused = true)]
 async fn a_finished_stream_is_forgotten_when_its_time_is_over() {
     let recorder = recorder();
-    let record = recorder.start(StreamKind::Post);
+    let record = recorder.start(StreamKind::Post, None);
     push(&record, "1", "one").await;
     record.finish(End::Complete);
     advance(4 * MINUTE).await;
@@ -264,7 +264,7 @@ async fn a_finished_stream_is_forgotten_when_its_time_is_over() {
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_is_found_however_long_ago_its_last_event_was() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Get);
+    let mut record = recorder.start(StreamKind::Get, None);
     push(&record, "1", "one").await;
     advance(60 * MINUTE).await;
     recorder.expire();
@@ -278,7 +278,7 @@ async fn a_quiet_stream_is_found_however_long_ago_its_last_event_was() {
 #[tokio::test(start_paused = true)]
 async fn a_lagging_follower_holds_the_writer_back_and_loses_nothing() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post);
+    let mut record = recorder.start(StreamKind::Post, None);
     push(&record, "start", "start").await;
     record.detach();
     let mut resume = recorder.resume(b"start").unwrap();
@@ -299,7 +299,7 @@ async fn a_lagging_follower_holds_the_writer_back_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_follower_that_leaves_lets_the_writer_go_on() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post);
+    let mut record = recorder.start(StreamKind::Post, None);
     push(&record, "start", "start").await;
     record.detach();
     let resume = recorder.resume(b"start").unwrap();
@@ -317,7 +317,7 @@ async fn a_follower_that_leaves_lets_the_writer_go_on() {
 #[tokio::test(start_paused = true)]
 async fn closing_ends_everybody() {
     let recorder = recorder();
-    let (mut followed, mut attached) = (recorder.start(StreamKind::Post), recorder.start(StreamKind::Get));
+    let (mut followed, mut attached) = (recorder.start(StreamKind::Post, None), recorder.start(StreamKind::Get, None));
     push(&followed, "1", "one").await;
     followed.detach();
     let mut resume = recorder.resume(b"1").unwrap();
@@ -327,7 +327,7 @@ async fn closing_ends_everybody() {
     assert_eq!(attached.told().await, Told::Stop);
     push(&attached, "2", "two").await;
     assert!(recorder.resume(b"2").is_none());
-    assert_eq!(recorder.start(StreamKind::Get).told().await, Told::Stop);
+    assert_eq!(recorder.start(StreamKind::Get, None).told().await, Told::Stop);
     assert_eq!(recorder.budget.bytes.load(Relaxed), 0);
 }
 
@@ -335,7 +335,7 @@ async fn closing_ends_everybody() {
 fn what_lanes_await_can_move_between_threads() {
     fn can_move<T: Send>(_: &T) {}
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Get);
+    let mut record = recorder.start(StreamKind::Get, None);
     can_move(&record.push(None, Bytes::new()));
     can_move(&record.told());
     if let Some(mut resume) = recorder.rejoin() {
@@ -348,7 +348,7 @@ fn a_small_frame_does_not_keep_its_read_buffer_alive() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let recorder = recorder();
-        let mut record = recorder.start(StreamKind::Get);
+        let mut record = recorder.start(StreamKind::Get, None);
         let buffer = Bytes::from(vec![b'x'; 65_536]);
         record.push(Some(buffer.slice(0..1)), buffer.slice(0..100)).await;
         record.detach();
@@ -403,7 +403,7 @@ proptest! {
                 match step {
                     Step::Start(get) if records.len() < 4 => {
                         started += 1;
-                        records.push((recorder.start(if get { StreamKind::Get } else { StreamKind::Post }), started));
+                        records.push((recorder.start(if get { StreamKind::Get } else { StreamKind::Post }, None), started));
                     }
                     Step::Push { stream, named, length } if stream < records.len() => {
                         let id = named.then(|| Bytes::from(pushed.to_string()));
