@@ -35,12 +35,7 @@ impl Gateway {
         if sessions.is_empty() {
             return;
         }
-        let snapshot = Arc::clone(snapshot);
-        tokio::spawn(async move {
-            for session in sessions {
-                lanes::end_everywhere(&snapshot, &session).await;
-            }
-        });
+        tokio::spawn(lanes::end_all(Arc::clone(snapshot), sessions));
     }
 }
 

@@ -222,8 +222,10 @@ fn bind_admin(plane: &Runtime, address: SocketAddr) -> Result<(TcpListener, Sock
 async fn sweep(world: Arc<World>, current: Current) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        for session in world.sessions.sweep(now()).await {
-            crate::lanes::end_everywhere(&current.load_full(), &session).await;
+        let given_up = world.sessions.sweep(now()).await;
+        if !given_up.is_empty() {
+            // In a task of its own: a backend that does not answer must not hold up the next sweep.
+            tokio::spawn(crate::lanes::end_all(current.load_full(), given_up));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! What is decided per attempt (which endpoint, with which credential, whether again) is decided here, so that no lane can
 //! decide it differently.
 
-use super::{Broken, Way, detached};
+use super::{Broken, Way, detached, session_ended};
 use crate::downstream::gone;
 use crate::snapshot::Server;
 use crate::telemetry::labels::UpstreamOutcome;
@@ -107,14 +107,16 @@ pub(super) async fn send(way: &mut Way<'_>, request: UpstreamRequest, held: bool
         let timeouts = if held { Timeouts { idle_stream: HELD, total: HELD, ..timeouts } } else { timeouts };
         backend.send_within(&request, &timeouts).await
     });
+    let ended = way.ended();
     let answered = tokio::select! {
         biased;
         answered = &mut sending => answered,
+        () = ended => return Err(session_ended()),
         () = gone(way.session) => {
             if way.trip.exchange.era() == Some(Era::Modern) {
                 way.server.backend_metrics.finished(UpstreamOutcome::Cancelled);
             } else {
-                detached::finish(sending);
+                detached::finish(sending, way.ended());
             }
             return Err(Broken::ClientGone);
         }

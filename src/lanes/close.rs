@@ -1,41 +1,124 @@
-//! DELETE: a legacy client ends its session. The backend's session and every stream end with it.
+//! DELETE: a legacy client ends its session. The sessions at backends and every stream end with it.
+//!
+//! Here too: ending the sessions of clients that nobody has heard of for long, where nobody waits for it.
 
 use super::{Broken, Way, respond};
 use crate::serve::now;
-use crate::session::{NodeSession, UpstreamSession};
-use crate::snapshot::Server;
+use crate::session::{NodeSession, UpstreamId, UpstreamSession};
+use crate::snapshot::Snapshot;
+use crate::upstream::{FaultKind, Fetcher, LiveBackend};
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
+use lockgate_filters::revision::Revision;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How long the backend gets to end its session before the client is answered anyway.
+/// How long a backend gets to end a session before it counts as not answering.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many sessions are ended at one backend at a time.
+const AT_A_TIME: usize = 16;
 
 pub(super) async fn run(way: Way<'_>) -> Result<(), Broken> {
     let Some(ticket) = way.trip.exchange.ticket.clone() else { return Ok(()) };
     let ended = way.gateway.world.sessions.end(&ticket.id, ticket.expires, now()).await;
     if let Some(session) = ended {
-        end_upstream(&way.server, &session).await;
+        end_everywhere(&way.trip.snapshot, &session, &way.session.req_header().headers).await;
     }
     let header = respond::header(way.trip, StatusCode::OK)?;
     respond::whole(way.session, header, Bytes::new()).await?;
     Ok(())
 }
 
-/// Tells the backend behind this virtual server that one of its sessions is over.
-pub(super) async fn end_upstream(server: &Server, session: &NodeSession) {
-    if let Some(upstream) = session.upstream(server.backend_name()) {
-        end_at(server, &upstream).await;
+/// Ends a session at every backend that it was open at, in the words of its client.
+pub(super) async fn end_everywhere(snapshot: &Snapshot, session: &NodeSession, client: &HeaderMap) {
+    let mut ending = JoinSet::new();
+    for (backend, upstream) in open_at(snapshot, session) {
+        let Some(id) = upstream.id else { continue };
+        let fetcher = super::speaker(&backend, client);
+        ending.spawn(async move { end_at(&backend, &fetcher, &id, Some(upstream.revision)).await });
+    }
+    while ending.join_next().await.is_some() {}
+}
+
+/// Ends sessions that this node gave up, at every backend that they were open at.
+///
+/// A few at a time, and each backend for itself: one that does not answer is given up after the first that it did not
+/// answer for, and keeps nobody else waiting.
+pub async fn end_all(snapshot: Arc<Snapshot>, sessions: Vec<Arc<NodeSession>>) {
+    let mut backends: HashMap<Arc<str>, (Arc<LiveBackend>, Vec<UpstreamSession>)> = HashMap::new();
+    for (backend, upstream) in sessions.iter().flat_map(|session| open_at(&snapshot, session)) {
+        let known = backends.entry(Arc::clone(&backend.place)).or_insert_with(|| (backend, Vec::new()));
+        known.1.push(upstream);
+    }
+    // Connections and configuration may change while a slow backend is asked.
+    drop((sessions, snapshot));
+    let mut ending = JoinSet::new();
+    for (backend, upstreams) in backends.into_values() {
+        ending.spawn(end_many(backend, upstreams));
+    }
+    while ending.join_next().await.is_some() {}
+}
+
+async fn end_many(backend: Arc<LiveBackend>, upstreams: Vec<UpstreamSession>) {
+    let mut ending = JoinSet::new();
+    let mut left = upstreams.into_iter();
+    loop {
+        while ending.len() < AT_A_TIME
+            && let Some(UpstreamSession { id, revision }) = left.next()
+        {
+            let Some(id) = id else { continue };
+            let backend = Arc::clone(&backend);
+            ending.spawn(async move { end_at(&backend, backend.fetcher(), &id, Some(revision)).await });
+        }
+        match ending.join_next().await {
+            Some(Ok(Answered::No)) if left.len() > 0 => {
+                tracing::warn!(
+                    backend = %backend.backend.name,
+                    sessions = left.len(),
+                    "sessions were left behind: the backend does not answer"
+                );
+                left = Vec::new().into_iter();
+            }
+            Some(_) => {}
+            None => return,
+        }
     }
 }
 
-/// The same for a session that no client got; whether the backend takes note is its own affair.
-pub(super) async fn end_at(server: &Server, upstream: &UpstreamSession) {
-    let Some(id) = &upstream.id else { return };
-    match timeout(PATIENCE, server.backend.fetcher().end_session(id.header(), upstream.revision)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(fault)) => tracing::debug!(backend = %server.backend_name(), "a session could not be ended: {fault}"),
-        Err(_) => tracing::debug!(backend = %server.backend_name(), "a session was not ended in time"),
+/// The backends at which a session is open, as far as they are still configured.
+fn open_at(snapshot: &Snapshot, session: &NodeSession) -> Vec<(Arc<LiveBackend>, UpstreamSession)> {
+    let known = |place: &Arc<str>| snapshot.backends.iter().find(|backend| backend.place == *place).cloned();
+    let upstreams = session.upstreams().into_iter();
+    upstreams.filter_map(|(place, upstream)| Some((known(&place)?, upstream))).collect()
+}
+
+/// Whether a backend had anything to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    Yes,
+    No,
+}
+
+/// Tells a backend that one of its sessions is over; whether it takes note is its own affair.
+pub(super) async fn end_at(
+    backend: &LiveBackend,
+    fetcher: &Fetcher,
+    id: &UpstreamId,
+    revision: Option<Revision>,
+) -> Answered {
+    let name = &backend.backend.name;
+    match timeout(PATIENCE, fetcher.end_session(id.header(), revision)).await {
+        Ok(Ok(())) => Answered::Yes,
+        Ok(Err(fault)) => {
+            tracing::debug!(backend = %name, "a session could not be ended: {fault}");
+            if fault.kind == FaultKind::Protocol { Answered::Yes } else { Answered::No }
+        }
+        Err(_) => {
+            tracing::debug!(backend = %name, "a session was not ended in time");
+            Answered::No
+        }
     }
 }

@@ -8,11 +8,20 @@ use std::future::{Future, pending};
 /// The most that is read of an answer that nobody will get.
 const DISCARDED_BYTES: usize = 16 << 20;
 
-/// Lets a request that was sent come to its answer, and reads that to its end.
-pub(super) fn finish(sending: impl Future<Output = Result<UpstreamResponse, AttemptFault>> + Send + 'static) {
+/// Lets a request that was sent come to its answer, and reads that to its end; unless its session is `ended` first.
+pub(super) fn finish(
+    sending: impl Future<Output = Result<UpstreamResponse, AttemptFault>> + Send + 'static,
+    ended: impl Future<Output = ()> + Send + 'static,
+) {
     tokio::spawn(async move {
-        if let Ok(response) = sending.await {
-            discard(response).await;
+        let finishing = async {
+            if let Ok(response) = sending.await {
+                discard(response).await;
+            }
+        };
+        tokio::select! {
+            () = finishing => {}
+            () = ended => {}
         }
     });
 }

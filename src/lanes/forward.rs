@@ -28,8 +28,9 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         response = send(&mut way, &message, session.clone()).await?;
     }
     if response.status == StatusCode::NOT_FOUND && session.is_some() {
-        way.session_lost().await;
-        return Err(Refusal::new(Fault::SessionUnknown, "forward").into());
+        // The session is new, so this is no word about it; and to the client 404 would mean the end of its session.
+        let text = format!("backend \"{}\" answered with status 404 in a new session", way.server.backend_name());
+        return Err(Refusal::new(Fault::BackendProtocol, "forward").saying(text).into());
     }
     if response.status.is_success() {
         remember(&way, &message).await;

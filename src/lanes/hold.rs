@@ -4,62 +4,155 @@ use super::stream::{self, KEEP_ALIVE};
 use super::{Broken, Way, attempt, relay, respond, revive};
 use crate::downstream::gone;
 use crate::session::{End, Resume, StreamKind};
-use crate::upstream::{Form, UpstreamRequest};
+use crate::upstream::{Form, UpstreamRequest, UpstreamResponse};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
+use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::headers::LAST_EVENT_ID;
+use lockgate_filters::rpc::reply;
+use lockgate_filters::sse;
 use tokio::time::{Instant, sleep_until};
 
-pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
-    if let Some(resume) = take_up(&way) {
-        return follow(way, resume).await;
-    }
-    let session = way.upstream_session();
-    let asked = request(&way);
-    let mut response = attempt::send(&mut way, asked, true).await?;
-    if let (StatusCode::NOT_FOUND, Some(lost)) = (response.status, &session) {
-        drop(response);
-        revive::renew(&way, Some(lost)).await?;
-        let asked = request(&way);
-        response = attempt::send(&mut way, asked, true).await?;
-    }
-    if response.status == StatusCode::OK && response.form() == Form::EventStream {
-        return stream::run(way, response, StreamKind::Get).await;
-    }
-    relay::answer(way, response).await
+const RULE: &str = "hold";
+
+/// What a stream is asked of the backend for.
+struct Wanted {
+    kind: StreamKind,
+    /// The event behind which it is to go on; a fresh stream without.
+    behind: Option<HeaderValue>,
 }
 
-fn request(way: &Way<'_>) -> UpstreamRequest {
-    attempt::get(&way.server, &way.session.req_header().headers, &way.trip.exchange, way.upstream_session())
+pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
+    let Some(resume) = take_up(&way) else {
+        let wanted = Wanted { kind: StreamKind::Get, behind: unknown_event(&way) };
+        return open(way, wanted, None).await;
+    };
+    // Nothing is left of it here: the backend's own answer is the client's, with its status.
+    if resume.spent() == Some(End::Cut)
+        && let Some(wanted) = rest(&way, &resume)
+    {
+        let asked = resume.asked();
+        drop(resume);
+        return open(way, wanted, asked).await;
+    }
+    begin(&mut way).await?;
+    follow(way, resume).await
 }
 
 /// The recorded stream that the client wants: the one its last event belongs to, or its own GET stream that went on
 /// without it.
 fn take_up(way: &Way<'_>) -> Option<Resume> {
     let recorder = way.gateway.world.sessions.recorder(way.node.as_ref()?);
-    match way.session.req_header().headers.get(LAST_EVENT_ID) {
+    match last_event(way) {
         Some(id) => recorder.resume(id.as_bytes()),
         None => recorder.rejoin(),
     }
 }
 
+fn last_event<'w>(way: &'w Way<'_>) -> Option<&'w HeaderValue> {
+    way.session.req_header().headers.get(LAST_EVENT_ID)
+}
+
+/// The client's last event where nothing is known of it here: the backend may know it, unless it has lost the session
+/// that the event came from.
+fn unknown_event(way: &Way<'_>) -> Option<HeaderValue> {
+    let id = last_event(way)?;
+    match &way.node {
+        Some(node) if node.was_renewed() => {
+            node.missed_news();
+            None
+        }
+        _ => Some(id.clone()),
+    }
+}
+
+/// What the backend can be asked for behind the end of a recorded stream. Nothing where the rest is lost: the answer to a
+/// request, in a session that the backend no longer has.
+fn rest(way: &Way<'_>, resume: &Resume) -> Option<Wanted> {
+    let kind = resume.kind();
+    if resume.is_lost() {
+        return (kind == StreamKind::Get).then_some(Wanted { kind, behind: None });
+    }
+    let handed_out = resume.last_id().and_then(|id| HeaderValue::from_bytes(id).ok());
+    Some(Wanted { kind, behind: handed_out.or_else(|| last_event(way).cloned()) })
+}
+
+fn request(way: &Way<'_>, behind: Option<&HeaderValue>) -> UpstreamRequest {
+    let headers = &way.session.req_header().headers;
+    let mut request = attempt::get(&way.server, headers, &way.trip.exchange, way.upstream_session());
+    match behind {
+        Some(id) => request.fields.set(LAST_EVENT_ID, id.clone()),
+        None => request.fields.remove(&LAST_EVENT_ID),
+    }
+    request
+}
+
+/// Asks the backend for a stream. Where it has lost the session, that is opened again and a fresh stream asked for: the
+/// new session knows none of the old one's events. `None` where an answer was wanted that is lost with the session.
+async fn ask(way: &mut Way<'_>, wanted: &Wanted) -> Result<Option<UpstreamResponse>, Broken> {
+    let session = way.upstream_session();
+    let asked = request(way, wanted.behind.as_ref());
+    let response = attempt::send(way, asked, true).await?;
+    let (StatusCode::NOT_FOUND, Some(lost)) = (response.status, &session) else { return Ok(Some(response)) };
+    drop(response);
+    revive::renew(way, Some(lost)).await?;
+    if wanted.kind == StreamKind::Post {
+        return Ok(None);
+    }
+    let asked = request(way, None);
+    let response = attempt::send(way, asked, true).await?;
+    if response.status == StatusCode::NOT_FOUND {
+        // The session is new, so this is no word about it: there is no such stream. To the client 404 would mean the end
+        // of its session.
+        return Err(Refusal::new(Fault::MethodNotAllowed, RULE)
+            .saying(format!("backend \"{}\" has no stream for its sessions", way.server.backend_name()))
+            .with_header("allow", "POST, DELETE, OPTIONS")
+            .into());
+    }
+    Ok(Some(response))
+}
+
+/// Opens a stream at the backend and relays it.
+async fn open(mut way: Way<'_>, wanted: Wanted, asked: Option<Bytes>) -> Result<(), Broken> {
+    let Some(response) = ask(&mut way, &wanted).await? else {
+        begin(&mut way).await?;
+        return answer_lost(way, asked).await;
+    };
+    if !is_stream(&response) {
+        return relay::answer(way, response).await;
+    }
+    let header = relay::header(&way, &response)?;
+    stream::begin(&mut way, header).await?;
+    tell_news(&mut way, wanted.kind).await?;
+    stream::go_on(way, response, wanted.kind).await
+}
+
+fn is_stream(response: &UpstreamResponse) -> bool {
+    response.status == StatusCode::OK && response.form() == Form::EventStream
+}
+
 /// Brings what was recorded, then what comes.
 async fn follow(mut way: Way<'_>, mut resume: Resume) -> Result<(), Broken> {
-    let mut header = respond::header(way.trip, StatusCode::OK)?;
-    header.insert_header(CONTENT_TYPE, "text/event-stream")?;
-    stream::begin(&mut way, header).await?;
     let patience = way.trip.snapshot.limits.keep_alive;
-    let drain = way.gateway.drain.clone();
-    let draining = drain.draining();
-    tokio::pin!(draining);
+    let stopping = stream::stopping(way.gateway.drain.clone(), resume.kind() == StreamKind::Get);
+    tokio::pin!(stopping);
     let mut quiet = Instant::now() + patience;
+    let mut missed = 0;
     loop {
+        if resume.missed() > missed {
+            missed = resume.missed();
+            if let Some(node) = &way.node {
+                node.missed_news();
+            }
+        }
+        tell_news(&mut way, resume.kind()).await?;
         let frame = tokio::select! {
             biased;
             frame = resume.next() => frame,
             () = gone(way.session) => return Err(Broken::ClientGone),
             () = sleep_until(quiet) => Some(KEEP_ALIVE),
-            () = &mut draining => None,
+            () = &mut stopping => None,
         };
         quiet = Instant::now() + patience;
         match frame {
@@ -72,22 +165,59 @@ async fn follow(mut way: Way<'_>, mut resume: Resume) -> Result<(), Broken> {
 /// A stream that the backend closed early goes on there, behind the last event that the client has.
 async fn end(mut way: Way<'_>, resume: Resume) -> Result<(), Broken> {
     if resume.end() == Some(End::Cut) {
-        let mut request = request(&way);
-        if let Some(last) = resume.last_id().and_then(|id| HeaderValue::from_bytes(id).ok()) {
-            request.fields.set(LAST_EVENT_ID, last);
-        }
-        let kind = resume.kind();
+        let asked = resume.asked();
+        let wanted = rest(&way, &resume);
         drop(resume);
-        let response = attempt::send(&mut way, request, true).await;
-        match response {
-            Ok(response) if response.status == StatusCode::OK && response.form() == Form::EventStream => {
-                return stream::go_on(way, response, kind).await;
+        let Some(wanted) = wanted else { return answer_lost(way, asked).await };
+        match ask(&mut way, &wanted).await {
+            Ok(None) => return answer_lost(way, asked).await,
+            Ok(Some(response)) if is_stream(&response) => {
+                tell_news(&mut way, wanted.kind).await?;
+                return stream::go_on(way, response, wanted.kind).await;
             }
             Err(Broken::ClientGone) => return Err(Broken::ClientGone),
-            // The backend does not go on: what was recorded is all there is.
-            Ok(_) | Err(_) => {}
+            // The backend does not go on now: what was recorded is all there is.
+            Ok(Some(_)) | Err(_) => {}
         }
     }
     way.session.write_response_body(None, true).await?;
     Ok(())
+}
+
+/// Ends a stream whose answer the backend has lost: who asked is told, or it would wait and ask for ever.
+async fn answer_lost(mut way: Way<'_>, asked: Option<Bytes>) -> Result<(), Broken> {
+    let text = format!("backend \"{}\" has lost the session in which this was asked", way.server.backend_name());
+    let refusal = Refusal::new(Fault::BackendUnreachable, RULE).saying(text);
+    way.trip.record.fault = Some(refusal.fault);
+    if let Some(id) = asked {
+        let message = reply::error_body(Some(&id), &refusal, way.trip.correlation.as_str());
+        write_event(&mut way, &message).await?;
+    }
+    way.session.write_response_body(None, true).await?;
+    Ok(())
+}
+
+/// Starts a stream of the gateway's own.
+async fn begin(way: &mut Way<'_>) -> Result<(), Broken> {
+    let mut header = respond::header(way.trip, StatusCode::OK)?;
+    header.insert_header(CONTENT_TYPE, "text/event-stream")?;
+    stream::begin(way, header).await
+}
+
+/// Tells a client on its GET stream that lists may have changed while announcements were lost, if they may have.
+async fn tell_news(way: &mut Way<'_>, kind: StreamKind) -> Result<(), Broken> {
+    let Some(node) = way.node.clone().filter(|_| kind == StreamKind::Get) else { return Ok(()) };
+    for message in node.take_unheard().notifications() {
+        if let Err(lost) = write_event(way, message.as_bytes()).await {
+            // The next stream will do.
+            node.missed_news();
+            return Err(lost);
+        }
+    }
+    Ok(())
+}
+
+async fn write_event(way: &mut Way<'_>, message: &[u8]) -> Result<(), Broken> {
+    let event: Bytes = sse::write_event(None, message);
+    Ok(way.session.write_response_body(Some(event), false).await?)
 }

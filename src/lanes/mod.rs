@@ -9,6 +9,7 @@ mod gather;
 mod hold;
 mod messages;
 mod open;
+mod opened;
 mod relay;
 pub mod respond;
 mod revive;
@@ -17,12 +18,16 @@ mod stream;
 use crate::gateway::Gateway;
 use crate::serve::now;
 use crate::session::{NodeSession, Standing};
-use crate::snapshot::{Server, Snapshot};
+use crate::snapshot::Server;
 use crate::trip::Trip;
-use http::HeaderValue;
+use crate::upstream::{Fetcher, LiveBackend};
+pub use close::end_all;
+use http::{HeaderMap, HeaderValue};
 use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::headers;
 use lockgate_filters::lane::Lane;
 use pingora_proxy::Session;
+use std::future::pending;
 use std::sync::Arc;
 
 /// Why a lane ended without having answered.
@@ -62,16 +67,34 @@ pub(crate) struct Way<'a> {
 impl Way<'_> {
     /// The session id by which the backend knows this session.
     fn upstream_session(&self) -> Option<HeaderValue> {
-        let upstream = self.node.as_ref()?.upstream(self.server.backend_name())?;
+        let upstream = self.node.as_ref()?.upstream(&self.server.backend.place)?;
         upstream.id.map(|id| id.header().clone())
     }
 
-    /// The backend does not know its session any more: neither do we.
-    async fn session_lost(&self) {
-        if let Some(ticket) = &self.trip.exchange.ticket {
-            self.gateway.world.sessions.end(&ticket.id, ticket.expires, now()).await;
+    /// Waits until the client has ended the session that this request belongs to; for ever where there is none.
+    fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let node = self.node.clone();
+        async move {
+            match node {
+                Some(node) => node.ended().await,
+                None => pending().await,
+            }
         }
     }
+}
+
+/// What a request is told whose session was ended while it waited.
+fn session_ended() -> Broken {
+    Refusal::new(Fault::SessionUnknown, "lane").into()
+}
+
+/// What the gateway says to a backend about a legacy session on a client's behalf, with the fields that the client's
+/// request forwards: a backend that wants the client's credentials wants them here too.
+fn speaker(backend: &LiveBackend, client: &HeaderMap) -> Fetcher {
+    let mut fields = backend.forwarding.outbound(client);
+    // What MCP gives a meaning belongs to the client's own request.
+    fields.retain(|name| !name.as_str().starts_with("mcp-") && *name != headers::LAST_EVENT_ID);
+    backend.fetcher().on_behalf(fields)
 }
 
 /// Carries a request out.
@@ -97,7 +120,7 @@ pub(crate) async fn carry_out(
     }
 }
 
-/// Looks up what this node knows of a ticket's session; one that it has forgotten is opened again at the backend.
+/// Looks up what this node knows of a ticket's session; one that is not open at the backend is opened again there.
 async fn find_node_session(way: &mut Way<'_>, lane: Lane) -> Result<(), Broken> {
     let Some(ticket) = way.trip.exchange.ticket.clone() else { return Ok(()) };
     way.node = match way.gateway.world.sessions.get(&ticket.id, now()) {
@@ -106,19 +129,10 @@ async fn find_node_session(way: &mut Way<'_>, lane: Lane) -> Result<(), Broken> 
         Standing::Unknown if lane == Lane::Close => None,
         Standing::Unknown => Some(Box::pin(revive::run(way, &ticket)).await?),
     };
-    let elsewhere = way.node.as_ref().is_some_and(|node| node.upstream(way.server.backend_name()).is_none());
+    let elsewhere = way.node.as_ref().is_some_and(|node| node.upstream(&way.server.backend.place).is_none());
     if elsewhere && lane != Lane::Close {
-        // A reload has put another backend behind this virtual server.
+        // This node had forgotten the session, or a reload has put another backend behind this virtual server.
         Box::pin(revive::renew(way, None)).await?;
     }
     Ok(())
-}
-
-/// Ends a session that this node gave up at every backend that it was open at.
-pub async fn end_everywhere(snapshot: &Snapshot, session: &NodeSession) {
-    for (backend, upstream) in session.upstreams() {
-        if let Some(server) = snapshot.servers.iter().find(|server| *server.backend_name() == backend) {
-            close::end_at(server, &upstream).await;
-        }
-    }
 }

@@ -3,9 +3,10 @@
 //! The client leaving does not stop this: the backend may already have opened a session, and it must not be left behind.
 
 use super::messages::Messages;
-use super::{Broken, Way, attempt, close, relay, respond};
+use super::opened::Opened;
+use super::{Broken, Way, attempt, close, relay, respond, revive, speaker};
 use crate::serve::now;
-use crate::session::{InsertFault, NodeSession, SessionRecord, UpstreamId, UpstreamSession};
+use crate::session::{InsertFault, NodeSession, SessionRecord, UpstreamId};
 use crate::snapshot::Server;
 use crate::upstream::UpstreamResponse;
 use bytes::Bytes;
@@ -25,6 +26,8 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     let Some(message) = exchange.scan.messages.first().cloned() else {
         return Err(Refusal::new(Fault::NotJsonRpc, RULE).into());
     };
+    make_room(&way).await?;
+    let exchange = &way.trip.exchange;
     let headers = &way.session.req_header().headers;
     let request = attempt::post(&way.server, headers, exchange, &message, exchange.body.clone(), None);
     let sent = way.server.backend.send(&request).await;
@@ -33,22 +36,33 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         return relay::answer(way, response).await;
     }
     let id = response.headers.get(SESSION_ID).and_then(|value| UpstreamId::new(value.as_bytes()));
+    let fetcher = speaker(&way.server.backend, &way.session.req_header().headers);
+    let opened = Opened::new(Arc::clone(&way.server.backend), fetcher, id);
     let answer = read_answer(&way, &message, response).await?;
     let Some(revision) = negotiated(&way.server, &answer)? else {
         // The backend refused in JSON-RPC: there is no session, and its error is the answer.
         respond::message(way.session, way.trip, &[], answer).await?;
         return Ok(());
     };
-    let upstream = UpstreamSession { id, revision };
-    let (ticket, session) = admit(&mut way, &message, upstream).await?;
+    let (ticket, session) = admit(&mut way, &message, opened, revision).await?;
+    session.announces(
+        member(&answer, "result").map(|result| revive::announced(result.span.of(&answer))).unwrap_or_default(),
+    );
     let extra = [(SESSION_ID, ticket)];
     if respond::message(way.session, way.trip, &extra, answer).await.is_err() {
         // Nobody will ever know this session's id.
         way.gateway.world.sessions.end(&session.id(), session.expires(), now()).await;
-        close::end_upstream(&way.server, &session).await;
+        close::end_everywhere(&way.trip.snapshot, &session, &way.session.req_header().headers).await;
         return Err(Broken::ClientGone);
     }
     Ok(())
+}
+
+/// Makes sure that there is room for a session, before the backend is asked to open one.
+async fn make_room(way: &Way<'_>) -> Result<(), Refusal> {
+    let (room, given_up) = way.gateway.world.sessions.make_room(now()).await;
+    way.gateway.end_in_background(&way.trip.snapshot, given_up);
+    if room { Ok(()) } else { Err(Refusal::new(Fault::TooManySessions, RULE)) }
 }
 
 /// The response among what the backend says.
@@ -84,7 +98,8 @@ fn negotiated(server: &Server, answer: &[u8]) -> Result<Option<Revision>, Refusa
 async fn admit(
     way: &mut Way<'_>,
     message: &Message,
-    upstream: UpstreamSession,
+    mut opened: Opened,
+    revision: Revision,
 ) -> Result<(HeaderValue, Arc<NodeSession>), Refusal> {
     let failed = |_| Refusal::new(Fault::Internal, RULE);
     let issued = now();
@@ -93,7 +108,7 @@ async fn admit(
     let ticket = Ticket {
         id,
         principal: way.trip.exchange.principal,
-        revision: upstream.revision,
+        revision,
         expires,
         issued,
         node: way.gateway.node,
@@ -104,11 +119,13 @@ async fn admit(
     let sealed =
         ticket.seal(&way.server.keys, &way.server.policy.name).map_err(|_| Refusal::new(Fault::Internal, RULE))?;
     let text = HeaderValue::try_from(sealed).map_err(|_| Refusal::new(Fault::Internal, RULE))?;
-    let record = SessionRecord { id, expires, upstream: vec![(Arc::clone(way.server.backend_name()), upstream)] };
+    let upstream = vec![(Arc::clone(&way.server.backend.place), opened.negotiated(revision))];
+    let record = SessionRecord { id, expires, upstream };
     let (inserted, given_up) = way.gateway.world.sessions.insert(record, issued).await;
     way.gateway.end_in_background(&way.trip.snapshot, given_up);
     match inserted {
         Ok(session) => {
+            opened.keep();
             way.gateway.world.metrics.session_opened();
             Ok((text, session))
         }

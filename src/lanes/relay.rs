@@ -1,7 +1,7 @@
 //! Bringing a backend's answer to the client: status and body as they came, unless they may not be passed on.
 
 use super::messages::Messages;
-use super::{Broken, Way, attempt, detached, respond, stream};
+use super::{Broken, Way, attempt, detached, respond, session_ended, stream};
 use crate::downstream::gone;
 use crate::session::StreamKind;
 use crate::upstream::{AttemptFault, Form, UpstreamResponse};
@@ -142,9 +142,11 @@ pub(super) async fn next(
     way: &mut Way<'_>,
     response: &mut UpstreamResponse,
 ) -> Result<Result<Option<Bytes>, AttemptFault>, Broken> {
+    let ended = way.ended();
     tokio::select! {
         biased;
         chunk = response.chunk() => Ok(chunk),
+        () = ended => Err(session_ended()),
         () = gone(way.session) => Err(Broken::ClientGone),
     }
 }
@@ -163,7 +165,12 @@ async fn stream_json(
     way.session.write_response_header(Box::new(head), false).await?;
     way.session.write_response_body(Some(begun), false).await?;
     loop {
-        let Ok(chunk) = next(way, &mut response).await else { return left_behind(way, response) };
+        let chunk = match next(way, &mut response).await {
+            Ok(chunk) => chunk,
+            Err(Broken::ClientGone) => return left_behind(way, response),
+            // Half of an answer is out: it must not look whole.
+            Err(_) => return Err(Broken::Cut),
+        };
         match chunk {
             Ok(Some(chunk)) => {
                 if way.session.write_response_body(Some(chunk), false).await.is_err() {

@@ -1,12 +1,15 @@
 //! Opening a session again: one that this node has forgotten (idle for long, or its state was lost), or one that the
 //! backend has lost (it restarted, and answers 404). Clients do not do it themselves. The ticket says what the client is
 //! and what was negotiated, so the backend can be asked for a new session of the same kind.
+//!
+//! The client leaving does not stop this: in its era a disconnect cancels nothing. Time does.
 
-use super::{Broken, Way, attempt, close};
+use super::opened::Opened;
+use super::{Broken, Way, attempt, speaker};
 use crate::serve::now;
-use crate::session::{InsertFault, NodeSession, SessionRecord, UpstreamId, UpstreamSession};
-use crate::upstream::{Outcome, Speech};
-use http::HeaderValue;
+use crate::session::{InsertFault, Lists, NodeSession, SessionRecord, UpstreamId, UpstreamSession};
+use crate::upstream::{AttemptFault, Fetcher, Outcome, Reply, Speech};
+use http::{HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::headers;
 use lockgate_filters::revision::Revision;
@@ -14,31 +17,26 @@ use lockgate_filters::rpc::members::member;
 use lockgate_filters::ticket::Ticket;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 const RULE: &str = "revive";
 
+/// How long a request waits for its session to be opened again, subscriptions included.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many subscriptions are made again at a time.
+const AT_A_TIME: usize = 8;
+
+/// Takes a session in again that this node has forgotten. It is open nowhere yet: [`renew`] sees to that.
 pub(super) async fn run(way: &mut Way<'_>, ticket: &Ticket) -> Result<Arc<NodeSession>, Broken> {
-    let upstream = initialize(way, ticket).await?;
-    let record = SessionRecord {
-        id: ticket.id,
-        expires: ticket.expires,
-        upstream: vec![(Arc::clone(way.server.backend_name()), upstream.clone())],
-    };
+    let record = SessionRecord { id: ticket.id, expires: ticket.expires, upstream: Vec::new() };
     let (inserted, given_up) = way.gateway.world.sessions.insert(record, now()).await;
     way.gateway.end_in_background(&way.trip.snapshot, given_up);
     match inserted {
-        Ok(session) => {
-            tracing::info!(backend = %way.server.backend_name(), "a forgotten session was opened again");
-            Ok(session)
-        }
-        Err(fault) => {
-            close::end_at(&way.server, &upstream).await;
-            match fault {
-                InsertFault::Exists(session) => Ok(session),
-                InsertFault::Full => Err(Refusal::new(Fault::TooManySessions, RULE).into()),
-                InsertFault::Ended => Err(Refusal::new(Fault::SessionUnknown, RULE).into()),
-            }
-        }
+        Ok(session) | Err(InsertFault::Exists(session)) => Ok(session),
+        Err(InsertFault::Full) => Err(Refusal::new(Fault::TooManySessions, RULE).into()),
+        Err(InsertFault::Ended) => Err(gone()),
     }
 }
 
@@ -47,41 +45,83 @@ pub(super) async fn run(way: &mut Way<'_>, ticket: &Ticket) -> Result<Arc<NodeSe
 /// `lost` is the id that the backend no longer knows, `None` where the session was never open at this backend: where
 /// another request was faster, its new session is used.
 pub(super) async fn renew(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(), Broken> {
-    let gone = || Broken::from(Refusal::new(Fault::SessionUnknown, RULE));
     let (Some(ticket), Some(node)) = (&way.trip.exchange.ticket, &way.node) else { return Err(gone()) };
-    let _turn = node.renewing.lock().await;
-    let open = node.upstream(way.server.backend_name());
+    let place = &way.server.backend.place;
+    let deadline = Instant::now() + PATIENCE;
+    let _turn = timeout_at(deadline, node.renewing.lock()).await.map_err(|_| too_slow(way))?;
+    if node.is_gone() {
+        return Err(gone());
+    }
+    let open = node.upstream(place);
     if open.is_some_and(|open| open.id.as_ref().map(UpstreamId::header) != lost || lost.is_none()) {
         return Ok(());
     }
-    let upstream = initialize(way, ticket).await?;
-    replay(way, node, &upstream).await?;
-    let bound = way.gateway.world.sessions.bind(node, way.server.backend_name(), upstream).await;
+    let fetcher = speaker(&way.server.backend, &way.session.req_header().headers);
+    let again = async {
+        let (opened, upstream, lists) = initialize(way, &fetcher, ticket).await?;
+        replay(way, &fetcher, node, &upstream).await?;
+        Ok::<_, Broken>((opened, upstream, lists))
+    };
+    let (opened, upstream, lists) = timeout_at(deadline, again).await.map_err(|_| too_slow(way))??;
+    node.announces(lists);
+    way.gateway.world.sessions.bind(node, place, upstream).await.map_err(|_| gone())?;
+    opened.keep();
     tracing::warn!(backend = %way.server.backend_name(), "a session was opened again at the backend");
-    bound.map_err(|_| gone())
-}
-
-/// The log level and the subscriptions of the session that was lost.
-async fn replay(way: &Way<'_>, node: &NodeSession, upstream: &UpstreamSession) -> Result<(), Broken> {
-    let fetcher = way.server.backend.fetcher();
-    let speech =
-        || Speech::Legacy { session: upstream.id.as_ref().map(UpstreamId::header), revision: Some(upstream.revision) };
-    let failed = |fault| attempt::failed(&way.server, &fault);
-    if let Some(level) = node.log_level() {
-        let params = format!(r#""level":"{}""#, level.as_str());
-        fetcher.call("logging/setLevel", &params, speech()).await.map_err(failed)?;
-    }
-    for uri in node.subscriptions() {
-        let params = format!(r#""uri":{}"#, json!(*uri));
-        fetcher.call("resources/subscribe", &params, speech()).await.map_err(failed)?;
-    }
     Ok(())
 }
 
+fn gone() -> Broken {
+    Refusal::new(Fault::SessionUnknown, RULE).into()
+}
+
+fn too_slow(way: &Way<'_>) -> Broken {
+    let text = format!("backend \"{}\" did not open the session again in time", way.server.backend_name());
+    Refusal::new(Fault::BackendTimeout, RULE).saying(text).into()
+}
+
+/// The log level and the subscriptions of the session that was lost.
+async fn replay(
+    way: &Way<'_>,
+    fetcher: &Fetcher,
+    node: &NodeSession,
+    upstream: &UpstreamSession,
+) -> Result<(), Broken> {
+    if let Some(level) = node.log_level() {
+        let params = format!(r#""level":"{}""#, level.as_str());
+        let said = fetcher.call("logging/setLevel", &params, speech(upstream)).await;
+        said.map_err(|fault| attempt::failed(&way.server, &fault))?;
+    }
+    let mut subscribing: JoinSet<Result<Reply, AttemptFault>> = JoinSet::new();
+    let mut left = node.subscriptions().into_iter();
+    loop {
+        while subscribing.len() < AT_A_TIME
+            && let Some(uri) = left.next()
+        {
+            let (fetcher, upstream) = (fetcher.clone(), upstream.clone());
+            subscribing.spawn(async move {
+                let params = format!(r#""uri":{}"#, json!(*uri));
+                fetcher.call("resources/subscribe", &params, speech(&upstream)).await
+            });
+        }
+        match subscribing.join_next().await {
+            Some(Ok(Err(fault))) => return Err(attempt::failed(&way.server, &fault)),
+            Some(_) => {}
+            None => return Ok(()),
+        }
+    }
+}
+
+fn speech(upstream: &UpstreamSession) -> Speech<'_> {
+    Speech::Legacy { session: upstream.id.as_ref().map(UpstreamId::header), revision: Some(upstream.revision) }
+}
+
 /// The handshake that the client once made.
-async fn initialize(way: &Way<'_>, ticket: &Ticket) -> Result<UpstreamSession, Broken> {
-    let lost = || Broken::from(Refusal::new(Fault::SessionUnknown, RULE));
-    let fetcher = way.server.backend.fetcher();
+async fn initialize(
+    way: &Way<'_>,
+    fetcher: &Fetcher,
+    ticket: &Ticket,
+) -> Result<(Opened, UpstreamSession, Lists), Broken> {
+    let failed = |fault: AttemptFault| attempt::failed(&way.server, &fault);
     let info = json!({"name": ticket.client_name.as_str(), "version": ticket.client_version.as_str()});
     let params = format!(
         r#""protocolVersion":"{}","capabilities":{},"clientInfo":{info}"#,
@@ -89,17 +129,42 @@ async fn initialize(way: &Way<'_>, ticket: &Ticket) -> Result<UpstreamSession, B
         ticket.capabilities.to_json()
     );
     let first = Speech::Legacy { session: None, revision: None };
-    let reply =
-        fetcher.call("initialize", &params, first).await.map_err(|fault| attempt::failed(&way.server, &fault))?;
-    let Some(Outcome::Result(result)) = reply.outcome else { return Err(lost()) };
-    let version = member(&result, "protocolVersion").and_then(|value| value.text(&result));
+    let reply = fetcher.call("initialize", &params, first).await.map_err(failed)?;
+    let id = reply.headers.get(headers::SESSION_ID).and_then(|value| UpstreamId::new(value.as_bytes()));
+    let mut opened = Opened::new(Arc::clone(&way.server.backend), fetcher.clone(), id);
+    let Some(Outcome::Result(result)) = reply.outcome.as_ref().filter(|_| reply.status.is_success()) else {
+        return Err(refused(way, &reply).into());
+    };
+    let version = member(result, "protocolVersion").and_then(|value| value.text(result));
     // A session never changes its revision: a backend that now speaks another cannot go on with it.
     if version.and_then(|version| Revision::parse(version.as_bytes())) != Some(ticket.revision) {
-        return Err(lost());
+        return Err(gone());
     }
-    let id = reply.headers.get(headers::SESSION_ID).and_then(|value| UpstreamId::new(value.as_bytes()));
-    let speech = Speech::Legacy { session: id.as_ref().map(UpstreamId::header), revision: Some(ticket.revision) };
-    let announced = fetcher.notify("notifications/initialized", "", speech).await;
-    announced.map_err(|fault| attempt::failed(&way.server, &fault))?;
-    Ok(UpstreamSession { id, revision: ticket.revision })
+    let upstream = opened.negotiated(ticket.revision);
+    fetcher.notify("notifications/initialized", "", speech(&upstream)).await.map_err(failed)?;
+    Ok((opened, upstream, announced(result)))
+}
+
+/// Which changes a backend announces, by its `initialize` result.
+pub(super) fn announced(result: &[u8]) -> Lists {
+    member(result, "capabilities").map(|value| Lists::declared(value.span.of(result))).unwrap_or_default()
+}
+
+/// A backend that opens no session now. That says nothing about the session: the client may ask again.
+fn refused(way: &Way<'_>, reply: &Reply) -> Refusal {
+    let backend = way.server.backend_name();
+    let status = reply.status;
+    let (fault, text) = match (status, &reply.outcome) {
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED, _) => {
+            (Fault::BackendProtocol, format!("refuses the gateway with status {}", status.as_u16()))
+        }
+        (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, _) => {
+            (Fault::Overloaded, format!("opens no session now: status {}", status.as_u16()))
+        }
+        (_, Some(Outcome::Error(error))) => {
+            (Fault::BackendProtocol, format!("does not open the session again: error {}", error.code))
+        }
+        _ => (Fault::BackendProtocol, format!("does not open the session again: status {}", status.as_u16())),
+    };
+    Refusal::new(fault, RULE).saying(format!("backend \"{backend}\" {text}"))
 }

@@ -9,7 +9,7 @@ use super::endpoint::Endpoint;
 use super::exchange::UpstreamRequest;
 use super::fault::AttemptFault;
 use super::fetch::Fetcher;
-use super::headers::Forwarding;
+use super::headers::{Forwarding, Outbound};
 use super::response::UpstreamResponse;
 use super::settings::{BackendSettings, PoolSettings, SettingsError, Timeouts};
 use super::watch::Watched;
@@ -27,6 +27,9 @@ use tokio::task::AbortHandle;
 pub struct LiveBackend {
     /// What filters know of it.
     pub backend: Arc<Backend>,
+    /// Its name and a digest of its URL: what sessions at it are remembered under. A backend of the same name at another
+    /// URL is another server, which must never see the ids that this one gave.
+    pub place: Arc<str>,
     /// How long it may take.
     pub timeouts: Timeouts,
     /// Which client fields it gets.
@@ -181,6 +184,7 @@ impl Registry {
         let fetcher = |endpoint| Fetcher {
             connector: self.connector.clone(),
             endpoint,
+            fields: Outbound::new(),
             timeouts: settings.timeouts,
             answer_bytes: settings.answer_bytes,
             sse_event: settings.sse_event,
@@ -196,6 +200,7 @@ impl Registry {
         };
         Ok(LiveBackend {
             backend: watched.backend.clone(),
+            place: watched.traffic.place(&settings.name),
             timeouts: settings.timeouts,
             forwarding: Forwarding::new(settings.forward_headers.iter().cloned()),
             connector: self.connector.clone(),

@@ -8,6 +8,7 @@ use super::resolve::{Address, Resolver};
 use super::settings::{EndpointSettings, Http2, SettingsError};
 use super::tls::{self, Tls};
 use arc_swap::{ArcSwapOption, Guard};
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 use pingora_core::protocols::ALPN;
@@ -100,6 +101,17 @@ impl Endpoint {
     /// Whether these settings describe this endpoint.
     pub fn is(&self, settings: &EndpointSettings) -> bool {
         self.settings == *settings
+    }
+
+    /// What sessions at this endpoint are remembered under: the backend's name and a digest of the URL, in which there may
+    /// be a secret. The same in every process; other settings, such as credentials, do not make it another server.
+    pub(super) fn place(&self, backend: &str) -> Arc<str> {
+        let url = digest(&SHA256, self.settings.url.as_bytes());
+        let mut place = format!("{backend}@");
+        for byte in url.as_ref().iter().take(8) {
+            place.push_str(&format!("{byte:02x}"));
+        }
+        place.into()
     }
 
     /// Whether the next connection may turn out to be one that requests share (HTTP/2).

@@ -87,6 +87,8 @@ pub struct Fetcher {
     pub connector: Arc<Connector>,
     /// Who is asked.
     pub endpoint: Arc<Endpoint>,
+    /// Fields that every request carries: what a client's request forwards, where one is the cause.
+    pub fields: Outbound,
     /// How long it may take.
     pub timeouts: Timeouts,
     /// The longest answer that is read, in bytes.
@@ -96,6 +98,11 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
+    /// The same, on behalf of a client whose request forwards these fields.
+    pub fn on_behalf(&self, fields: Outbound) -> Fetcher {
+        Fetcher { fields, ..self.clone() }
+    }
+
     /// The same, but waiting no longer than `most` for a response.
     pub(super) fn patient(&self, most: Duration) -> Fetcher {
         let first_byte = self.timeouts.first_byte.min(most);
@@ -118,7 +125,7 @@ impl Fetcher {
         params: &str,
         speech: Speech<'_>,
     ) -> Result<UpstreamResponse, AttemptFault> {
-        let mut fields = fields(&speech);
+        let mut fields = self.fields(&speech);
         let body = match speech {
             Speech::Modern { capabilities } => {
                 fields.set(METHOD, HeaderValue::from_static(method));
@@ -140,18 +147,22 @@ impl Fetcher {
         } else {
             format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{{{params}}}}}"#)
         };
-        let mut response = self.send(Verb::Post, fields(&speech), body.into()).await?;
+        let mut response = self.send(Verb::Post, self.fields(&speech), body.into()).await?;
         if !response.status.is_success() {
             return Err(AttemptFault::protocol("it refused a notification"));
         }
         response.collect(self.answer_bytes).await.map(drop)
     }
 
-    /// Ends a legacy session. A backend that does not let sessions be ended (405) or forgot it (404) is no fault.
-    pub async fn end_session(&self, session: &HeaderValue, revision: Revision) -> Result<(), AttemptFault> {
-        let fields = fields(&Speech::Legacy { session: Some(session), revision: Some(revision) });
+    /// Ends a legacy session, whose revision may not have been negotiated yet. A backend that does not let sessions be
+    /// ended (405) or forgot it (404) is no fault.
+    pub async fn end_session(&self, session: &HeaderValue, revision: Option<Revision>) -> Result<(), AttemptFault> {
+        let fields = self.fields(&Speech::Legacy { session: Some(session), revision });
         let mut response = self.send(Verb::Delete, fields, Bytes::new()).await?;
-        response.collect(self.answer_bytes).await.map(drop)
+        let ended = response.status.is_success()
+            || matches!(response.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+        response.collect(self.answer_bytes).await?;
+        if ended { Ok(()) } else { Err(AttemptFault::protocol("it refused to end a session")) }
     }
 
     async fn send(&self, verb: Verb, fields: Outbound, body: Bytes) -> Result<UpstreamResponse, AttemptFault> {
@@ -177,22 +188,22 @@ impl Fetcher {
         };
         Ok(Reply { status: response.status, headers: std::mem::take(&mut response.headers), outcome })
     }
-}
 
-fn fields(speech: &Speech<'_>) -> Outbound {
-    let mut fields = Outbound::new();
-    match speech {
-        Speech::Modern { .. } => fields.set(PROTOCOL_VERSION, HeaderValue::from_static(MODERN.as_str())),
-        Speech::Legacy { session, revision } => {
-            if let Some(session) = session {
-                fields.set(SESSION_ID, (*session).clone());
-            }
-            if let Some(revision) = revision {
-                fields.set(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
+    fn fields(&self, speech: &Speech<'_>) -> Outbound {
+        let mut fields = self.fields.clone();
+        match speech {
+            Speech::Modern { .. } => fields.set(PROTOCOL_VERSION, HeaderValue::from_static(MODERN.as_str())),
+            Speech::Legacy { session, revision } => {
+                if let Some(session) = session {
+                    fields.set(SESSION_ID, (*session).clone());
+                }
+                if let Some(revision) = revision {
+                    fields.set(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
+                }
             }
         }
+        fields
     }
-    fields
 }
 
 /// The `_meta` member of a modern request.

@@ -32,7 +32,7 @@ pub use backends::{Generation, LiveBackend, Registry, UnusableBackend};
 pub use endpoint::Verb;
 pub use exchange::{Replay, UpstreamRequest};
 pub use fault::{AttemptFault, FaultKind};
-pub use fetch::{Outcome, Speech};
+pub use fetch::{Fetcher, Outcome, Reply, Speech};
 #[doc(hidden)]
 pub use h1::fuzz::{FuzzedResponse, fuzz_response};
 pub use headers::{Forwarding, Outbound};

@@ -161,7 +161,7 @@ async fn initialize(fetcher: &Fetcher) -> Result<Speaks, AttemptFault> {
         .filter(|revision| revision.era() == Era::Legacy);
     let Some(revision) = negotiated else { return Ok(Speaks::No) };
     if let Some(session) = reply.headers.get(SESSION_ID)
-        && let Err(fault) = fetcher.end_session(session, revision).await
+        && let Err(fault) = fetcher.end_session(session, Some(revision)).await
     {
         // It expires at the backend: nothing that the verdict depends on.
         tracing::debug!(%fault, cause = ?fault.cause, "a session opened to find out about a backend could not be ended");

@@ -172,6 +172,7 @@ pub(crate) fn fetcher(address: SocketAddr) -> Fetcher {
     Fetcher {
         connector: Arc::new(client.connector),
         endpoint: client.endpoint,
+        fields: Outbound::new(),
         timeouts: client.timeouts,
         answer_bytes: 1 << 20,
         sse_event: 1 << 16,

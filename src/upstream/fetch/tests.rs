@@ -74,5 +74,36 @@ async fn sessions_are_spoken_of_in_headers() {
     let speech = Speech::Legacy { session: Some(&session), revision: Some(revision) };
     fetcher.notify("notifications/initialized", "", speech).await.expect("accepted");
     assert!(fetcher.call("ping", "", speech).await.expect("an answer").outcome.is_some());
-    fetcher.end_session(&session, revision).await.expect("a backend need not let sessions be ended");
+    fetcher.end_session(&session, Some(revision)).await.expect("a backend need not let sessions be ended");
+}
+
+#[tokio::test]
+async fn a_session_is_ended_only_where_the_backend_says_so() {
+    let ends = async |status: &'static str| {
+        let address = serve_mcp(move |_| answer(status, "", "")).await;
+        fetcher(address).end_session(&HeaderValue::from_static("s-1"), None).await.is_ok()
+    };
+    for fine in ["200 OK", "204 No Content", "404 Not Found", "405 Method Not Allowed"] {
+        assert!(ends(fine).await, "{fine}");
+    }
+    for refused in ["401 Unauthorized", "500 Internal Server Error", "400 Bad Request"] {
+        assert!(!ends(refused).await, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_forwards_goes_along_and_never_replaces_what_is_ours() {
+    let address = serve_mcp(|request| {
+        assert_eq!(request.field("authorization"), Some("Bearer x"));
+        assert_eq!(request.field("mcp-session-id"), Some("s-1"));
+        result("{}")
+    })
+    .await;
+    let mut fields = Outbound::new();
+    fields.set(http::header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
+    fields.set(SESSION_ID, HeaderValue::from_static("the client's"));
+    let session = HeaderValue::from_static("s-1");
+    let speech = Speech::Legacy { session: Some(&session), revision: None };
+    let reply = fetcher(address).on_behalf(fields).call("ping", "", speech).await.expect("an answer");
+    assert!(reply.outcome.is_some());
 }
