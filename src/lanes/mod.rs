@@ -7,9 +7,12 @@ mod discover;
 mod forward;
 mod gather;
 mod hold;
+mod judge;
+mod members;
 mod messages;
 mod open;
 mod relay;
+mod remember;
 pub mod respond;
 mod revive;
 mod stream;
@@ -64,13 +67,6 @@ impl Way<'_> {
     fn upstream_session(&self) -> Option<HeaderValue> {
         let upstream = self.node.as_ref()?.upstream(self.server.backend_name())?;
         upstream.id.map(|id| id.header().clone())
-    }
-
-    /// The backend does not know its session any more: neither do we.
-    async fn session_lost(&self) {
-        if let Some(ticket) = &self.trip.exchange.ticket {
-            self.gateway.world.sessions.end(&ticket.id, ticket.expires, now()).await;
-        }
     }
 }
 
