@@ -79,9 +79,8 @@ fn array(responses: &[Bytes]) -> Bytes {
 async fn stream(way: &mut Way<'_>, batch: &mut Batch, begun: Vec<Bytes>) -> Result<(), Broken> {
     let mut header = respond::header(way.trip, StatusCode::OK)?;
     header.insert_header(CONTENT_TYPE, "text/event-stream")?;
+    let _open = way.server.metrics.stream(StreamKind::Answer);
     stream::begin(way, header).await?;
-    let metrics = way.server.metrics.clone();
-    let _open = metrics.stream(StreamKind::Answer);
     for message in begun {
         way.session.write_response_body(Some(sse::write_event(None, &message)), false).await?;
     }
