@@ -6,7 +6,7 @@ use crate::config::sections::{self, BackendHttp2, BackendProtocol};
 use crate::config::values::EndpointUrl;
 use crate::drain::DrainSettings;
 use crate::listen::{self, ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
-use crate::session::{Limits as SessionLimits, ReplayLimits};
+use crate::session::{DetachedLimits, Limits as SessionLimits, ReplayLimits};
 use crate::upstream::{
     BackendSettings, EndpointSettings, Http2, Protocol, SettingsError, Timeouts, TlsIdentity, TlsSettings,
 };
@@ -101,6 +101,12 @@ pub fn sessions(config: &Config) -> SessionLimits {
             bytes: limits.replay_bytes.as_usize(),
             time: limits.replay_time.get(),
             ..defaults.replay
+        },
+        detached: DetachedLimits {
+            session: limits.detached as usize,
+            total: limits.detached_total as usize,
+            bytes: limits.detached_bytes.as_usize(),
+            time: limits.replay_time.get(),
         },
         ..defaults
     }

@@ -31,6 +31,8 @@ pub(super) struct Flow {
     pub framer: Framer,
     /// Where events are kept for a client that comes back; only in the legacy era.
     pub record: Option<StreamRecord>,
+    /// Whether events are for the client that opened the stream, rather than for one that took it over.
+    pub ours: bool,
     /// The last event's data: says whether the stream had come to its end.
     pub last_data: Bytes,
 }
@@ -60,16 +62,24 @@ pub(super) async fn begin(way: &mut Way<'_>, mut header: ResponseHeader) -> Resu
 /// Relays a stream from its first byte.
 pub(super) async fn run(mut way: Way<'_>, response: UpstreamResponse, kind: StreamKind) -> Result<(), Broken> {
     let header = relay::header(&way, &response)?;
-    begin(&mut way, header).await?;
-    go_on(way, response, kind).await
+    let begun = begin(&mut way, header).await.is_ok();
+    pass(way, response, kind, begun).await
 }
 
 /// Relays a stream whose response to the client has begun.
 pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: StreamKind) -> Result<(), Broken> {
+    pass(way, response, kind, true).await
+}
+
+/// Relays a stream, or lets it go on without its client where the client is no longer `there`.
+async fn pass(way: Way<'_>, response: UpstreamResponse, kind: StreamKind, there: bool) -> Result<(), Broken> {
     let record = way.node.as_ref().map(|node| way.gateway.world.sessions.recorder(node).start(kind, asked(&way)));
     let limit = way.trip.snapshot.limits.event_bytes;
     let framer = if record.is_some() { Framer::keeping(limit) } else { Framer::watching(limit) };
-    let mut flow = Flow { response, framer, record, last_data: Bytes::new() };
+    let mut flow = Flow { response, framer, record, ours: true, last_data: Bytes::new() };
+    if !there {
+        return left_behind(way, flow);
+    }
     let _open = way.server.metrics.stream(metric_kind(&way, kind));
     let held = kind == StreamKind::Get || is_listen(&way);
     let stopping = stopping(way.gateway.drain.clone(), held);
@@ -79,9 +89,10 @@ pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: Stream
     loop {
         let turn = tokio::select! {
             biased;
+            // Before what comes: that is for whoever has taken the stream over.
+            told = told(&mut flow.record) => Turn::Told(told),
             chunk = flow.response.chunk() => Turn::Chunk(chunk),
             () = gone(way.session) => Turn::Gone,
-            told = told(&mut flow.record) => Turn::Told(told),
             () = sleep_until(quiet), if flow.framer.at_boundary() => Turn::Quiet,
             () = &mut stopping => Turn::Stopping,
         };
@@ -91,7 +102,7 @@ pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: Stream
                 if flow.take(&chunk).await.is_err() {
                     return broke_off(way, flow, &AttemptFault::protocol("it sent an event that is too long")).await;
                 }
-                if way.session.write_response_body(Some(chunk), false).await.is_err() {
+                if flow.ours && way.session.write_response_body(Some(chunk), false).await.is_err() {
                     return left_behind(way, flow);
                 }
             }
@@ -131,7 +142,7 @@ impl Flow {
                 && (frame.has_data || frame.id.is_some())
             {
                 self.last_data = frame.data;
-                record.push(frame.id, frame.bytes).await;
+                self.ours = record.push(frame.id, frame.bytes).await;
             }
         }
         Ok(())

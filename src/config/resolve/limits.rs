@@ -25,6 +25,7 @@ impl Resolver<'_> {
             ("sse_event", limits.sse_event, ByteSize::kib(1), GIB),
             ("answer_bytes", limits.answer_bytes, ByteSize::kib(1), GIB),
             ("replay_bytes", limits.replay_bytes, ByteSize::bytes(0), GIB),
+            ("detached_bytes", limits.detached_bytes, ByteSize::kib(1), ByteSize::mib(65_536)),
         ];
         for (key, value, least, most) in sizes {
             self.check_range(path.key(key), value, least, most);
@@ -36,6 +37,8 @@ impl Resolver<'_> {
             ("connections", limits.connections, 1_000_000),
             ("connections_per_address", limits.connections_per_address, 1_000_000),
             ("sessions", limits.sessions, 10_000_000),
+            ("detached", limits.detached, 100_000),
+            ("detached_total", limits.detached_total, 1_000_000),
             ("streams_per_connection", limits.streams_per_connection, 10_000),
         ];
         for (key, value, most) in counts {

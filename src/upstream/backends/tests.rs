@@ -45,6 +45,26 @@ fn modern_only(request: &Received) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_backend_at_another_url_is_another_place() {
+    let place = |name: &str, url: &str, change: fn(&mut EndpointSettings)| {
+        let mut settings = settings(name, ([127, 0, 0, 1], 1).into());
+        settings.endpoints[0].url = url.to_owned();
+        change(&mut settings.endpoints[0]);
+        let generation = Registry::new(PoolSettings::default()).prepare(&[settings]).expect("usable settings");
+        generation.get(name).expect("a backend").place.clone()
+    };
+    let same = |_: &mut EndpointSettings| {};
+    let token = |settings: &mut EndpointSettings| {
+        settings.headers.push((http::header::AUTHORIZATION, "Bearer new".parse().expect("a value")));
+    };
+    let here = place("demo", "http://a.example/mcp?key=secret", same);
+    assert_eq!(here, place("demo", "http://a.example/mcp?key=secret", token), "new credentials, the same server");
+    assert_ne!(here, place("demo", "http://b.example/mcp?key=secret", same));
+    assert_ne!(here, place("other", "http://a.example/mcp?key=secret", same));
+    assert!(here.starts_with("demo@") && !here.contains("secret"));
+}
+
+#[tokio::test]
 async fn many_requests_wait_for_one_probe() {
     let probes = Arc::new(AtomicUsize::new(0));
     let counted = probes.clone();

@@ -166,6 +166,20 @@ async fn delete_ends_calls_in_flight() {
     assert_eq!(client.delete().await.status, 200);
     let answer = tokio::time::timeout(lockgate_e2e::wait::PATIENCE, pending).await.expect("an answer").unwrap();
     assert_eq!(answer.code(), (404, -32600), "{answer:?}");
+
+    let client = Mcp::legacy(&gateway.mcp(), "2025-03-26").await;
+    let batch = {
+        let client = client.clone();
+        let member = json!({"jsonrpc": "2.0", "id": "m", "method": "tools/call", "params": {"name": "fault-never"}});
+        tokio::spawn(async move { Answer::read(client.post(&json!([member])).send().await.unwrap()).await })
+    };
+    until("the batch at the backend", async || {
+        fixture.journal().await.iter().any(|request| request.json()["id"] == "m").then_some(())
+    })
+    .await;
+    assert_eq!(client.delete().await.status, 200);
+    let answer = tokio::time::timeout(lockgate_e2e::wait::PATIENCE, batch).await.expect("an answer").unwrap();
+    assert_eq!(answer.json()[0]["error"]["code"], -32600, "{answer:?}");
 }
 
 /// A session that this node gave up for want of use comes back when its client does.

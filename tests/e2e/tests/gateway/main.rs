@@ -1,10 +1,14 @@
 //! The gateway between real clients and real, careless, stateful and broken servers.
 
+mod batches;
 mod clients;
 mod conformance;
 mod demo;
 mod faults;
 mod forbidden;
+mod forms;
+mod last_words;
+mod leaving;
 mod limits;
 mod listeners;
 mod lost;
