@@ -1,30 +1,10 @@
-//! SIGTERM while streams are open: held ones end at once in the form that their era has for it, answers are waited for.
+//! SIGTERM while a legacy session's streams are open: GET streams end at once, answers are waited for.
 
 use lockgate_e2e::gateway::config;
 use lockgate_e2e::mcp::NEWEST_LEGACY;
 use lockgate_e2e::{Fixture, Gateway, Mcp, until};
 use nix::sys::signal::Signal;
 use serde_json::json;
-
-#[tokio::test]
-async fn a_listen_stream_says_goodbye() {
-    let fixture = Fixture::start("conformant");
-    let mut gateway = Gateway::start(&config(fixture.url())).await;
-    let client = Mcp::modern(&gateway.mcp());
-    let body = client.body("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
-    let mut stream = lockgate_e2e::events::Events::new(client.post(&body).send().await.unwrap());
-    let first = stream.next().await.expect("an acknowledgement").json();
-    assert_eq!(first["method"], "notifications/subscriptions/acknowledged", "{first}");
-    gateway.signal(Signal::SIGTERM);
-    let (_, goodbye) = stream.answer().await;
-    assert_eq!(goodbye["id"], body["id"], "{goodbye}");
-    assert_eq!(goodbye["result"]["resultType"], "complete", "{goodbye}");
-    let subscription = &goodbye["result"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
-    assert_eq!(*subscription, body["id"], "{goodbye}");
-    assert_eq!(stream.next().await, None);
-    assert!(!stream.broken);
-    gateway.stop();
-}
 
 #[tokio::test]
 async fn get_streams_end_and_resumed_answers_are_finished() {
