@@ -12,12 +12,15 @@
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
-use std::future::pending;
+use std::future::{Future, pending, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -58,6 +61,10 @@ pub struct Drain(Arc<State>);
 #[derive(Debug)]
 struct State {
     phase: watch::Sender<Phase>,
+    /// Whether the last phase has begun: to be read without a lock.
+    closing: AtomicBool,
+    /// Tells whoever serves requests that it has.
+    closed: Notify,
     /// The form in which Pingora wants to know: HTTP/2 connections and its own keep-alive decision read it.
     going_away: watch::Sender<bool>,
     requests: Count,
@@ -136,6 +143,8 @@ impl Drain {
     pub fn new() -> Drain {
         Drain(Arc::new(State {
             phase: watch::Sender::new(Phase::Serving),
+            closing: AtomicBool::new(false),
+            closed: Notify::new(),
             going_away: watch::Sender::new(false),
             requests: Count::default(),
             connections: Count::default(),
@@ -192,6 +201,27 @@ impl Drain {
         self.reached(Phase::Closing).await;
     }
 
+    /// As [`Drain::closing`], at no cost for a request that ends before: it wakes nobody. Whoever serves requests has to
+    /// see to it that their task is polled again then, by [`Drain::stir`].
+    pub async fn last_words(&self) {
+        poll_fn(|_| if self.0.closing.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// What [`Drain::stir`] needs, for as long as the task is to be woken.
+    pub fn notice(&self) -> Notified<'_> {
+        self.0.closed.notified()
+    }
+
+    /// Has the task that calls this polled again when what is left must go: for [`Drain::last_words`].
+    pub async fn stir(mut notice: Pin<&mut Notified<'_>>) {
+        poll_fn(|cx| {
+            // Registered by this, or over already: then whoever looks finds it so.
+            let _ = notice.as_mut().poll(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// Turns true when a stop begins: what Pingora's connection handling wants to be given.
     ///
     /// Pingora waits for a change. To whoever asks when the stop has begun already, that is one too.
@@ -221,7 +251,10 @@ impl Drain {
     /// Ends what is left of a stop, without waiting for it.
     pub fn close(&self) {
         self.begin();
+        // Before anybody is woken to look.
+        self.0.closing.store(true, Ordering::Release);
         self.advance(Phase::Closing);
+        self.0.closed.notify_waiters();
     }
 
     /// Ends when no client connection is open.
@@ -451,6 +484,35 @@ mod tests {
         assert!(took >= millis(200) && took < LONG / 2, "{took:?}");
         let last_words = last_words.await.unwrap();
         assert!(last_words >= millis(180) && last_words < took, "{last_words:?}");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_was_stirred_says_its_last_words() {
+        let drain = Drain::new();
+        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let serving = tokio::spawn({
+            let drain = drain.clone();
+            async move {
+                let notice = drain.notice();
+                tokio::pin!(notice);
+                Drain::stir(notice.as_mut()).await;
+                let _ = ready.send(());
+                drain.last_words().await;
+            }
+        });
+        is_ready.await.unwrap();
+        drain.begin();
+        tokio::task::yield_now().await;
+        assert!(!serving.is_finished(), "a stop has begun, no more");
+        drain.close();
+        timeout(LONG, serving).await.unwrap().unwrap();
+        let late = async {
+            let notice = drain.notice();
+            tokio::pin!(notice);
+            Drain::stir(notice.as_mut()).await;
+            drain.last_words().await;
+        };
+        timeout(LONG, late).await.unwrap();
     }
 
     #[tokio::test]

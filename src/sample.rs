@@ -36,6 +36,11 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
         }
     }
     world.metrics.set_sessions(world.sessions.store().gauges().live.load(Relaxed));
+    let (detached, streams) = (world.sessions.detached(), world.sessions.replay_budget());
+    world.metrics.set_detached(
+        detached.held().exchanges + streams.detached.load(Relaxed),
+        detached.given_up() + streams.abandoned.load(Relaxed),
+    );
     if let Some(journal) = world.sessions.journal() {
         world.metrics.set_journal_errors(journal.gauges().lost.load(Relaxed));
     }

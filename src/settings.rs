@@ -13,7 +13,7 @@ use crate::config::values::EndpointUrl;
 use crate::drain::DrainSettings;
 use crate::listen::{self, Certificate, ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
 use crate::session::keys::ConfiguredKey;
-use crate::session::{Limits as SessionLimits, ReplayLimits};
+use crate::session::{DetachedLimits, Limits as SessionLimits, ReplayLimits};
 use crate::upstream::{
     BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError, Timeouts, TlsIdentity,
     TlsSettings, ToolSettings, UnusableBackend,
@@ -150,6 +150,12 @@ pub fn sessions(config: &Config) -> SessionLimits {
             streams: limits.replay_streams as usize,
             bytes_total: limits.replay_bytes_total.as_usize(),
             streams_total: limits.replay_streams_total as usize,
+        },
+        detached: DetachedLimits {
+            session: limits.detached as usize,
+            total: limits.detached_total as usize,
+            bytes: limits.detached_bytes.as_usize(),
+            time: limits.replay_time.get(),
         },
     }
 }

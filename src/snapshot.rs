@@ -100,8 +100,6 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// How long a session's ticket lives, in milliseconds.
     pub ticket_lifetime: u64,
-    /// How long the stream of a client that has left is read on.
-    pub replay_time: Duration,
 }
 
 /// What outlives snapshots.
@@ -246,7 +244,6 @@ impl Limits {
             event_bytes: limits.sse_event.as_usize(),
             keep_alive: config.streams.keep_alive.get(),
             ticket_lifetime: config.tickets.lifetime.as_millis(),
-            replay_time: limits.replay_time.get(),
         }
     }
 }

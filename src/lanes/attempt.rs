@@ -5,15 +5,19 @@
 
 use super::{Broken, Way, detached, session_ended};
 use crate::downstream::gone;
+use crate::session::Cost;
 use crate::snapshot::Server;
+use crate::telemetry::BackendMetrics;
 use crate::telemetry::labels::UpstreamOutcome;
 use crate::upstream::{AttemptFault, Timeouts, UpstreamRequest, UpstreamResponse, Verb};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use lockgate_filters::exchange::Exchange;
+use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::revision::Era;
 use lockgate_filters::rpc::scan::Message;
 use lockgate_filters::splice::{self, Replay};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,50 +49,105 @@ pub(super) fn get(
     UpstreamRequest { verb: Verb::Get, fields, body: Bytes::new(), replay: Replay::IfUnanswered }
 }
 
-/// Sends a request and waits for the answer's header, watching the client meanwhile.
-///
-/// A modern client that leaves cancels the request: it is dropped, and with it the connection to the backend. A legacy
-/// client that leaves cancels nothing: a background task reads the answer to its end.
+/// Sends a request and waits for the answer's header. What came of it is counted, however it ends.
 ///
 /// A stream that is `held` open may be silent for as long as it lives.
-pub(super) async fn send(way: &mut Way<'_>, request: UpstreamRequest, held: bool) -> Result<UpstreamResponse, Broken> {
+pub(super) async fn ask(
+    server: Arc<Server>,
+    request: UpstreamRequest,
+    held: bool,
+) -> Result<UpstreamResponse, AttemptFault> {
+    let timeouts = server.backend.timeouts;
+    let timeouts = if held { Timeouts { idle_stream: HELD, total: HELD, ..timeouts } } else { timeouts };
+    let mut counted = Counted { metrics: &server.backend_metrics, outcome: UpstreamOutcome::Cancelled };
     let started = Instant::now();
-    let backend = Arc::clone(&way.server.backend);
-    let mut sending = Box::pin(async move {
-        let timeouts = backend.timeouts;
-        let timeouts = if held { Timeouts { idle_stream: HELD, total: HELD, ..timeouts } } else { timeouts };
-        backend.send_within(&request, &timeouts).await
-    });
+    let answered = server.backend.send_within(&request, &timeouts).await;
+    counted.outcome = match &answered {
+        Ok(response) => {
+            counted.metrics.first_byte(started.elapsed());
+            UpstreamOutcome::from_status(response.status.as_u16())
+        }
+        Err(fault) => UpstreamOutcome::from(fault.fault()),
+    };
+    answered
+}
+
+/// Counts an attempt when it ends: as cancelled, where nothing else came of it.
+struct Counted<'a> {
+    metrics: &'a BackendMetrics,
+    outcome: UpstreamOutcome,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.finished(self.outcome);
+    }
+}
+
+/// Sends a request and waits for the answer's header, watching the client meanwhile.
+///
+/// A modern client that leaves cancels the request: it is dropped, and with it the connection to the backend. So is a GET:
+/// the client asks again. A legacy client that leaves cancels nothing else: the answer is read to its end without it.
+pub(super) async fn send(way: &mut Way<'_>, request: UpstreamRequest, held: bool) -> Result<UpstreamResponse, Broken> {
+    let most = way.trip.snapshot.limits.answer_bytes;
+    send_or_leave(way, request, held, move |unheard| detached::discard(unheard, most)).await
+}
+
+/// As [`send`]; `unheard` is what becomes of an answer that comes when the client has left.
+pub(super) async fn send_or_leave<F, W>(
+    way: &mut Way<'_>,
+    request: UpstreamRequest,
+    held: bool,
+    unheard: F,
+) -> Result<UpstreamResponse, Broken>
+where
+    F: FnOnce(UpstreamResponse) -> W + Send + 'static,
+    W: Future<Output = ()> + Send + 'static,
+{
+    let (verb, bytes) = (request.verb, request.body.len());
+    let mut sending = Box::pin(ask(Arc::clone(&way.server), request, held));
     let ended = way.ended();
     let answered = tokio::select! {
         biased;
         answered = &mut sending => answered,
         () = ended => return Err(session_ended()),
         () = gone(way.session) => {
-            if way.trip.exchange.era() == Some(Era::Modern) {
-                way.server.backend_metrics.finished(UpstreamOutcome::Cancelled);
-            } else {
-                detached::finish(sending, way.ended());
+            if verb == Verb::Post && way.trip.exchange.era() != Some(Era::Modern) {
+                let work = async move {
+                    if let Ok(response) = sending.await {
+                        unheard(response).await;
+                    }
+                };
+                detached::go_on(way, Cost { exchanges: 1, bytes }, work);
             }
             return Err(Broken::ClientGone);
         }
+        () = way.gateway.drain.last_words() => return Err(draining()),
     };
-    let metrics = &way.server.backend_metrics;
-    match answered {
-        Ok(response) => {
-            metrics.first_byte(started.elapsed());
-            metrics.finished(UpstreamOutcome::from_status(response.status.as_u16()));
-            Ok(response)
-        }
-        Err(fault) => {
-            metrics.finished(UpstreamOutcome::from(fault.fault()));
-            Err(failed(&way.server, &fault))
-        }
+    answered.map_err(|fault| failed(&way.server, &fault))
+}
+
+/// As [`send`], whether the client is there or not: for what must not be left half done at the backend.
+pub(super) async fn send_to_the_end(way: &Way<'_>, request: UpstreamRequest) -> Result<UpstreamResponse, Broken> {
+    tokio::select! {
+        biased;
+        answered = ask(Arc::clone(&way.server), request, false) => answered.map_err(|fault| failed(&way.server, &fault)),
+        () = way.gateway.drain.last_words() => Err(draining()),
     }
 }
 
-/// What the client is told of a failed attempt.
-pub(super) fn failed(server: &Server, fault: &AttemptFault) -> Broken {
+/// What a client is told whose answer has not begun when the process must stop.
+pub(super) fn draining() -> Broken {
+    Refusal::new(Fault::Draining, "attempt").into()
+}
+
+/// What the client is told of a failed attempt; the operator is told more.
+pub(super) fn refusal(server: &Server, fault: &AttemptFault) -> Refusal {
     tracing::warn!(backend = %server.backend_name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
-    Broken::Refused(fault.refusal(server.backend_name(), "attempt"))
+    fault.refusal(server.backend_name(), "attempt")
+}
+
+/// As [`refusal`], where a lane ends with it.
+pub(super) fn failed(server: &Server, fault: &AttemptFault) -> Broken {
+    Broken::Refused(refusal(server, fault))
 }

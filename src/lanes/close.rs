@@ -122,3 +122,94 @@ pub(super) async fn end_at(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{
+        BackendSettings, EndpointSettings, PoolSettings, Protocol, Registry, Timeouts, ToolSettings,
+    };
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// A backend that gives each request this answer, or none; and how many requests it got.
+    async fn backend(answer: &'static [u8]) -> (Arc<LiveBackend>, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/mcp", listener.local_addr().expect("an address"));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, answer, Arc::clone(&counted)));
+            }
+        });
+        let settings = BackendSettings {
+            name: "demo".into(),
+            endpoints: vec![EndpointSettings::new(url.parse().expect("a URL"))],
+            protocol: Protocol::Legacy,
+            timeouts: Timeouts { first_byte: Duration::from_millis(200), ..Timeouts::default() },
+            forward_headers: Vec::new(),
+            answer_bytes: 1 << 20,
+            sse_event: 1 << 16,
+            pool: PoolSettings::default(),
+            tools: ToolSettings::default(),
+        };
+        let generation = Registry::new().prepare(&[settings]).expect("usable settings");
+        (Arc::clone(generation.get("demo").expect("a backend")), asked)
+    }
+
+    async fn serve(mut stream: TcpStream, answer: &'static [u8], asked: Arc<AtomicUsize>) {
+        let mut read = Vec::new();
+        while matches!(stream.read_buf(&mut read).await, Ok(1..)) {
+            while let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+                assert!(read.starts_with(b"DELETE /mcp "));
+                read.drain(..end + 4);
+                asked.fetch_add(1, Relaxed);
+                if stream.write_all(answer).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn sessions(number: usize) -> Vec<UpstreamSession> {
+        let session = |number: usize| UpstreamSession {
+            id: UpstreamId::new(format!("s-{number}").as_bytes()),
+            revision: Revision::V2025_11_25,
+        };
+        (0..number).map(session).collect()
+    }
+
+    #[tokio::test]
+    async fn all_sessions_are_ended_whatever_the_backend_makes_of_it() {
+        for answer in [&b"HTTP/1.1 204 No Content\r\n\r\n"[..], b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"] {
+            let (backend, asked) = backend(answer).await;
+            end_many(backend, sessions(3 * AT_A_TIME)).await;
+            assert_eq!(asked.load(Relaxed), 3 * AT_A_TIME);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_does_not_answer_is_soon_given_up() {
+        let (backend, asked) = backend(b"").await;
+        end_many(backend, sessions(100 * AT_A_TIME)).await;
+        assert!(asked.load(Relaxed) <= AT_A_TIME, "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_opened_in_vain_is_ended() {
+        let (backend, asked) = backend(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        let id = || UpstreamId::new(b"s-1");
+        let opened = || super::super::opened::Opened::new(Arc::clone(&backend), backend.fetcher().clone(), id());
+        opened().keep();
+        drop(opened());
+        let once = async {
+            while asked.load(Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(60), once).await.expect("the end of the session");
+        assert_eq!(asked.load(Relaxed), 1);
+    }
+}

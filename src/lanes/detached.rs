@@ -1,41 +1,48 @@
 //! What goes on after the client has left: in the legacy era a disconnect cancels nothing.
+//!
+//! How much of it there may be is the session room's to say ([`crate::session::Detached`]).
 
+use super::Way;
 use super::stream::Flow;
-use crate::session::{StreamRecord, Told};
-use crate::upstream::{AttemptFault, UpstreamResponse};
+use crate::session::{Cost, StreamRecord, Told};
+use crate::upstream::UpstreamResponse;
 use std::future::{Future, pending};
+use std::time::Duration;
+use tokio::time::timeout;
 
-/// The most that is read of an answer that nobody will get.
-const DISCARDED_BYTES: usize = 16 << 20;
+/// What is read of a body that means nothing, and for how long, so that its connection can be used again.
+const SETTLED_BYTES: usize = 64 * 1024;
+const SETTLING: Duration = Duration::from_millis(100);
 
-/// Lets a request that was sent come to its answer, and reads that to its end; unless its session is `ended` first.
-pub(super) fn finish(
-    sending: impl Future<Output = Result<UpstreamResponse, AttemptFault>> + Send + 'static,
-    ended: impl Future<Output = ()> + Send + 'static,
-) {
-    tokio::spawn(async move {
-        let finishing = async {
-            if let Ok(response) = sending.await {
-                discard(response).await;
-            }
-        };
-        tokio::select! {
-            () = finishing => {}
-            () = ended => {}
-        }
-    });
+/// Lets work of a legacy session go on without its client, within what a session may have. Dropped where there is no
+/// session: then nobody may leave work behind.
+pub(super) fn go_on(way: &Way<'_>, cost: Cost, work: impl Future<Output = ()> + Send + 'static) {
+    if let Some(ticket) = &way.trip.exchange.ticket {
+        way.gateway.world.sessions.detached().let_go_on(ticket.id, cost, work);
+    }
 }
 
-/// Reads what is left of an answer whose body means nothing, so that the connection can be used again.
-pub(super) fn drain(response: UpstreamResponse) {
-    tokio::spawn(discard(response));
+/// Reads an answer that nobody gets to its end: closing the connection would cancel the call.
+pub(super) fn read_out(way: &Way<'_>, response: UpstreamResponse) {
+    if !response.is_complete() {
+        go_on(way, Cost { exchanges: 1, bytes: 0 }, discard(response, way.trip.snapshot.limits.answer_bytes));
+    }
 }
 
-async fn discard(mut response: UpstreamResponse) {
-    let mut left = DISCARDED_BYTES;
+/// Reads at most `most` bytes of an answer.
+pub(super) async fn discard(mut response: UpstreamResponse, most: usize) {
+    let mut left = most;
     while let Ok(Some(chunk)) = response.chunk().await {
         let Some(rest) = left.checked_sub(chunk.len()) else { return };
         left = rest;
+    }
+}
+
+/// Reads what is left of a body that means nothing; nearly always nothing is.
+pub(super) async fn settle(response: UpstreamResponse) {
+    if !response.is_complete() {
+        // A body that takes longer costs its connection.
+        let _ = timeout(SETTLING, discard(response, SETTLED_BYTES)).await;
     }
 }
 

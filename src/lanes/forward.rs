@@ -1,80 +1,90 @@
 //! One message to one endpoint, its answer brought back.
 
-use super::{Broken, Way, attempt, relay, revive};
-use crate::session::LogLevel;
+use super::judge::{self, Missing, judge, missing};
+use super::remember::Remembering;
+use super::{Broken, Way, attempt, detached, relay, respond, revive, session_ended};
+use crate::downstream::gone;
+use crate::session::Cost;
 use crate::upstream::UpstreamResponse;
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::rpc::scan::{Kind, Message};
 
+const RULE: &str = "forward";
+
 pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     let exchange = &way.trip.exchange;
     let Some(message) = exchange.scan.messages.first().cloned() else {
-        return Err(Refusal::new(Fault::NotJsonRpc, "forward").into());
+        return Err(Refusal::new(Fault::NotJsonRpc, RULE).into());
     };
-    let mut session = way.upstream_session();
-    let mut response = send(&mut way, &message, session.clone()).await?;
-    if let (StatusCode::NOT_FOUND, Some(lost)) = (response.status, &session) {
-        // The backend does not know this session any more (2025-11-25, session management), so the message did not run.
-        drop(response);
-        if message.kind == Kind::Response {
-            return Err(Refusal::new(Fault::SessionUnknown, "forward")
-                .saying("the server no longer waits for this")
-                .into());
+    let remembering = Remembering::of(&way, &message);
+    let session = way.upstream_session();
+    let mut response = send(&mut way, &message, session.clone(), remembering.as_ref()).await?;
+    if response.status == StatusCode::NOT_FOUND && way.trip.exchange.ticket.is_some() {
+        match missing(response, session.is_some(), way.trip.snapshot.limits.answer_bytes).await {
+            Missing::Something(error) => return Ok(respond::message(way.session, way.trip, &[], error).await?),
+            Missing::Unknown => return Err(judge::not_found(way.server.backend_name()).into()),
+            Missing::Session if message.kind == Kind::Response => return Err(no_longer_asked().into()),
+            Missing::Session => {}
         }
-        revive::renew(&way, Some(lost)).await?;
-        session = way.upstream_session();
-        response = send(&mut way, &message, session.clone()).await?;
+        revive::renew(&way, session.as_ref()).await?;
+        let session = way.upstream_session();
+        response = send(&mut way, &message, session, remembering.as_ref()).await?;
+        if response.status == StatusCode::NOT_FOUND {
+            return Err(judge::not_found(way.server.backend_name()).into());
+        }
     }
-    if response.status == StatusCode::NOT_FOUND && session.is_some() {
-        // The session is new, so this is no word about it; and to the client 404 would mean the end of its session.
-        let text = format!("backend \"{}\" answered with status 404 in a new session", way.server.backend_name());
-        return Err(Refusal::new(Fault::BackendProtocol, "forward").saying(text).into());
+    match remembering {
+        Some(remembering) if response.status == StatusCode::OK => remember(way, response, remembering).await,
+        _ => relay::answer(way, response).await,
     }
-    if response.status.is_success() {
-        remember(&way, &message).await;
-    }
-    relay::answer(way, response).await
 }
 
-async fn send(way: &mut Way<'_>, message: &Message, session: Option<HeaderValue>) -> Result<UpstreamResponse, Broken> {
+/// Refuses a client's response when the backend has lost the session that it answers in, and so its question.
+pub(super) fn no_longer_asked() -> Refusal {
+    Refusal::new(Fault::SessionUnknown, RULE).saying("the server no longer waits for this")
+}
+
+async fn send(
+    way: &mut Way<'_>,
+    message: &Message,
+    session: Option<HeaderValue>,
+    remembering: Option<&Remembering>,
+) -> Result<UpstreamResponse, Broken> {
     let exchange = &way.trip.exchange;
     let headers = &way.session.req_header().headers;
     let request = attempt::post(&way.server, headers, exchange, message, exchange.body.clone(), session);
     let held = message.is(b"subscriptions/listen", &way.trip.exchange.body);
-    attempt::send(way, request, held).await
-}
-
-/// What a legacy session asked for that outlives this exchange: its log level and its subscriptions.
-async fn remember(way: &Way<'_>, message: &Message) {
-    let Some(session) = &way.node else { return };
-    let sessions = &way.gateway.world.sessions;
-    if message.kind != Kind::Request {
-        return;
-    }
-    let body: &Bytes = &way.trip.exchange.body;
-    let Some(params) = &message.params else { return };
-    if message.is(b"logging/setLevel", body) {
-        if let Some(level) = params.level.and_then(|level| level.text(body))
-            && let Some(level) = LogLevel::parse(&level)
-        {
-            noted(sessions.set_log_level(session, level).await);
+    match remembering.cloned() {
+        None => attempt::send(way, request, held).await,
+        Some(remembering) => {
+            let unheard = move |response| {
+                let messages = remembering.messages(response);
+                remembering.unheard(messages)
+            };
+            Box::pin(attempt::send_or_leave(way, request, held, unheard)).await
         }
-    } else if message.is(b"resources/subscribe", body) {
-        if let Some(uri) = params.uri.and_then(|uri| uri.text(body)) {
-            noted(sessions.subscribe(session, &uri).await);
-        }
-    } else if message.is(b"resources/unsubscribe", body)
-        && let Some(uri) = params.uri.and_then(|uri| uri.text(body))
-    {
-        noted(sessions.unsubscribe(session, &uri).await);
     }
 }
 
-/// The backend has agreed already: what cannot be remembered here costs the session only if it must be opened again.
-fn noted<E: std::fmt::Debug>(outcome: Result<(), E>) {
-    if let Err(reason) = outcome {
-        tracing::debug!(?reason, "a session's state could not be remembered");
-    }
+/// Passes on the response to a request that is to be remembered if the backend agrees.
+async fn remember(way: Way<'_>, response: UpstreamResponse, remembering: Remembering) -> Result<(), Broken> {
+    judge(way.server.backend_name(), Some(Kind::Request), &response)?;
+    let mut messages = remembering.messages(response);
+    let ended = way.ended();
+    let said = tokio::select! {
+        biased;
+        said = messages.response(&remembering.id) => said,
+        () = ended => return Err(session_ended()),
+        () = gone(way.session) => {
+            detached::go_on(&way, Cost { exchanges: 1, bytes: 0 }, remembering.unheard(messages));
+            return Err(Broken::ClientGone);
+        }
+        () = way.gateway.drain.last_words() => return Err(attempt::draining()),
+    };
+    let said = said.map_err(|fault| attempt::failed(&way.server, &fault))?;
+    let Some(said) = said else { return Err(judge::no_response(way.server.backend_name(), StatusCode::OK).into()) };
+    remembering.answered(&said).await;
+    respond::message(way.session, way.trip, &[], said).await?;
+    Ok(())
 }

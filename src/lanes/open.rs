@@ -30,8 +30,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     let exchange = &way.trip.exchange;
     let headers = &way.session.req_header().headers;
     let request = attempt::post(&way.server, headers, exchange, &message, exchange.body.clone(), None);
-    let sent = way.server.backend.send(&request).await;
-    let response = sent.map_err(|fault| attempt::failed(&way.server, &fault))?;
+    let response = attempt::send_to_the_end(&way, request).await?;
     if !response.status.is_success() {
         return relay::answer(way, response).await;
     }
@@ -70,10 +69,8 @@ async fn read_answer(way: &Way<'_>, message: &Message, response: UpstreamRespons
     let limits = &way.trip.snapshot.limits;
     let id = message.id.map(|id| id.span.of(&way.trip.exchange.body)).unwrap_or_default();
     let mut messages = Messages::of(response, limits.answer_bytes, limits.event_bytes);
-    while let Some(said) = messages.next().await.map_err(|fault| attempt::failed(&way.server, &fault))? {
-        if said.answers(id) {
-            return Ok(said.bytes);
-        }
+    if let Some(said) = messages.response(id).await.map_err(|fault| attempt::failed(&way.server, &fault))? {
+        return Ok(said);
     }
     let text = format!("backend \"{}\" gave no response to initialize", way.server.backend_name());
     Err(Refusal::new(Fault::BackendProtocol, RULE).saying(text).into())

@@ -1,10 +1,11 @@
 //! Bringing a backend's answer to the client: status and body as they came, unless they may not be passed on.
 
+use super::judge::{self, Judged, judge};
 use super::messages::Messages;
 use super::{Broken, Way, attempt, detached, respond, session_ended, stream};
 use crate::downstream::gone;
 use crate::session::StreamKind;
-use crate::upstream::{AttemptFault, Form, UpstreamResponse};
+use crate::upstream::{AttemptFault, UpstreamResponse};
 use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, StatusCode};
@@ -23,46 +24,19 @@ const PASSED: [HeaderName; 4] = [CONTENT_TYPE, CACHE_CONTROL, RETRY_AFTER, ALLOW
 
 /// Passes an answer on.
 pub(super) async fn answer(mut way: Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
-    if matches!(
-        response.status,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
-    ) {
-        // The caller's own credentials were not sent, so the caller cannot mend this.
-        return Err(refused_us(&way, response.status));
-    }
-    if matches!(response.status, StatusCode::NO_CONTENT | StatusCode::ACCEPTED) {
-        return nothing(way, response).await;
-    }
-    match response.form() {
-        Form::Json => json(&mut way, response).await,
-        Form::EventStream if response.status == StatusCode::OK && !way.trip.exchange.accepts.sse => {
-            fold(way, response).await
+    let asked = way.trip.exchange.scan.messages.first().map(|message| message.kind);
+    match judge(way.server.backend_name(), asked, &response)? {
+        Judged::Json => json(&mut way, response).await,
+        Judged::Events if way.trip.exchange.accepts.sse => stream::run(way, response, StreamKind::Post).await,
+        Judged::Events => fold(way, response).await,
+        Judged::Taken => {
+            let header = respond::header(way.trip, StatusCode::ACCEPTED)?;
+            empty(way, header, response).await
         }
-        Form::EventStream if response.status == StatusCode::OK => stream::run(way, response, StreamKind::Post).await,
-        Form::EventStream | Form::Other => Err(other(&way, &response)),
-    }
-}
-
-fn refused_us(way: &Way<'_>, status: StatusCode) -> Broken {
-    let text = format!("backend \"{}\" refuses the gateway with status {}", way.server.backend_name(), status.as_u16());
-    Refusal::new(Fault::BackendProtocol, RULE).saying(text).into()
-}
-
-/// An answer in no form of the protocol. What a client can act on keeps its meaning, anything else is the backend's failure.
-fn other(way: &Way<'_>, response: &UpstreamResponse) -> Broken {
-    let status = response.status;
-    let text =
-        format!("backend \"{}\" answered with status {} and no JSON", way.server.backend_name(), status.as_u16());
-    let fault = match status {
-        StatusCode::METHOD_NOT_ALLOWED => Fault::MethodNotAllowed,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Fault::Overloaded,
-        _ => Fault::BackendProtocol,
-    };
-    let refusal = Refusal::new(fault, RULE).saying(text);
-    match fault {
-        // The only method that a backend may lack is GET: a session without a stream of its own.
-        Fault::MethodNotAllowed => refusal.with_header("allow", "POST, DELETE, OPTIONS").into(),
-        _ => refusal.into(),
+        Judged::Nothing => {
+            let header = header(&way, &response)?;
+            empty(way, header, response).await
+        }
     }
 }
 
@@ -83,10 +57,9 @@ fn passes(name: &HeaderName) -> bool {
         || (name.as_str().starts_with("mcp-") && name != "mcp-session-id")
 }
 
-async fn nothing(way: Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
-    let header = header(&way, &response)?;
+async fn empty(way: Way<'_>, header: ResponseHeader, response: UpstreamResponse) -> Result<(), Broken> {
     respond::whole(way.session, header, Bytes::new()).await?;
-    detached::drain(response);
+    detached::settle(response).await;
     Ok(())
 }
 
@@ -137,7 +110,7 @@ async fn gather(way: &mut Way<'_>, response: &mut UpstreamResponse, most: usize)
     }
 }
 
-/// The next chunk of an answer, unless the client leaves first.
+/// The next chunk of an answer, unless the client leaves or the process must stop first.
 pub(super) async fn next(
     way: &mut Way<'_>,
     response: &mut UpstreamResponse,
@@ -148,6 +121,7 @@ pub(super) async fn next(
         chunk = response.chunk() => Ok(chunk),
         () = ended => Err(session_ended()),
         () = gone(way.session) => Err(Broken::ClientGone),
+        () = way.gateway.drain.last_words() => Err(attempt::draining()),
     }
 }
 
@@ -162,14 +136,19 @@ async fn stream_json(
         Some(length) => head.insert_header(CONTENT_LENGTH, length)?,
         None => head.insert_header(http::header::TRANSFER_ENCODING, "chunked")?,
     }
-    respond::begin(way.session, head, false).await?;
-    way.session.write_response_body(Some(begun), false).await?;
+    if respond::begin(way.session, head, false).await.is_err()
+        || way.session.write_response_body(Some(begun), false).await.is_err()
+    {
+        return left_behind(way, response);
+    }
     loop {
         let chunk = match next(way, &mut response).await {
             Ok(chunk) => chunk,
-            Err(Broken::ClientGone) => return left_behind(way, response),
-            // Half of an answer is out: it must not look whole.
-            Err(_) => return Err(Broken::Cut),
+            Err(Broken::Refused(refusal)) => {
+                way.trip.record.fault = Some(refusal.fault);
+                return Err(Broken::Cut);
+            }
+            Err(Broken::ClientGone | Broken::Cut) => return left_behind(way, response),
         };
         match chunk {
             Ok(Some(chunk)) => {
@@ -192,7 +171,7 @@ async fn stream_json(
 /// The client has left: a modern one has cancelled by it (the response is dropped), a legacy one has not.
 fn left_behind(way: &Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
     if way.trip.exchange.era() != Some(Era::Modern) {
-        detached::drain(response);
+        detached::read_out(way, response);
     }
     Err(Broken::ClientGone)
 }
@@ -206,22 +185,17 @@ fn length(response: &UpstreamResponse) -> Option<usize> {
 async fn fold(way: Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
     let limits = &way.trip.snapshot.limits;
     let mut messages = Messages::of(response, limits.answer_bytes, limits.event_bytes);
-    let id = Bytes::copy_from_slice(way.trip.request_id().unwrap_or_default());
-    loop {
-        let said = tokio::select! {
-            biased;
-            said = messages.next() => said,
-            () = gone(way.session) => return left_behind(&way, messages.into_response()),
-        };
-        match said.map_err(|fault| attempt::failed(&way.server, &fault))? {
-            Some(said) if said.answers(&id) => {
-                respond::message(way.session, way.trip, &[], said.bytes).await?;
-                return Ok(());
-            }
-            Some(_) => {}
-            None => break,
-        }
-    }
-    let text = format!("backend \"{}\" gave no response", way.server.backend_name());
-    Err(Refusal::new(Fault::BackendProtocol, RULE).saying(text).into())
+    let id = way.trip.request_id().unwrap_or_default();
+    let ended = way.ended();
+    let said = tokio::select! {
+        biased;
+        said = messages.response(id) => said,
+        () = ended => return Err(session_ended()),
+        () = gone(way.session) => return left_behind(&way, messages.into_response()),
+        () = way.gateway.drain.last_words() => return Err(attempt::draining()),
+    };
+    let said = said.map_err(|fault| attempt::failed(&way.server, &fault))?;
+    let Some(said) = said else { return Err(judge::no_response(way.server.backend_name(), StatusCode::OK).into()) };
+    respond::message(way.session, way.trip, &[], said).await?;
+    Ok(())
 }

@@ -133,7 +133,7 @@ async fn initialize(
     let id = reply.headers.get(headers::SESSION_ID).and_then(|value| UpstreamId::new(value.as_bytes()));
     let mut opened = Opened::new(Arc::clone(&way.server.backend), fetcher.clone(), id);
     let Some(Outcome::Result(result)) = reply.outcome.as_ref().filter(|_| reply.status.is_success()) else {
-        return Err(refused(way, &reply).into());
+        return Err(refused(way.server.backend_name(), reply.status, reply.outcome.as_ref()).into());
     };
     let version = member(result, "protocolVersion").and_then(|value| value.text(result));
     // A session never changes its revision: a backend that now speaks another cannot go on with it.
@@ -151,10 +151,8 @@ pub(super) fn announced(result: &[u8]) -> Lists {
 }
 
 /// A backend that opens no session now. That says nothing about the session: the client may ask again.
-fn refused(way: &Way<'_>, reply: &Reply) -> Refusal {
-    let backend = way.server.backend_name();
-    let status = reply.status;
-    let (fault, text) = match (status, &reply.outcome) {
+fn refused(backend: &str, status: StatusCode, outcome: Option<&Outcome>) -> Refusal {
+    let (fault, text) = match (status, outcome) {
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED, _) => {
             (Fault::BackendProtocol, format!("refuses the gateway with status {}", status.as_u16()))
         }
@@ -167,4 +165,36 @@ fn refused(way: &Way<'_>, reply: &Reply) -> Refusal {
         _ => (Fault::BackendProtocol, format!("does not open the session again: status {}", status.as_u16())),
     };
     Refusal::new(fault, RULE).saying(format!("backend \"{backend}\" {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::RpcError;
+
+    #[test]
+    fn a_backend_that_opens_no_session_now_ends_none() {
+        let error = || Outcome::Error(RpcError { code: -32000, message: "at 10.0.0.1: no".into() });
+        for (status, outcome, fault) in [
+            (401, None, Fault::BackendProtocol),
+            (403, Some(error()), Fault::BackendProtocol),
+            (404, None, Fault::BackendProtocol),
+            (429, None, Fault::Overloaded),
+            (503, Some(error()), Fault::Overloaded),
+            (502, None, Fault::BackendProtocol),
+            (200, Some(error()), Fault::BackendProtocol),
+            (200, None, Fault::BackendProtocol),
+        ] {
+            let refusal = refused("demo", StatusCode::from_u16(status).unwrap(), outcome.as_ref());
+            assert_eq!(refusal.fault, fault, "{status}");
+            assert!(refusal.message.starts_with("backend \"demo\" ") && !refusal.message.contains("10.0"), "{status}");
+        }
+    }
+
+    #[test]
+    fn announcements_are_read_from_the_result() {
+        let result = br#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true}}}"#;
+        assert_eq!(announced(result).notifications().count(), 1);
+        assert_eq!(announced(b"{}").notifications().count(), 0);
+    }
 }

@@ -35,6 +35,8 @@ pub(super) struct Flow {
     pub framer: Framer,
     /// Where events are kept for a client that comes back; only in the legacy era.
     pub record: Option<StreamRecord>,
+    /// Whether events are for the client that opened the stream, rather than for one that took it over.
+    pub ours: bool,
     /// The last event's data: says whether the stream had come to its end.
     last_data: Bytes,
     /// Whether the backend may send requests on it.
@@ -90,27 +92,32 @@ pub(super) async fn begin(way: &mut Way<'_>, mut header: ResponseHeader) -> Resu
 /// Relays a stream from its first byte.
 pub(super) async fn run(mut way: Way<'_>, response: UpstreamResponse, kind: StreamKind) -> Result<(), Broken> {
     let header = relay::header(&way, &response)?;
-    begin(&mut way, header).await?;
-    relay_on(way, response, kind, None).await
+    let begun = begin(&mut way, header).await.is_ok();
+    relay_on(way, response, kind, None, begun).await
 }
 
 /// Relays a stream behind what the client has got of the same response already.
 pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: StreamKind) -> Result<(), Broken> {
-    relay_on(way, response, kind, Some(Unmark::default())).await
+    relay_on(way, response, kind, Some(Unmark::default()), true).await
 }
 
-/// `unmark` where the client has got something before the stream's first byte.
+/// Relays a stream, or lets it go on without its client where the client is no longer `there`; `unmark` where the client
+/// has got something before the stream's first byte.
 async fn relay_on(
     way: Way<'_>,
     response: UpstreamResponse,
     kind: StreamKind,
     mut unmark: Option<Unmark>,
+    there: bool,
 ) -> Result<(), Broken> {
     let record = way.node.as_ref().map(|node| way.gateway.world.sessions.recorder(node).start(kind, asked(&way)));
     let limit = way.trip.snapshot.limits.event_bytes;
     let may_ask = way.trip.exchange.era() != Some(Era::Modern);
-    let mut flow =
-        Flow { response, framer: Framer::keeping(limit), record, last_data: Bytes::new(), may_ask, first: true };
+    let framer = Framer::keeping(limit);
+    let mut flow = Flow { response, framer, record, ours: true, last_data: Bytes::new(), may_ask, first: true };
+    if !there {
+        return left_behind(way, flow);
+    }
     let _open = way.server.metrics.stream(metric_kind(&way, kind));
     let held = kind == StreamKind::Get || is_listen(&way);
     let stopping = stopping(way.gateway.drain.clone(), held);
@@ -120,9 +127,10 @@ async fn relay_on(
     loop {
         let turn = tokio::select! {
             biased;
+            // Before what comes: that is for whoever has taken the stream over.
+            told = told(&mut flow.record) => Turn::Told(told),
             chunk = flow.response.chunk() => Turn::Chunk(chunk),
             () = gone(way.session) => Turn::Gone,
-            told = told(&mut flow.record) => Turn::Told(told),
             () = sleep_until(quiet), if flow.framer.at_boundary() => Turn::Quiet,
             () = &mut stopping => Turn::Stopping,
         };
@@ -139,7 +147,10 @@ async fn relay_on(
                     Some(unmark) => unmark.pass(passes),
                     None => passes,
                 };
-                if !passes.is_empty() && way.session.write_response_body(Some(passes), false).await.is_err() {
+                if flow.ours
+                    && !passes.is_empty()
+                    && way.session.write_response_body(Some(passes), false).await.is_err()
+                {
                     return left_behind(way, flow);
                 }
                 if let Err(flaw) = taken {
@@ -198,7 +209,7 @@ impl Flow {
                 // Who gets it later gets it behind something else.
                 let marked = first && frame.bytes.starts_with(&BYTE_ORDER_MARK);
                 let bytes = if marked { frame.bytes.slice(BYTE_ORDER_MARK.len()..) } else { frame.bytes };
-                record.push(frame.id, bytes).await;
+                self.ours = record.push(frame.id, bytes).await;
             }
         }
         Ok(())

@@ -61,6 +61,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let _in_flight = self.drain.enter();
+        let notice = self.drain.notice();
+        tokio::pin!(notice);
+        Drain::stir(notice.as_mut()).await;
         // A client may read its socket and yet grant this stream no window.
         session.set_write_timeout(Some(self.write_time));
         self.app.process_new_http(session, shutdown).await

@@ -117,7 +117,10 @@ where
     let limits = &settings.limits;
     let shutdown = drain.shutdown_watch();
     let leave = drain.closing();
-    tokio::pin!(leave);
+    let notice = drain.notice();
+    tokio::pin!(leave, notice);
+    // Once a connection instead of once a request: from now on this task is polled again when requests must say their last words.
+    Drain::stir(notice.as_mut()).await;
     let mut alarm = Alarm::default();
     let mut carried: Option<HttpPersistentSettings> = None;
     let mut first = true;

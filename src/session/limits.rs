@@ -19,6 +19,21 @@ pub struct Limits {
     pub left_bytes: usize,
     /// What is kept for clients that come back with `Last-Event-ID`.
     pub replay: ReplayLimits,
+    /// What goes on without a client, beside streams.
+    pub detached: DetachedLimits,
+}
+
+/// Bounds on exchanges that go on although their client has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetachedLimits {
+    /// `detached`: those of one session, at once.
+    pub session: usize,
+    /// `detached_total`: those of all sessions.
+    pub total: usize,
+    /// `detached_bytes`: the request bodies that they hold.
+    pub bytes: usize,
+    /// `replay_time`: how long one goes on.
+    pub time: Duration,
 }
 
 /// Bounds on recorded events.
@@ -46,7 +61,14 @@ impl Default for Limits {
             subscription_bytes: 64 * 1024,
             left_bytes: 32 * 1024 * 1024,
             replay: ReplayLimits::default(),
+            detached: DetachedLimits::default(),
         }
+    }
+}
+
+impl Default for DetachedLimits {
+    fn default() -> DetachedLimits {
+        DetachedLimits { session: 32, total: 1000, bytes: 64 * 1024 * 1024, time: Duration::from_secs(300) }
     }
 }
 

@@ -3,8 +3,9 @@
 //! A ticket (sealed, in the client's hands) says who began a session and on what terms. What changes afterwards is kept
 //! here, by the node: upstream session ids, log level, subscriptions ([`store`]), written through to the state directory
 //! ([`journal`]) so that a killed process loses nothing that was answered; and for a while the events that a client may
-//! ask for again ([`streams`]), in memory only. [`Sessions`] is the front; [`open`] puts it together.
+//! ask for again ([`streams`]), in memory only; and what goes on without its client ([`detached`]). [`Sessions`] is the front; [`open`] puts it together.
 
+pub mod detached;
 mod ended;
 pub mod journal;
 pub mod keys;
@@ -23,10 +24,11 @@ pub mod streams;
 mod tests;
 pub mod upstream_session;
 
+pub use detached::{Cost, Detached};
 pub use journal::SessionRecord;
 pub use left::Left;
 pub use level::LogLevel;
-pub use limits::{Limits, ReplayLimits};
+pub use limits::{DetachedLimits, Limits, ReplayLimits};
 pub use lists::Lists;
 pub use live::Session as NodeSession;
 pub use secrets::Secrets;

@@ -4,6 +4,7 @@
 //! it. So whatever a client was answered survives `kill -9`. Where there is no journal, or it cannot be written, sessions
 //! go on in memory; [`JournalGauges::lost`](super::journal::JournalGauges) counts what that may cost.
 
+use super::detached::Detached;
 use super::journal::{Ack, Journal, SessionRecord, Slot};
 #[cfg(test)]
 use super::left::Left;
@@ -23,13 +24,15 @@ pub struct Sessions {
     store: Arc<Store>,
     journal: Option<Journal>,
     budget: Arc<ReplayBudget>,
+    detached: Arc<Detached>,
 }
 
 impl Sessions {
     /// Sessions in this store, written through to this journal.
     pub(super) fn new(store: Arc<Store>, journal: Option<Journal>) -> Sessions {
         let budget = Arc::new(ReplayBudget::new(store.limits().replay.clone()));
-        Sessions { store, journal, budget }
+        let detached = Arc::new(Detached::new(store.limits().detached.clone()));
+        Sessions { store, journal, budget, detached }
     }
 
     /// The sessions in memory, for looking up and counting.
@@ -47,9 +50,15 @@ impl Sessions {
         &self.budget
     }
 
+    /// What goes on without its client.
+    pub fn detached(&self) -> &Arc<Detached> {
+        &self.detached
+    }
+
     /// Other bounds from now on, as after a reload; what exceeds them goes when its time comes.
     pub fn set_limits(&self, limits: Limits) {
         self.budget.set_limits(limits.replay.clone());
+        self.detached.set_limits(limits.detached.clone());
         self.store.set_limits(limits);
     }
 
@@ -98,9 +107,10 @@ impl Sessions {
         }
     }
 
-    /// Ends a session for good, until its ticket expires. Returns it if it was live: its streams are ended, its upstream
-    /// sessions are the caller's to end.
+    /// Ends a session for good, until its ticket expires. Returns it if it was live: its streams and what goes on without
+    /// its client are ended, its upstream sessions are the caller's to end.
     pub async fn end(&self, id: &SessionId, until: UnixMillis, now: UnixMillis) -> Option<Arc<Session>> {
+        self.detached.end(id);
         let (session, ack) = self.store.end(id, until, now, self.slot().await);
         ack.written().await;
         session

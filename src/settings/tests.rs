@@ -19,7 +19,7 @@ limits:
   { write_time: 12s, write_rate: 13B, ended_sessions: 14, subscriptions: 15, subscription_bytes: 16B, replay_bytes: 17B,
     replay_time: 18s, replay_streams: 19, replay_bytes_total: 20B, replay_streams_total: 21, sessions: 22,
     session_idle: 23s, tools: 24, tool_pages: 25, tool_time: 26s, tool_headers: 27, tool_depth: 28,
-    left_bytes: 31B }
+    left_bytes: 31B, detached: 32, detached_total: 33, detached_bytes: 34KiB }
 drain: { time: 29s, idle: 30s }
 ";
 
@@ -46,6 +46,7 @@ fn the_rooms_are_told() {
         subscription_bytes: 16,
         left_bytes: 31,
         replay,
+        detached: DetachedLimits { session: 32, total: 33, bytes: 34 << 10, time: seconds(18) },
     };
     assert_eq!(sessions(&config), expected);
     let operators = admin(&config);

@@ -77,6 +77,10 @@ definitions! {
         "Legacy sessions held in memory.");
     SESSIONS_OPENED = counter("lockgate_sessions_opened_total", &[],
         "Legacy sessions opened by initialize.");
+    DETACHED = gauge("lockgate_detached", &[],
+        "Exchanges and streams of legacy sessions that go on without their client.");
+    DETACHED_GIVEN_UP = counter("lockgate_detached_given_up_total", &[],
+        "Those that were ended for want of room, or because nobody came back for them.");
     CONFIG_GENERATION = gauge("lockgate_config_generation", &[],
         "The configuration in use: 1 at start, one more with each change.");
     CONFIG_RELOADS = counter("lockgate_config_reloads_total", &["outcome"],

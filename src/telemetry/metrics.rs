@@ -39,6 +39,8 @@ pub struct Metrics {
     pub(super) listener_handles: Named<ListenerMetrics>,
     sessions: IntGauge,
     sessions_opened: IntCounter,
+    detached: IntGauge,
+    detached_given_up: IntCounter,
     config_generation: IntGauge,
     config_reloads: [IntCounter; Reload::COUNT],
     config_reloaded: Gauge,
@@ -69,6 +71,8 @@ impl Metrics {
             listener_handles: Named::default(),
             sessions: d::SESSIONS.gauge(&registry)?,
             sessions_opened: d::SESSIONS_OPENED.counter(&registry)?,
+            detached: d::DETACHED.gauge(&registry)?,
+            detached_given_up: d::DETACHED_GIVEN_UP.counter(&registry)?,
             config_generation: d::CONFIG_GENERATION.gauge(&registry)?,
             config_reloads: std::array::from_fn(|i| reloads.with_label_values(&[Reload::ALL[i].label()])),
             config_reloaded: d::CONFIG_RELOADED.seconds_gauge(&registry)?,
@@ -106,6 +110,12 @@ impl Metrics {
     /// Records a legacy session opened by `initialize`.
     pub fn session_opened(&self) {
         self.sessions_opened.inc();
+    }
+
+    /// Takes over what goes on without its client now, and how much was given up since the start.
+    pub fn set_detached(&self, now: usize, given_up: u64) {
+        self.detached.set(i64::try_from(now).unwrap_or(i64::MAX));
+        self.detached_given_up.inc_by(given_up.saturating_sub(self.detached_given_up.get()));
     }
 
     /// Records the end of a reload at `unix_seconds`, after which `generation` is in use.

@@ -33,7 +33,7 @@ pub use backends::{Generation, LiveBackend, Registry, UnusableBackend};
 pub use endpoint::Verb;
 pub use exchange::UpstreamRequest;
 pub use fault::{AttemptFault, FaultKind};
-pub use fetch::{Fetcher, Outcome, Reply, Speech};
+pub use fetch::{Fetcher, Outcome, Reply, RpcError, Speech};
 #[doc(hidden)]
 pub use h1::fuzz::{FuzzedResponse, fuzz_response};
 pub use response::{Form, UpstreamResponse};

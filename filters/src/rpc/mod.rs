@@ -1,6 +1,7 @@
 //! JSON-RPC 2.0 as MCP uses it: one strict scan, borrowed spans, header mirrors.
 
 mod envelope;
+pub mod id;
 pub mod members;
 pub mod mirror;
 mod names;

@@ -33,6 +33,16 @@ pub fn result_body(id: Option<&[u8]>, result: &[u8]) -> Bytes {
     body.into()
 }
 
+/// An error response for the request with this raw JSON id; `error` is written as it is.
+pub fn error_again(id: &[u8], error: &[u8]) -> Bytes {
+    let mut body = begin(Some(id));
+    body.reserve(error.len() + 11);
+    body.extend_from_slice(b",\"error\":");
+    body.extend_from_slice(error);
+    body.push(b'}');
+    body.into()
+}
+
 fn begin(id: Option<&[u8]>) -> Vec<u8> {
     let mut body = Vec::with_capacity(256);
     body.extend_from_slice(b"{\"jsonrpc\":\"2.0\"");
@@ -91,5 +101,6 @@ mod tests {
             result_body(Some(b"\"a\""), b"{ \"x\": 1 }"),
             "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":{ \"x\": 1 }}"
         );
+        assert_eq!(error_again(b"7", b"{ \"code\":-1 }"), "{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{ \"code\":-1 }}");
     }
 }

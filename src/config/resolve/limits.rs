@@ -33,6 +33,7 @@ impl Resolver<'_> {
             ("left_bytes", limits.left_bytes, ByteSize::bytes(0), TIB),
             ("replay_bytes", limits.replay_bytes, ByteSize::bytes(0), GIB),
             ("replay_bytes_total", limits.replay_bytes_total, ByteSize::bytes(0), TIB),
+            ("detached_bytes", limits.detached_bytes, ByteSize::kib(1), ByteSize::mib(65_536)),
         ];
         for (key, value, least, most) in sizes {
             self.check_range(path.key(key), value, least, most);
@@ -48,6 +49,8 @@ impl Resolver<'_> {
             ("subscriptions", limits.subscriptions, 0, 1_000_000),
             ("replay_streams", limits.replay_streams, 0, 10_000),
             ("replay_streams_total", limits.replay_streams_total, 0, 1_000_000),
+            ("detached", limits.detached, 1, 100_000),
+            ("detached_total", limits.detached_total, 1, 1_000_000),
             ("streams_per_connection", limits.streams_per_connection, 1, 10_000),
             ("tools", limits.tools, 1, 1_000_000),
             ("tool_pages", limits.tool_pages, 1, 10_000),

@@ -25,7 +25,7 @@ pub struct Limits {
     pub batch: u32,
     /// One event of a backend's stream.
     pub sse_event: ByteSize,
-    /// A backend's answer, where it must be held whole.
+    /// A backend's answer, where it must be held whole, or read although nobody gets it.
     pub answer_bytes: ByteSize,
     /// Client connections at a time, over all listeners.
     pub connections: u32,
@@ -55,7 +55,7 @@ pub struct Limits {
     pub left_bytes: ByteSize,
     /// What is kept of one session's streams for a client that reconnects.
     pub replay_bytes: ByteSize,
-    /// How long it is kept, and how long a stream goes on without its client.
+    /// How long it is kept, and how long a stream or another exchange goes on without its client.
     pub replay_time: TimeSpan,
     /// Streams of one session that go on without a client. Beyond it, the one that has waited longest ends.
     pub replay_streams: u32,
@@ -63,6 +63,13 @@ pub struct Limits {
     pub replay_bytes_total: ByteSize,
     /// Streams of all sessions that go on without a client. Beyond it, the newest ends.
     pub replay_streams_total: u32,
+    /// Exchanges of one session that go on after their client has left, streams not counted. Beyond it, the oldest are
+    /// cancelled.
+    pub detached: u32,
+    /// Those of all sessions. Beyond it, the newest is cancelled.
+    pub detached_total: u32,
+    /// The request bodies that those of all sessions hold.
+    pub detached_bytes: ByteSize,
     /// HTTP/2 streams at a time on one connection, and how many of them a client may reset in a second.
     pub streams_per_connection: u32,
     /// Tools of one backend whose schemas are remembered. A longer list is not used.
@@ -105,6 +112,9 @@ impl Default for Limits {
             replay_streams: 32,
             replay_bytes_total: ByteSize::mib(256),
             replay_streams_total: 1_000,
+            detached: 32,
+            detached_total: 1_000,
+            detached_bytes: ByteSize::mib(64),
             streams_per_connection: 100,
             tools: 10_000,
             tool_pages: 64,

@@ -53,6 +53,48 @@ async fn a_client_that_comes_back_gets_what_it_missed_then_what_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewed_session_keeps_what_was_recorded_and_forgets_what_ids_meant() {
+    let recorder = recorder();
+    let mut get = recorder.start(StreamKind::Get, None);
+    push(&get, "1", "one").await;
+    let mut post = recorder.start(StreamKind::Post, Some(Bytes::from_static(b"7")));
+    push(&post, "2", "two").await;
+    post.detach();
+    push(&post, "3", "three").await;
+    recorder.renew();
+    assert_eq!(get.told().await, Told::Stop, "what the server says now comes on another stream");
+    drop(get);
+    let mut resume = recorder.resume(b"2").unwrap();
+    assert!(resume.is_lost() && resume.spent().is_none());
+    assert_eq!(ready(&mut resume).await, ["three"]);
+    assert_eq!(resume.asked().unwrap(), "7");
+    drop(post);
+    assert_eq!(resume.next().await, None);
+    assert_eq!((resume.end(), resume.spent()), (Some(End::Cut), Some(End::Cut)));
+    let resume = recorder.resume(b"1").unwrap();
+    assert!(resume.is_lost() && resume.spent() == Some(End::Cut));
+    // The new session numbers its events from the beginning.
+    let again = recorder.start(StreamKind::Get, None);
+    push(&again, "1", "another one").await;
+    assert!(!recorder.resume(b"1").unwrap().is_lost(), "where both used an id, the newer one is meant");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_with_something_left_is_not_spent() {
+    let recorder = recorder();
+    let mut record = recorder.start(StreamKind::Post, None);
+    push(&record, "1", "one").await;
+    record.detach();
+    push(&record, None, "no id").await;
+    record.finish(End::Cut);
+    let mut resume = recorder.resume(b"1").unwrap();
+    assert_eq!(resume.spent(), None);
+    assert_eq!(ready(&mut resume).await, ["no id"]);
+    assert_eq!(resume.spent(), Some(End::Cut));
+    assert_eq!(recorder.resume(b"1").unwrap().spent(), Some(End::Cut), "it was handed out, and has no id");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_follower_waits_for_what_comes() {
     let recorder = recorder();
     let mut record = recorder.start(StreamKind::Post, None);

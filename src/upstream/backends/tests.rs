@@ -1,7 +1,7 @@
 //! The registry against scripted backends on real sockets.
 
 use super::*;
-use crate::upstream::settings::{Protocol, ToolSettings};
+use crate::upstream::settings::{EndpointSettings, Protocol, ToolSettings};
 use crate::upstream::testing::{Received, answer, at, error, post, receive, result, say, serve, serve_mcp};
 use lockgate_filters::fault::Fault;
 use std::net::SocketAddr;
@@ -45,6 +45,26 @@ fn modern_only(request: &Received) -> Vec<u8> {
         "server/discover" => described(60_000),
         _ => error("400 Bad Request", -32020),
     }
+}
+
+#[tokio::test]
+async fn a_backend_at_another_url_is_another_place() {
+    let place = |name: &str, url: &str, change: fn(&mut EndpointSettings)| {
+        let mut settings = settings(name, ([127, 0, 0, 1], 1).into());
+        settings.endpoints[0].url = url.parse().expect("a URL");
+        change(&mut settings.endpoints[0]);
+        let generation = Registry::new().prepare(&[settings]).expect("usable settings");
+        generation.get(name).expect("a backend").place.clone()
+    };
+    let same = |_: &mut EndpointSettings| {};
+    let token = |settings: &mut EndpointSettings| {
+        settings.headers.push((http::header::AUTHORIZATION, "Bearer new".parse().expect("a value")));
+    };
+    let here = place("demo", "http://a.example/mcp?key=secret", same);
+    assert_eq!(here, place("demo", "http://a.example/mcp?key=secret", token), "new credentials, the same server");
+    assert_ne!(here, place("demo", "http://b.example/mcp?key=secret", same));
+    assert_ne!(here, place("other", "http://a.example/mcp?key=secret", same));
+    assert!(here.starts_with("demo@") && !here.contains("secret"));
 }
 
 #[tokio::test]

@@ -126,6 +126,11 @@ impl Fixture {
         self.post("/control", json!({"accept": if closing { "close" } else { "serve" }})).await;
     }
 
+    /// `fault`: how many requests are held until their sender goes away.
+    pub async fn held(&self) -> u64 {
+        self.get("/held").await.as_u64().expect("a count")
+    }
+
     /// Ends the server at once.
     pub fn kill(&mut self) {
         self.process.kill();

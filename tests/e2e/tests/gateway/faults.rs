@@ -30,7 +30,7 @@ fn expected(fault: &str) -> Outcome {
         "close" | "reset" | "half-close" => UNREACHABLE,
         "redirect-307-other" | "redirect-302" | "redirect-loop" => UNREACHABLE,
         "endless-header" | "many-headers" | "html" | "switching" | "gzip-broken" | "gzip-bomb" => UNREACHABLE,
-        "status-401" | "status-404" | "status-500" => UNREACHABLE,
+        "status-401" | "status-404" | "status-500" | "accepted" | "no-content" => UNREACHABLE,
         "status-503" => OVERLOADED,
         "redirect-307-same" | "redirect-308-same" | "early-hints" | "two-answers" | "slow-body" => Good,
         // Decoded or refused; cut bodies may have been passed on already; bytes that nobody has to read pass.

@@ -1,5 +1,6 @@
 //! The gateway between real clients and real, careless, stateful and broken servers.
 
+mod batches;
 mod clients;
 mod config;
 mod conformance;
@@ -7,11 +8,16 @@ mod demo;
 mod edges;
 mod faults;
 mod forbidden;
+mod forms;
+mod last_words;
+mod leaving;
 mod limits;
 mod listeners;
+mod lost;
 mod operations;
 mod reload;
 mod restart;
 mod sessions;
+mod stopping;
 mod streams;
 mod wire;
