@@ -21,13 +21,16 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     let session = way.upstream_session();
     let mut response = send(&mut way, &message, session.clone(), remembering.as_ref()).await?;
     if response.status == StatusCode::NOT_FOUND && way.trip.exchange.ticket.is_some() {
-        match missing(response, session.is_some(), way.trip.snapshot.limits.answer_bytes).await {
+        // Rare ways are boxed, so that they take no room in every request's.
+        match Box::pin(missing(response, session.is_some(), way.trip.snapshot.limits.answer_bytes)).await {
             Missing::Something(error) => return Ok(respond::message(way.session, way.trip, &[], error).await?),
             Missing::Unknown => return Err(judge::not_found(way.server.backend_name()).into()),
-            Missing::Session if message.kind == Kind::Response => return Err(no_longer_asked().into()),
+            Missing::Session if message.kind == Kind::Response => {
+                return Err(no_longer_asked(way.server.backend_name()).into());
+            }
             Missing::Session => {}
         }
-        revive::renew(&way, session.as_ref()).await?;
+        Box::pin(revive::renew(&way, session.as_ref())).await?;
         let session = way.upstream_session();
         response = send(&mut way, &message, session, remembering.as_ref()).await?;
         if response.status == StatusCode::NOT_FOUND {
@@ -35,14 +38,15 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         }
     }
     match remembering {
-        Some(remembering) if response.status == StatusCode::OK => remember(way, response, remembering).await,
+        Some(remembering) if response.status == StatusCode::OK => Box::pin(remember(way, response, remembering)).await,
         _ => relay::answer(way, response).await,
     }
 }
 
-/// Refuses a client's response when the backend has lost the session that it answers in, and so its question.
-pub(super) fn no_longer_asked() -> Refusal {
-    Refusal::new(Fault::SessionUnknown, RULE).saying("the server no longer waits for this")
+/// Refuses a client's response when the backend has lost the session that it asked in, and so its question. The client's own
+/// session goes on, so this must not look as if it were gone.
+pub(super) fn no_longer_asked(backend: &str) -> Refusal {
+    Refusal::new(Fault::BackendProtocol, RULE).saying(format!("backend \"{backend}\" no longer waits for this"))
 }
 
 async fn send(

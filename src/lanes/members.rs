@@ -251,7 +251,7 @@ impl Member {
                     self.respond(error).await;
                     Ok(Ended::Done)
                 }
-                Missing::Session if self.message.kind == Kind::Response => Err(forward::no_longer_asked()),
+                Missing::Session if self.message.kind == Kind::Response => Err(forward::no_longer_asked(backend)),
                 Missing::Session if !self.again => Ok(Ended::Lost),
                 Missing::Something(_) | Missing::Session | Missing::Unknown => Err(judge::not_found(backend)),
             };

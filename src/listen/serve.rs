@@ -119,7 +119,7 @@ where
     let leave = drain.closing();
     let notice = drain.notice();
     tokio::pin!(leave, notice);
-    // Once a connection instead of once a request: from now on this task is polled again when requests must say their last words.
+    // Once a connection instead of once a request: this task is polled again when requests must say their last words.
     Drain::stir(notice.as_mut()).await;
     let mut alarm = Alarm::default();
     let mut carried: Option<HttpPersistentSettings> = None;

@@ -130,3 +130,16 @@ async fn what_the_backend_refuses_is_not_remembered() {
     let asked = fixture.journal().await.iter().filter(|request| request.contains("state:refused")).count();
     assert_eq!(asked, 1, "it was asked for again");
 }
+
+/// The backend has lost the session in which it asked. The client's own session must not look as if it were gone.
+#[tokio::test]
+async fn an_answer_that_nobody_waits_for_any_more() {
+    let fixture = Fixture::start("stateful");
+    let gateway = Gateway::start(&config(fixture.url())).await;
+    let client = Mcp::legacy(&gateway.mcp(), "2025-11-25").await;
+    fixture.forget().await;
+    let reply = json!({"jsonrpc": "2.0", "id": "ask-1", "result": {"action": "decline"}});
+    let answer = Answer::read(client.post(&reply).send().await.expect("an answer")).await;
+    assert_eq!(answer.code(), (502, -31001), "{answer:?}");
+    assert_eq!(client.tool("count", json!({})).await.text(), "1");
+}
