@@ -50,8 +50,8 @@ pub struct Limits {
     pub subscriptions: u32,
     /// The URIs of a session's remembered subscriptions, together.
     pub subscription_bytes: ByteSize,
-    /// Log levels and subscriptions of sessions that left memory for `session_idle`, all together. Beyond it, those that
-    /// left first are forgotten.
+    /// Log levels and subscriptions of sessions that left memory for `session_idle`, all together. Beyond it, those
+    /// whose tickets expire first are forgotten.
     pub left_bytes: ByteSize,
     /// What is kept of one session's streams for a client that reconnects.
     pub replay_bytes: ByteSize,
