@@ -168,6 +168,7 @@ impl Reader {
     ///
     /// Cancel-safe: all it has read stays in `self`.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, AttemptFault> {
+        self.join().await;
         loop {
             match self.decoder.next(&mut self.buffer)? {
                 Step::Data(data) => {
@@ -185,6 +186,26 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Puts what has arrived of a short body behind what came with its header, so that it is handed on in one piece that
+    /// nobody has to put together. Waits for nothing; an end or an error shows again in the next read.
+    async fn join(&mut self) {
+        let Some(missing) = self.decoder.missing().and_then(|missing| usize::try_from(missing).ok()) else { return };
+        if self.buffer.is_empty() || missing > READ_BYTES + FIRST_READ_BYTES {
+            return;
+        }
+        poll_fn(|cx| {
+            while self.buffer.len() < missing {
+                self.buffer.reserve(missing - self.buffer.len());
+                let read = std::pin::pin!(self.stream.read_buf(&mut self.buffer)).poll(cx);
+                if !matches!(read, Poll::Ready(Ok(1..))) {
+                    break;
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
