@@ -3,6 +3,7 @@
 //! Pingora times each read; a body that drips a byte a second would be read for ever. So the deadline here spans the
 //! whole body.
 
+use crate::bodies::{SMALL_BYTES, Share};
 use bytes::{Bytes, BytesMut};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::negotiate;
@@ -17,19 +18,22 @@ const RULE: &str = "body";
 pub struct BodyLimits {
     /// Most bytes.
     pub bytes: usize,
+    /// Most bytes of the larger bodies of all requests together.
+    pub total: usize,
     /// Longest time from the first read to the last byte.
     pub time: Duration,
 }
 
-/// Reads the whole body.
+/// Reads the whole body; `share` is what it holds of all that bodies may hold.
 ///
 /// # Errors
-/// [`Fault::BodyTooLong`], [`Fault::BodyTooSlow`] or [`Fault::BodyCut`]; the connection is then fit for one answer only.
-pub async fn read_body(session: &mut Session, limits: BodyLimits) -> Result<Bytes, Refusal> {
+/// [`Fault::BodyTooLong`], [`Fault::BodyTooSlow`], [`Fault::BodyCut`], or [`Fault::Overloaded`] where bodies hold as much as
+/// they may already; the connection is then fit for one answer only.
+pub async fn read_body(session: &mut Session, limits: BodyLimits, share: &mut Share) -> Result<Bytes, Refusal> {
     if expects_continue(session) {
         session.downstream_session.write_continue_response().await.map_err(|_| Refusal::new(Fault::BodyCut, RULE))?;
     }
-    match timeout(limits.time, read_all(session, limits.bytes)).await {
+    match timeout(limits.time, read_all(session, limits, share)).await {
         Ok(read) => read,
         Err(_) => Err(Refusal::new(Fault::BodyTooSlow, RULE)),
     }
@@ -57,7 +61,8 @@ fn expects_continue(session: &Session) -> bool {
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-async fn read_all(session: &mut Session, limit: usize) -> Result<Bytes, Refusal> {
+async fn read_all(session: &mut Session, limits: BodyLimits, share: &mut Share) -> Result<Bytes, Refusal> {
+    let limit = limits.bytes;
     let Some(first) = next_chunk(session).await? else { return Ok(Bytes::new()) };
     if first.len() > limit {
         return Err(negotiate::too_long(limit as u64));
@@ -66,12 +71,19 @@ async fn read_all(session: &mut Session, limit: usize) -> Result<Bytes, Refusal>
         return Ok(first);
     }
     let mut body = BytesMut::with_capacity(announced(session).map_or(2 * first.len(), |length| length.min(limit)));
+    let mut hold = |bytes: usize| {
+        let fits = bytes <= SMALL_BYTES || share.grow_to(bytes, limits.total);
+        if fits { Ok(()) } else { Err(Refusal::new(Fault::Overloaded, RULE)) }
+    };
     body.extend_from_slice(&first);
+    // What has come counts, not what was announced: or a few clients that send nothing could shut all others out.
+    hold(body.len())?;
     while let Some(chunk) = next_chunk(session).await? {
         if body.len() + chunk.len() > limit {
             return Err(negotiate::too_long(limit as u64));
         }
         body.extend_from_slice(&chunk);
+        hold(body.len())?;
     }
     Ok(body.freeze())
 }

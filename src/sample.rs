@@ -36,6 +36,7 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
         }
     }
     world.metrics.set_sessions(world.sessions.store().gauges().live.load(Relaxed));
+    world.metrics.set_body_bytes(world.bodies.held());
     let (detached, streams) = (world.sessions.detached(), world.sessions.replay_budget());
     world.metrics.set_detached(
         detached.held().exchanges + streams.detached.load(Relaxed),

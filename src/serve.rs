@@ -62,7 +62,7 @@ impl Gateway {
         }
         respond::refuse(session, trip, &refusal).await?;
         if unread {
-            let limits = BodyLimits { bytes: trip.snapshot.limits.body.bytes, time: PATIENCE };
+            let limits = BodyLimits { time: PATIENCE, ..trip.snapshot.limits.body };
             request::discard_body(session, limits).await;
         }
         Ok(())
@@ -134,7 +134,8 @@ impl Gateway {
 
     async fn read_and_scan(&self, session: &mut Session, trip: &mut Trip) -> Result<(), Refusal> {
         let limits = &trip.snapshot.limits;
-        let body = request::read_body(session, limits.body).await?;
+        let share = trip.body.get_or_insert_with(|| self.world.bodies.share());
+        let body = request::read_body(session, limits.body, share).await?;
         match scan::scan(&body, &limits.scan) {
             Ok(found) => {
                 trip.exchange.scan = found;
@@ -167,6 +168,7 @@ impl Gateway {
             exchange: Exchange::new(now(), client),
             record: Record::begin(),
             in_flight: None,
+            body: None,
             snapshot,
         })
     }

@@ -108,6 +108,7 @@ pub fn run(start: Start) -> Result<(), StartError> {
         upstream: Arc::new(Registry::new()),
         sessions: Arc::new(opened.sessions),
         secrets: opened.secrets,
+        bodies: Arc::default(),
         metrics: Arc::clone(&metrics),
         bound: config.listeners.keys().cloned().collect(),
     });

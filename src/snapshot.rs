@@ -1,5 +1,6 @@
 //! Everything compiled from one configuration generation: immutable, behind one pointer, pinned by each exchange.
 
+use crate::bodies::Bodies;
 use crate::config::model::{Config, Listener as ListenerConfig};
 use crate::config::path::KeyPath;
 use crate::config::values::Name;
@@ -110,6 +111,8 @@ pub struct World {
     pub sessions: Arc<Sessions>,
     /// Keys and the admin token, where no configuration names them.
     pub secrets: Secrets,
+    /// What the bodies of all requests hold.
+    pub bodies: Arc<Bodies>,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
     /// The listeners that were bound at start, in order.
@@ -238,7 +241,11 @@ impl Limits {
         Limits {
             header_bytes: limits.header_bytes.as_usize(),
             header_fields: limits.header_fields as usize,
-            body: BodyLimits { bytes: limits.body_bytes.as_usize(), time: limits.body_time.get() },
+            body: BodyLimits {
+                bytes: limits.body_bytes.as_usize(),
+                total: limits.body_bytes_total.as_usize(),
+                time: limits.body_time.get(),
+            },
             scan: scan::Limits { depth: limits.depth as usize, batch: limits.batch as usize },
             answer_bytes: limits.answer_bytes.as_usize(),
             event_bytes: limits.sse_event.as_usize(),

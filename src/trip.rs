@@ -1,5 +1,6 @@
 //! One client request on its way through this process: the exchange that filters see, and what only the gateway knows.
 
+use crate::bodies::Share;
 use crate::snapshot::{Listener, Server, Snapshot};
 use crate::telemetry::{CorrelationId, Held, ServerMetrics};
 use lockgate_filters::exchange::Exchange;
@@ -26,6 +27,8 @@ pub struct Trip {
     pub record: Record,
     /// Counts this request as in flight at its virtual server.
     pub in_flight: Option<Held>,
+    /// What its body holds of all that bodies may hold.
+    pub body: Option<Share>,
 }
 
 /// What metrics and the access log say about a request.

@@ -3,6 +3,7 @@
 use crate::upstream::{Form, UpstreamResponse};
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::rpc::members::member;
 use lockgate_filters::rpc::scan::{self, Kind, Limits};
@@ -35,7 +36,18 @@ pub(super) enum Judged {
 /// # Errors
 /// The refusal that the client gets instead of an answer that may not be passed on.
 pub(super) fn judge(backend: &str, asked: Option<Kind>, response: &UpstreamResponse) -> Result<Judged, Refusal> {
-    by_form(asked, response.status, response.form()).map_err(|fault| refusal(backend, fault, response.status))
+    by_form(asked, response.status, response.form()).map_err(|fault| {
+        let refusal = refusal(backend, fault, response.status);
+        match retry_after(response) {
+            Some(when) if fault == Fault::Overloaded => refusal.with_header("retry-after", when),
+            _ => refusal,
+        }
+    })
+}
+
+/// When the backend wants to be asked again, as it says it (RFC 9110 section 10.2.3).
+fn retry_after(response: &UpstreamResponse) -> Option<&str> {
+    response.headers.get(RETRY_AFTER)?.to_str().ok()
 }
 
 fn by_form(asked: Option<Kind>, status: StatusCode, form: Form) -> Result<Judged, Fault> {

@@ -81,6 +81,8 @@ definitions! {
         "Exchanges and streams of legacy sessions that go on without their client.");
     DETACHED_GIVEN_UP = counter("lockgate_detached_given_up_total", &[],
         "Those that were ended for want of room, or because nobody came back for them.");
+    BODY_BYTES = gauge("lockgate_request_body_bytes", &[],
+        "Memory that request bodies hold, those up to 64 KiB not counted.");
     CONFIG_GENERATION = gauge("lockgate_config_generation", &[],
         "The configuration in use: 1 at start, one more with each change.");
     CONFIG_RELOADS = counter("lockgate_config_reloads_total", &["outcome"],

@@ -39,6 +39,7 @@ pub struct Metrics {
     pub(super) listener_handles: Named<ListenerMetrics>,
     sessions: IntGauge,
     sessions_opened: IntCounter,
+    body_bytes: IntGauge,
     detached: IntGauge,
     detached_given_up: IntCounter,
     config_generation: IntGauge,
@@ -71,6 +72,7 @@ impl Metrics {
             listener_handles: Named::default(),
             sessions: d::SESSIONS.gauge(&registry)?,
             sessions_opened: d::SESSIONS_OPENED.counter(&registry)?,
+            body_bytes: d::BODY_BYTES.gauge(&registry)?,
             detached: d::DETACHED.gauge(&registry)?,
             detached_given_up: d::DETACHED_GIVEN_UP.counter(&registry)?,
             config_generation: d::CONFIG_GENERATION.gauge(&registry)?,
@@ -110,6 +112,11 @@ impl Metrics {
     /// Records a legacy session opened by `initialize`.
     pub fn session_opened(&self) {
         self.sessions_opened.inc();
+    }
+
+    /// Takes over how many bytes the larger request bodies hold now.
+    pub fn set_body_bytes(&self, held: usize) {
+        self.body_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 
     /// Takes over what goes on without its client now, and how much was given up since the start.

@@ -26,6 +26,7 @@ impl Resolver<'_> {
         let sizes = [
             ("header_bytes", limits.header_bytes, ByteSize::kib(1), ByteSize::mib(1)),
             ("body_bytes", limits.body_bytes, ByteSize::bytes(1), GIB),
+            ("body_bytes_total", limits.body_bytes_total, ByteSize::kib(64), TIB),
             ("sse_event", limits.sse_event, ByteSize::kib(1), GIB),
             ("answer_bytes", limits.answer_bytes, ByteSize::kib(1), GIB),
             ("write_rate", limits.write_rate, ByteSize::bytes(1), GIB),

@@ -17,6 +17,8 @@ pub struct Limits {
     pub header_time: TimeSpan,
     /// The body of a request.
     pub body_bytes: ByteSize,
+    /// The bodies of all requests in flight, those up to 64 KiB not counted. Beyond it, requests get 503.
+    pub body_bytes_total: ByteSize,
     /// How long a client may take to send a body.
     pub body_time: TimeSpan,
     /// How deep JSON may be nested.
@@ -91,6 +93,7 @@ impl Default for Limits {
             header_fields: 100,
             header_time: TimeSpan::seconds(10),
             body_bytes: ByteSize::mib(4),
+            body_bytes_total: ByteSize::mib(512),
             body_time: TimeSpan::seconds(30),
             depth: 64,
             batch: 32,

@@ -193,3 +193,26 @@ async fn rapid_resets_by_http_2_are_survived() {
     served(&client).await;
     connection.abort();
 }
+
+/// All bodies together are bounded: what is too much now is refused, small requests pass, and room comes back.
+#[tokio::test]
+async fn bodies_have_one_bound_together() {
+    let fixture = Fixture::start("lax");
+    let limits = "limits: { body_bytes: 1MiB, body_bytes_total: 1MiB }\n";
+    let gateway = Gateway::start(&config_with(fixture.url(), "", limits)).await;
+    let client = Mcp::modern(&gateway.mcp());
+    served(&client).await;
+    let held = async || gateway.metric("lockgate_request_body_bytes").await;
+    let mut first = TcpStream::connect(gateway.address()).await.unwrap();
+    let head = request(&gateway).with("content-length", "700000");
+    first.write_all(&[head.bytes(), vec![b' '; 600_000]].concat()).await.unwrap();
+    until("the first body is held", async || held().await.filter(|bytes| *bytes >= 600_000.0)).await;
+
+    let large = || json!({"text": "x".repeat(700_000)});
+    let refused = client.tool("echo", large()).await;
+    assert_eq!((refused.status, refused.json()["error"]["code"].as_i64()), (503, Some(-31003)), "{refused:?}");
+    served(&client).await;
+    drop(first);
+    until("the first body is let go", async || held().await.filter(|bytes| *bytes == 0.0)).await;
+    assert_eq!(client.tool("echo", large()).await.status, 200);
+}
