@@ -105,12 +105,13 @@ $(TOOLS)/py%/.installed: tests/clients/python/mcp%.txt
 	python3 -m pip install --quiet --require-hashes --no-deps --only-binary :all: --target $(@D) -r $<
 	touch $@
 
+# These run for seconds, which is not worth the minutes that optimising them takes.
 $(CARGO_DENY):
-	cargo install --locked --root $(TOOLS)/cargo cargo-deny@0.20.2
+	cargo install --debug --locked --root $(TOOLS)/cargo cargo-deny@0.20.2
 
 # The version of the library in benches/counts/Cargo.toml.
 $(GUNGRAUN):
-	cargo install --locked --root $(TOOLS)/cargo gungraun-runner@0.20.0
+	cargo install --debug --locked --root $(TOOLS)/cargo gungraun-runner@0.20.0
 
 # The machine's own, or Debian's package unpacked here with package lists of our own, which needs no root. Where there is
 # neither, this fails: bounds that nobody checks are none.

@@ -70,10 +70,10 @@ fn decided(bytes: usize) -> (Way, Exchange) {
 
 // The client's fields picked, the body put behind them. Above 16 KiB it is shared, so its size no longer counts.
 #[library_benchmark]
-#[bench::text_300(args = (decided(300)), config = at_most(5_500))]
-#[bench::text_2k(args = (decided(2 << 10)), config = at_most(5_700))]
-#[bench::text_64k(args = (decided(64 << 10)), config = at_most(5_500))]
-#[bench::text_1m(args = (decided(1 << 20)), config = at_most(5_700))]
+#[bench::text_300(args = (decided(300)), config = at_most(4_000))]
+#[bench::text_2k(args = (decided(2 << 10)), config = at_most(4_200))]
+#[bench::text_64k(args = (decided(64 << 10)), config = at_most(4_000))]
+#[bench::text_1m(args = (decided(1 << 20)), config = at_most(4_200))]
 fn splice((way, exchange): (Way, Exchange)) -> (Way, Exchange, Option<Wire>) {
     let wire = black_box(&way).splice(black_box(&exchange));
     (way, exchange, wire)
@@ -81,9 +81,9 @@ fn splice((way, exchange): (Way, Exchange)) -> (Way, Exchange, Option<Wire>) {
 
 // All that is done to a call: guard, route, negotiate, scan, era, session, envelope, lane, splice.
 #[library_benchmark]
-#[bench::text_300(args = (warm(300)), config = at_most(25_600))]
-#[bench::text_2k(args = (warm(2 << 10)), config = at_most(30_300))]
-#[bench::text_64k(args = (warm(64 << 10)), config = at_most(197_000))]
+#[bench::text_300(args = (warm(300)), config = at_most(23_800))]
+#[bench::text_2k(args = (warm(2 << 10)), config = at_most(28_400))]
+#[bench::text_64k(args = (warm(64 << 10)), config = at_most(195_500))]
 #[bench::text_1m(args = (warm(1 << 20)), config = at_most(2_790_000))]
 fn way((way, body): (Way, Bytes)) -> (Way, Bytes, Option<(Lane, Exchange, Wire)>) {
     let passed = way.pass(black_box(&body));

@@ -15,15 +15,15 @@ use crate::rpc::scan::Message;
 use http::{HeaderMap, HeaderValue};
 
 /// Methods that only read: where a kept-alive connection closes without an answer, they may be sent again.
-const READS: [&[u8]; 8] = [
-    b"tools/list",
-    b"prompts/list",
-    b"prompts/get",
-    b"resources/list",
-    b"resources/templates/list",
-    b"resources/read",
-    b"completion/complete",
-    b"ping",
+const READS: [&str; 8] = [
+    "tools/list",
+    "prompts/list",
+    "prompts/get",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "completion/complete",
+    "ping",
 ];
 
 /// Whether a request may be sent a second time when it is not known what became of the first.
@@ -50,13 +50,15 @@ pub fn post(
 ) -> (Outbound, Replay) {
     let mut fields = forwarding.outbound(client);
     fields.remove(&headers::LAST_EVENT_ID);
-    let is = |name: &&[u8]| message.is(name, &exchange.body);
+    // Read once: it is compared with many.
+    let method = message.method.and_then(|method| method.text(&exchange.body));
+    let method = method.as_deref().unwrap_or_default();
     if exchange.era() == Some(Era::Modern) {
-        keep_mirrors(&mut fields, is);
+        keep_mirrors(&mut fields, method);
     } else {
         name_session(&mut fields, exchange, session);
     }
-    let replay = if READS.iter().any(is) { Replay::IfUnanswered } else { Replay::IfNotRun };
+    let replay = if READS.contains(&method) { Replay::IfUnanswered } else { Replay::IfNotRun };
     (fields, replay)
 }
 
@@ -69,20 +71,19 @@ pub fn get(forwarding: &Forwarding, client: &HeaderMap, exchange: &Exchange, ses
 
 /// Methods of the specification that name nothing: an `Mcp-Name` there contradicts it. Those of an extension that is not
 /// known here may give it a meaning, so theirs passes; so does every `Mcp-Param-*` (MCP 2026-07-28, intermediaries).
-const NAMELESS: [&[u8]; 8] = [
-    b"server/discover",
-    b"tools/list",
-    b"prompts/list",
-    b"resources/list",
-    b"resources/templates/list",
-    b"completion/complete",
-    b"subscriptions/listen",
-    b"notifications/cancelled",
+const NAMELESS: [&str; 8] = [
+    "server/discover",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "completion/complete",
+    "subscriptions/listen",
+    "notifications/cancelled",
 ];
 
-fn keep_mirrors(fields: &mut Outbound, is: impl Fn(&&[u8]) -> bool) {
-    // Most requests are calls: these need no look at the list.
-    if !is(&&b"tools/call"[..]) && NAMELESS.iter().any(is) {
+fn keep_mirrors(fields: &mut Outbound, method: &str) {
+    if NAMELESS.contains(&method) {
         fields.remove(&headers::NAME);
     }
 }
