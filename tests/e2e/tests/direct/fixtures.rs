@@ -71,10 +71,12 @@ async fn a_modern_server_names_its_revision_to_an_old_client() {
 async fn every_fault_is_played_and_the_server_goes_on() {
     let fixture = Fixture::start("fault");
     let client = Mcp::modern(fixture.url());
+    let known = fixture.faults();
     for fault in ["close", "cut-json", "gzip", "status-503", "redirect-302"] {
+        // A name that is not known is answered well, which would prove nothing.
+        assert!(known.iter().any(|name| name == fault), "{fault} is not among {known:?}");
         let body = client.body("tools/call", json!({"name": format!("fault-{fault}")}));
         let _ = client.post(&body).send().await;
         assert_eq!(client.tool("echo", json!({})).await.status, 200, "after {fault}");
     }
-    assert_eq!(fixture.faults().len(), 40);
 }
