@@ -135,7 +135,14 @@ impl Gateway {
     async fn read_and_scan(&self, session: &mut Session, trip: &mut Trip) -> Result<(), Refusal> {
         let limits = &trip.snapshot.limits;
         let share = trip.body.get_or_insert_with(|| self.world.bodies.share());
-        let body = request::read_body(session, limits.body, share).await?;
+        let body = match request::read_body(session, limits.body, share).await {
+            Ok(body) => body,
+            Err(refusal) => {
+                // What was read is gone; the refusal takes a while to be said.
+                trip.body = None;
+                return Err(refusal);
+            }
+        };
         match scan::scan(&body, &limits.scan) {
             Ok(found) => {
                 trip.exchange.scan = found;

@@ -22,7 +22,9 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     let mut response = send(&mut way, &message, session.clone(), remembering.as_ref()).await?;
     if response.status == StatusCode::NOT_FOUND && way.trip.exchange.ticket.is_some() {
         // Rare ways are boxed, so that they take no room in every request's.
-        match Box::pin(missing(response, session.is_some(), way.trip.snapshot.limits.answer_bytes)).await {
+        let most = way.trip.snapshot.limits.answer_bytes;
+        let asked = way.trip.request_id().filter(|_| message.kind == Kind::Request);
+        match Box::pin(missing(response, asked, session.is_some(), most)).await {
             Missing::Something(error) => return Ok(respond::message(way.session, way.trip, &[], error).await?),
             Missing::Unknown => return Err(judge::not_found(way.server.backend_name()).into()),
             Missing::Session if message.kind == Kind::Response => {

@@ -94,8 +94,11 @@ async fn ask(way: &mut Way<'_>, wanted: &Wanted) -> Result<Option<UpstreamRespon
     let session = way.upstream_session();
     let asked = request(way, wanted.behind.as_ref());
     let response = attempt::send(way, asked, true).await?;
-    let (StatusCode::NOT_FOUND, Some(lost)) = (response.status, &session) else { return Ok(Some(response)) };
+    if response.status != StatusCode::NOT_FOUND {
+        return Ok(Some(response));
+    }
     drop(response);
+    let Some(lost) = &session else { return Err(no_stream(way)) };
     revive::renew(way, Some(lost)).await?;
     if wanted.kind == StreamKind::Post {
         return Ok(None);
@@ -103,14 +106,19 @@ async fn ask(way: &mut Way<'_>, wanted: &Wanted) -> Result<Option<UpstreamRespon
     let asked = request(way, None);
     let response = attempt::send(way, asked, true).await?;
     if response.status == StatusCode::NOT_FOUND {
-        // The session is new, so this is no word about it: there is no such stream. To the client 404 would mean the end
-        // of its session.
-        return Err(Refusal::new(Fault::MethodNotAllowed, RULE)
-            .saying(format!("backend \"{}\" has no stream for its sessions", way.server.backend_name()))
-            .with_header("allow", "POST, DELETE, OPTIONS")
-            .into());
+        // The session is new, so this is no word about it.
+        return Err(no_stream(way));
     }
     Ok(Some(response))
+}
+
+/// What a 404 means that is not about the session: there is no such stream. To the client that status would mean the end of
+/// its session.
+fn no_stream(way: &Way<'_>) -> Broken {
+    Refusal::new(Fault::MethodNotAllowed, RULE)
+        .saying(format!("backend \"{}\" has no stream for its sessions", way.server.backend_name()))
+        .with_header("allow", "POST, DELETE, OPTIONS")
+        .into()
 }
 
 /// Opens a stream at the backend and relays it.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::rpc::id;
 use lockgate_filters::rpc::members::member;
 use lockgate_filters::rpc::scan::{self, Kind, Limits};
 use std::time::Duration;
@@ -124,25 +125,33 @@ pub(super) enum Missing {
     Unknown,
 }
 
-/// Reads what a 404 says is missing, to a message that was sent within a session, or in none (`in_session`).
-pub(super) async fn missing(mut response: UpstreamResponse, in_session: bool, most: usize) -> Missing {
+/// Reads what a 404 says is missing, to a message with this raw id that was sent within a session, or in none
+/// (`in_session`).
+pub(super) async fn missing(
+    mut response: UpstreamResponse,
+    asked: Option<&[u8]>,
+    in_session: bool,
+    most: usize,
+) -> Missing {
     let body = match response.form() {
         Form::Json => timeout(PATIENCE, response.collect(most)).await.ok().and_then(Result::ok),
         Form::EventStream | Form::Other => None,
     };
     match body {
-        Some(body) if explains(&body, in_session) => Missing::Something(body),
+        Some(body) if asked.is_some_and(|asked| explains(&body, asked, in_session)) => Missing::Something(body),
         _ if in_session => Missing::Session,
         _ => Missing::Unknown,
     }
 }
 
-/// Whether this is an error about the request. Within a session, only an unknown method certainly is: servers of both
+/// Whether this is an error about the request with this raw id. Within a session, only an unknown method certainly is: servers of both
 /// eras answer 404 to it.
-fn explains(body: &[u8], in_session: bool) -> bool {
+fn explains(body: &[u8], asked: &[u8], in_session: bool) -> bool {
     let limits = Limits { depth: scan::MAX_DEPTH, batch: 1 };
     let Ok(message) = scan::scan_envelope(body, &limits) else { return false };
-    let Some(error) = message.error.filter(|_| message.id.is_some()) else { return false };
+    let Some(error) = message.error.filter(|_| message.id.is_some_and(|own| id::same(own.span.of(body), asked))) else {
+        return false;
+    };
     let error = error.span.of(body);
     !in_session || member(error, "code").is_some_and(|code| code.span.of(error) == UNKNOWN_METHOD)
 }
@@ -219,15 +228,16 @@ mod tests {
     fn only_an_unknown_method_is_certainly_not_an_unknown_session() {
         let method = br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found"}}"#;
         let session = br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"Session not found"}}"#;
-        assert!(explains(method, true) && explains(method, false));
-        assert!(!explains(session, true) && explains(session, false));
+        assert!(explains(method, b"1", true) && explains(method, b"1.0", false));
+        assert!(!explains(method, b"2", true) && !explains(method, b"\"1\"", false), "about another request");
+        assert!(!explains(session, b"1", true) && explains(session, b"1", false));
         for nameless in [
             &br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":""}}"#[..],
             br#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
             br#"{"message":"Not Found"}"#,
             b"",
         ] {
-            assert!(!explains(nameless, true) && !explains(nameless, false));
+            assert!(!explains(nameless, b"1", true) && !explains(nameless, b"1", false));
         }
     }
 }

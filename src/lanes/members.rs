@@ -147,7 +147,12 @@ impl Batch {
     pub async fn next(&mut self, way: &mut Way<'_>, quiet: Option<Instant>) -> Result<Turn, Broken> {
         loop {
             if let Some(fault) = self.stopped {
-                return Ok(self.next_owed(way, &Refusal::new(fault, "gather")));
+                let refusal = Refusal::new(fault, "gather");
+                if self.asked == 0 {
+                    // No member gets an answer of its own, so the batch does.
+                    self.refused.get_or_insert_with(|| refusal.clone());
+                }
+                return Ok(self.next_owed(way, &refusal));
             }
             let quiet = async {
                 match quiet {
@@ -246,14 +251,14 @@ impl Member {
         let response = answered.map_err(|fault| attempt::refusal(&self.server, &fault))?;
         let backend = self.server.backend_name();
         if response.status == StatusCode::NOT_FOUND {
-            return match missing(response, self.session.is_some(), self.limits.answer_bytes).await {
-                Missing::Something(error) if self.id.is_some() => {
+            return match missing(response, self.id.as_deref(), self.session.is_some(), self.limits.answer_bytes).await {
+                Missing::Something(error) => {
                     self.respond(error).await;
                     Ok(Ended::Done)
                 }
                 Missing::Session if self.message.kind == Kind::Response => Err(forward::no_longer_asked(backend)),
                 Missing::Session if !self.again => Ok(Ended::Lost),
-                Missing::Something(_) | Missing::Session | Missing::Unknown => Err(judge::not_found(backend)),
+                Missing::Session | Missing::Unknown => Err(judge::not_found(backend)),
             };
         }
         match (judge(backend, Some(self.message.kind), &response)?, &self.id) {

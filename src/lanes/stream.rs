@@ -209,7 +209,7 @@ impl Flow {
                 // Who gets it later gets it behind something else.
                 let marked = first && frame.bytes.starts_with(&BYTE_ORDER_MARK);
                 let bytes = if marked { frame.bytes.slice(BYTE_ORDER_MARK.len()..) } else { frame.bytes };
-                self.ours = record.push(frame.id, bytes).await;
+                self.ours &= record.push(frame.id, bytes).await;
             }
         }
         Ok(())

@@ -110,8 +110,9 @@ impl Sessions {
     /// Ends a session for good, until its ticket expires. Returns it if it was live: its streams and what goes on without
     /// its client are ended, its upstream sessions are the caller's to end.
     pub async fn end(&self, id: &SessionId, until: UnixMillis, now: UnixMillis) -> Option<Arc<Session>> {
-        self.detached.end(id);
         let (session, ack) = self.store.end(id, until, now, self.slot().await);
+        // Behind it: what a request that saw the session alive has left until now is among it.
+        self.detached.end(id);
         ack.written().await;
         session
     }

@@ -39,6 +39,10 @@ impl Resolver<'_> {
         for (key, value, least, most) in sizes {
             self.check_range(path.key(key), value, least, most);
         }
+        if limits.body_bytes_total < limits.body_bytes && limits.body_bytes <= GIB {
+            let text = "this must be at least body_bytes, or such a body never finds room";
+            self.note(Finding::error(path.key("body_bytes_total"), text));
+        }
         let counts = [
             ("header_fields", limits.header_fields, 1, 10_000),
             ("depth", limits.depth, 1, 512),

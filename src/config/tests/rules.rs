@@ -338,3 +338,9 @@ fn the_host_of_the_public_url_is_always_let_in() {
     let bound = std::net::SocketAddr::from(([127, 0, 0, 1], 40_000));
     assert_eq!(main.public_url_at(bound), main.public_url, "what is written is not changed");
 }
+
+#[test]
+fn one_body_must_find_room_among_all() {
+    let small = "limits: { body_bytes: 2MiB, body_bytes_total: 1MiB }\n";
+    expect("path", "path", small, &["limits.body_bytes_total: this must be at least body_bytes"]);
+}
