@@ -10,7 +10,6 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::headers::LAST_EVENT_ID;
-use lockgate_filters::rpc::reply;
 use lockgate_filters::sse;
 use tokio::time::{Instant, sleep_until};
 
@@ -125,7 +124,7 @@ fn no_stream(way: &Way<'_>) -> Broken {
 async fn open(mut way: Way<'_>, wanted: Wanted, asked: Option<Bytes>) -> Result<(), Broken> {
     let Some(response) = ask(&mut way, &wanted).await? else {
         begin(&mut way).await?;
-        return answer_lost(way, asked).await;
+        return answer_lost(way, asked.as_deref()).await;
     };
     if !is_stream(&response) {
         return relay::answer(way, response).await;
@@ -133,7 +132,7 @@ async fn open(mut way: Way<'_>, wanted: Wanted, asked: Option<Bytes>) -> Result<
     let header = relay::header(&way, &response)?;
     stream::begin(&mut way, header).await?;
     tell_news(&mut way, wanted.kind).await?;
-    stream::go_on(way, response, wanted.kind).await
+    stream::go_on(way, response, wanted.kind, asked).await
 }
 
 fn is_stream(response: &UpstreamResponse) -> bool {
@@ -160,7 +159,7 @@ async fn follow(mut way: Way<'_>, mut resume: Resume) -> Result<(), Broken> {
             frame = resume.next() => frame,
             () = gone(way.session) => return Err(Broken::ClientGone),
             () = sleep_until(quiet) => Some(KEEP_ALIVE),
-            () = &mut stopping => None,
+            () = &mut stopping => return stopped(way, &resume).await,
         };
         quiet = Instant::now() + patience;
         match frame {
@@ -170,18 +169,27 @@ async fn follow(mut way: Way<'_>, mut resume: Resume) -> Result<(), Broken> {
     }
 }
 
+/// The process stops: a GET stream just ends, and who waits for an answer is told.
+async fn stopped(way: Way<'_>, resume: &Resume) -> Result<(), Broken> {
+    let asked = resume.asked();
+    if asked.is_some() {
+        way.trip.record.failed(Fault::Draining, RULE);
+    }
+    stream::tell(way, asked.as_deref(), &Refusal::new(Fault::Draining, RULE)).await
+}
+
 /// A stream that the backend closed early goes on there, behind the last event that the client has.
 async fn end(mut way: Way<'_>, resume: Resume) -> Result<(), Broken> {
     if resume.end() == Some(End::Cut) {
         let asked = resume.asked();
         let wanted = rest(&way, &resume);
         drop(resume);
-        let Some(wanted) = wanted else { return answer_lost(way, asked).await };
+        let Some(wanted) = wanted else { return answer_lost(way, asked.as_deref()).await };
         match ask(&mut way, &wanted).await {
-            Ok(None) => return answer_lost(way, asked).await,
+            Ok(None) => return answer_lost(way, asked.as_deref()).await,
             Ok(Some(response)) if is_stream(&response) => {
                 tell_news(&mut way, wanted.kind).await?;
-                return stream::go_on(way, response, wanted.kind).await;
+                return stream::go_on(way, response, wanted.kind, asked).await;
             }
             Err(Broken::ClientGone) => return Err(Broken::ClientGone),
             // The backend does not go on now: what was recorded is all there is.
@@ -193,16 +201,11 @@ async fn end(mut way: Way<'_>, resume: Resume) -> Result<(), Broken> {
 }
 
 /// Ends a stream whose answer the backend has lost: who asked is told, or it would wait and ask for ever.
-async fn answer_lost(mut way: Way<'_>, asked: Option<Bytes>) -> Result<(), Broken> {
+async fn answer_lost(way: Way<'_>, asked: Option<&[u8]>) -> Result<(), Broken> {
     let text = format!("backend \"{}\" has lost the session in which this was asked", way.server.backend_name());
     let refusal = Refusal::new(Fault::BackendUnreachable, RULE).saying(text);
-    way.trip.record.fault = Some(refusal.fault);
-    if let Some(id) = asked {
-        let message = reply::error_body(Some(&id), &refusal, way.trip.correlation.as_str());
-        write_event(&mut way, &message).await?;
-    }
-    way.session.write_response_body(None, true).await?;
-    Ok(())
+    way.trip.record.failed(refusal.fault, RULE);
+    stream::tell(way, asked, &refusal).await
 }
 
 /// Starts a stream of the gateway's own.

@@ -35,6 +35,8 @@ pub(super) struct Flow {
     pub framer: Framer,
     /// Where events are kept for a client that comes back; only in the legacy era.
     pub record: Option<StreamRecord>,
+    /// The raw id of the request that it answers; a GET stream answers none.
+    asked: Option<Bytes>,
     /// Whether events are for the client that opened the stream, rather than for one that took it over.
     pub ours: bool,
     /// The last event's data: says whether the stream had come to its end.
@@ -93,12 +95,19 @@ pub(super) async fn begin(way: &mut Way<'_>, mut header: ResponseHeader) -> Resu
 pub(super) async fn run(mut way: Way<'_>, response: UpstreamResponse, kind: StreamKind) -> Result<(), Broken> {
     let header = relay::header(&way, &response)?;
     let begun = begin(&mut way, header).await.is_ok();
-    relay_on(way, response, kind, None, begun).await
+    let asked = asked(&way);
+    relay_on(way, response, (kind, asked), None, begun).await
 }
 
-/// Relays a stream behind what the client has got of the same response already.
-pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: StreamKind) -> Result<(), Broken> {
-    relay_on(way, response, kind, Some(Unmark::default()), true).await
+/// Relays a stream behind what the client has got of the same response already; `asked` is the raw id of the request that
+/// it answers.
+pub(super) async fn go_on(
+    way: Way<'_>,
+    response: UpstreamResponse,
+    kind: StreamKind,
+    asked: Option<Bytes>,
+) -> Result<(), Broken> {
+    relay_on(way, response, (kind, asked), Some(Unmark::default()), true).await
 }
 
 /// Relays a stream, or lets it go on without its client where the client is no longer `there`; `unmark` where the client
@@ -106,15 +115,15 @@ pub(super) async fn go_on(way: Way<'_>, response: UpstreamResponse, kind: Stream
 async fn relay_on(
     way: Way<'_>,
     response: UpstreamResponse,
-    kind: StreamKind,
+    (kind, asked): (StreamKind, Option<Bytes>),
     mut unmark: Option<Unmark>,
     there: bool,
 ) -> Result<(), Broken> {
-    let record = way.node.as_ref().map(|node| way.gateway.world.sessions.recorder(node).start(kind, asked(&way)));
+    let record = way.node.as_ref().map(|node| way.gateway.world.sessions.recorder(node).start(kind, asked.clone()));
     let limit = way.trip.snapshot.limits.event_bytes;
     let may_ask = way.trip.exchange.era() != Some(Era::Modern);
     let framer = Framer::keeping(limit);
-    let mut flow = Flow { response, framer, record, ours: true, last_data: Bytes::new(), may_ask, first: true };
+    let mut flow = Flow { response, framer, record, asked, ours: true, last_data: Bytes::new(), may_ask, first: true };
     if !there {
         return left_behind(way, flow);
     }
@@ -247,7 +256,7 @@ async fn broke_off(way: Way<'_>, flow: Flow, fault: &AttemptFault, whole: bool) 
         return Err(Broken::Cut);
     }
     let refusal = fault.refusal(way.server.backend_name(), RULE);
-    tell(way, &refusal).await
+    tell(way, flow.asked.as_deref(), &refusal).await
 }
 
 /// The process is stopping: the stream ends in the form that its era has for it.
@@ -259,7 +268,7 @@ async fn say_goodbye(way: Way<'_>, flow: &Flow, held: bool) -> Result<(), Broken
         return Err(Broken::Cut);
     }
     if !held {
-        return tell(way, &Refusal::new(Fault::Draining, RULE)).await;
+        return tell(way, flow.asked.as_deref(), &Refusal::new(Fault::Draining, RULE)).await;
     }
     if is_listen(&way) {
         let id = way.trip.request_id().unwrap_or(b"null");
@@ -275,9 +284,9 @@ async fn say_goodbye(way: Way<'_>, flow: &Flow, held: bool) -> Result<(), Broken
 }
 
 /// Ends a stream with a JSON-RPC error for the request it answers; a GET stream answers none and just ends.
-async fn tell(way: Way<'_>, refusal: &Refusal) -> Result<(), Broken> {
-    if way.trip.request_id().is_some() {
-        let message = reply::error_body(way.trip.request_id(), refusal, way.trip.correlation.as_str());
+pub(super) async fn tell(way: Way<'_>, asked: Option<&[u8]>, refusal: &Refusal) -> Result<(), Broken> {
+    if asked.is_some() {
+        let message = reply::error_body(asked, refusal, way.trip.correlation.as_str());
         way.session.write_response_body(Some(sse::write_event(None, &message)), false).await?;
     }
     way.session.write_response_body(None, true).await?;
