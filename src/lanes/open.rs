@@ -37,7 +37,11 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     let id = response.headers.get(SESSION_ID).and_then(|value| UpstreamId::new(value.as_bytes()));
     let fetcher = speaker(&way.server.backend, &way.session.req_header().headers);
     let opened = Opened::new(Arc::clone(&way.server.backend), fetcher, id);
-    let answer = read_answer(&way, &message, response).await?;
+    let answer = tokio::select! {
+        biased;
+        answer = read_answer(&way, &message, response) => answer?,
+        () = way.gateway.drain.last_words() => return Err(attempt::draining()),
+    };
     let Some(revision) = negotiated(&way.server, &answer)? else {
         // The backend refused in JSON-RPC: there is no session, and its error is the answer.
         respond::message(way.session, way.trip, &[], answer).await?;

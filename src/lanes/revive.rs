@@ -45,6 +45,14 @@ pub(super) async fn run(way: &mut Way<'_>, ticket: &Ticket) -> Result<Arc<NodeSe
 /// `lost` is the id that the backend no longer knows, `None` where the session was never open at this backend: where
 /// another request was faster, its new session is used.
 pub(super) async fn renew(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(), Broken> {
+    tokio::select! {
+        biased;
+        renewed = renewed(way, lost) => renewed,
+        () = way.gateway.drain.last_words() => Err(attempt::draining()),
+    }
+}
+
+async fn renewed(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(), Broken> {
     let (Some(ticket), Some(node)) = (&way.trip.exchange.ticket, &way.node) else { return Err(gone()) };
     let place = &way.server.backend.place;
     let deadline = Instant::now() + PATIENCE;
