@@ -244,7 +244,8 @@ impl Registry {
     }
 
     /// Ends all background work: the process is stopping.
-    pub fn stop(&self) {
+    #[cfg(test)]
+    pub(super) fn stop(&self) {
         let mut state = self.state.lock();
         state.runtime = None;
         state.working.clear();
