@@ -47,7 +47,7 @@ impl Control for Operator {
             draining: self.drain.is_draining(),
             generation: snapshot.generation,
             last_reload: self.reloader.last().map(|last| LastReload::clone(&last)),
-            backends: snapshot.servers.iter().map(|server| state(&server.backend)).collect(),
+            backends: snapshot.backends.iter().map(|backend| state(backend)).collect(),
         }
     }
 

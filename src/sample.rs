@@ -45,14 +45,14 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
     if let Some(journal) = world.sessions.journal() {
         world.metrics.set_journal_errors(journal.gauges().lost.load(Relaxed));
     }
-    for server in &snapshot.servers {
-        if let Some(up) = server.backend.is_up() {
-            server.backend_metrics.set_up(up);
+    for link in snapshot.servers.iter().flat_map(|server| &server.links) {
+        if let Some(up) = link.backend.is_up() {
+            link.metrics.set_up(up);
         }
-        let facts = server.backend.backend.facts();
+        let facts = link.backend.backend.facts();
         for (era, speaks) in [(BackendEra::Modern, facts.modern), (BackendEra::Legacy, facts.legacy)] {
             if speaks != Speaks::Unknown {
-                server.backend_metrics.set_era(era, speaks == Speaks::Yes);
+                link.metrics.set_era(era, speaks == Speaks::Yes);
             }
         }
     }

@@ -65,19 +65,25 @@ pub struct Listener {
 pub struct Server {
     /// What filters know of it.
     pub policy: Arc<VirtualServer>,
-    /// The backend behind it.
-    pub backend: Arc<LiveBackend>,
+    /// The backends behind it, in the order of the configuration; never empty.
+    pub links: Box<[Arc<Link>]>,
     /// What its tickets are sealed with.
     pub keys: Arc<Keyring>,
     /// Its series.
     pub metrics: Arc<ServerMetrics>,
-    /// The series of its backend.
-    pub backend_metrics: Arc<BackendMetrics>,
 }
 
-impl Server {
-    /// The name of the backend behind it.
-    pub fn backend_name(&self) -> &Arc<str> {
+/// A backend as a virtual server reaches it.
+pub struct Link {
+    /// The backend.
+    pub backend: Arc<LiveBackend>,
+    /// Its series.
+    pub metrics: Arc<BackendMetrics>,
+}
+
+impl Link {
+    /// The backend's name.
+    pub fn name(&self) -> &Arc<str> {
         &self.backend.backend.name
     }
 }
@@ -145,29 +151,36 @@ impl World {
         let admin_token = self.admin_token(config)?;
         let mut servers = Vec::with_capacity(config.virtual_servers.len());
         for (index, (name, server)) in config.virtual_servers.iter().enumerate() {
-            let Some(backend) = server.backends.first().and_then(|backend| backends.get(backend.as_str())) else {
-                let path = KeyPath::from(["virtual_servers", name.as_str(), "backends"]);
-                return Err(vec![Objection::new(path, "there is no such backend")]);
-            };
+            let path = KeyPath::from(["virtual_servers", name.as_str(), "backends"]);
+            let links = self.links(path, &server.backends, &backends).map_err(|objection| vec![objection])?;
             let policy = Arc::new(VirtualServer {
                 index,
                 name: name.shared(),
-                backends: Box::new([Arc::clone(&backend.backend)]),
+                backends: links.iter().map(|link| Arc::clone(&link.backend.backend)).collect(),
                 chain: self.server_chain(name.shared(), config, &keys),
             });
-            servers.push(Arc::new(Server {
-                policy,
-                backend: Arc::clone(backend),
-                keys: Arc::clone(&keys),
-                metrics: self.metrics.virtual_server(name.as_str()),
-                backend_metrics: self.metrics.backend(&backend.backend.name),
-            }));
+            let metrics = self.metrics.virtual_server(name.as_str());
+            servers.push(Arc::new(Server { policy, links, keys: Arc::clone(&keys), metrics }));
         }
         let listeners = self.bound.iter().map(|name| Arc::new(listener(name, config, &servers))).collect();
         let limits = Limits::of(config);
         let unrouted = self.metrics.unrouted();
         let loaded = Arc::new(loaded);
         Ok(Snapshot { generation, since, loaded, listeners, servers, backends, limits, admin_token, unrouted })
+    }
+
+    /// The backends of a virtual server.
+    fn links(&self, path: KeyPath, names: &[Name], backends: &Generation) -> Result<Box<[Arc<Link>]>, Objection> {
+        if names.is_empty() {
+            return Err(Objection::new(path, "there is no backend"));
+        }
+        let link = |name: &Name| {
+            let backend = backends.get(name.as_str())?;
+            let metrics = self.metrics.backend(&backend.backend.name);
+            Some(Arc::new(Link { backend: Arc::clone(backend), metrics }))
+        };
+        let links: Option<_> = names.iter().map(link).collect();
+        links.ok_or_else(|| Objection::new(path, "there is no such backend"))
     }
 
     /// What tickets are sealed with.

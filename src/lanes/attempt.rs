@@ -6,7 +6,7 @@
 use super::{Broken, Way, detached, session_ended};
 use crate::downstream::gone;
 use crate::session::Cost;
-use crate::snapshot::Server;
+use crate::snapshot::Link;
 use crate::telemetry::BackendMetrics;
 use crate::telemetry::labels::UpstreamOutcome;
 use crate::upstream::{AttemptFault, Timeouts, UpstreamRequest, UpstreamResponse, Verb};
@@ -27,25 +27,25 @@ const HELD: Duration = Duration::from_secs(24 * 3600);
 
 /// Prepares a POST of one message; `session` is the backend's own session id.
 pub(super) fn post(
-    server: &Server,
+    link: &Link,
     client: &HeaderMap,
     exchange: &Exchange,
     message: &Message,
     body: Bytes,
     session: Option<HeaderValue>,
 ) -> UpstreamRequest {
-    let (fields, replay) = splice::post(&server.backend.forwarding, client, exchange, message, session);
+    let (fields, replay) = splice::post(&link.backend.forwarding, client, exchange, message, session);
     UpstreamRequest { verb: Verb::Post, fields, body, replay }
 }
 
 /// Prepares a GET of a legacy session's stream, resumed behind `last` where it is given.
 pub(super) fn get(
-    server: &Server,
+    link: &Link,
     client: &HeaderMap,
     exchange: &Exchange,
     session: Option<HeaderValue>,
 ) -> UpstreamRequest {
-    let fields = splice::get(&server.backend.forwarding, client, exchange, session);
+    let fields = splice::get(&link.backend.forwarding, client, exchange, session);
     UpstreamRequest { verb: Verb::Get, fields, body: Bytes::new(), replay: Replay::IfUnanswered }
 }
 
@@ -53,15 +53,15 @@ pub(super) fn get(
 ///
 /// A stream that is `held` open may be silent for as long as it lives.
 pub(super) async fn ask(
-    server: Arc<Server>,
+    link: Arc<Link>,
     request: UpstreamRequest,
     held: bool,
 ) -> Result<UpstreamResponse, AttemptFault> {
-    let timeouts = server.backend.timeouts;
+    let timeouts = link.backend.timeouts;
     let timeouts = if held { Timeouts { idle_stream: HELD, total: HELD, ..timeouts } } else { timeouts };
-    let mut counted = Counted { metrics: &server.backend_metrics, outcome: UpstreamOutcome::Cancelled };
+    let mut counted = Counted { metrics: &link.metrics, outcome: UpstreamOutcome::Cancelled };
     let started = Instant::now();
-    let answered = server.backend.send_within(&request, &timeouts).await;
+    let answered = link.backend.send_within(&request, &timeouts).await;
     counted.outcome = match &answered {
         Ok(response) => {
             counted.metrics.first_byte(started.elapsed());
@@ -105,7 +105,7 @@ where
     W: Future<Output = ()> + Send + 'static,
 {
     let (verb, bytes) = (request.verb, request.body.len());
-    let mut sending = Box::pin(ask(Arc::clone(&way.server), request, held));
+    let mut sending = Box::pin(ask(Arc::clone(&way.link), request, held));
     let ended = way.ended();
     let answered = tokio::select! {
         biased;
@@ -124,14 +124,14 @@ where
         }
         () = way.gateway.drain.last_words() => return Err(draining()),
     };
-    answered.map_err(|fault| failed(&way.server, &fault))
+    answered.map_err(|fault| failed(&way.link, &fault))
 }
 
 /// As [`send`], whether the client is there or not: for what must not be left half done at the backend.
 pub(super) async fn send_to_the_end(way: &Way<'_>, request: UpstreamRequest) -> Result<UpstreamResponse, Broken> {
     tokio::select! {
         biased;
-        answered = ask(Arc::clone(&way.server), request, false) => answered.map_err(|fault| failed(&way.server, &fault)),
+        answered = ask(Arc::clone(&way.link), request, false) => answered.map_err(|fault| failed(&way.link, &fault)),
         () = way.gateway.drain.last_words() => Err(draining()),
     }
 }
@@ -142,12 +142,12 @@ pub(super) fn draining() -> Broken {
 }
 
 /// What the client is told of a failed attempt; the operator is told more.
-pub(super) fn refusal(server: &Server, fault: &AttemptFault) -> Refusal {
-    tracing::warn!(backend = %server.backend_name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
-    fault.refusal(server.backend_name(), "attempt")
+pub(super) fn refusal(link: &Link, fault: &AttemptFault) -> Refusal {
+    tracing::warn!(backend = %link.name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
+    fault.refusal(link.name(), "attempt")
 }
 
 /// As [`refusal`], where a lane ends with it.
-pub(super) fn failed(server: &Server, fault: &AttemptFault) -> Broken {
-    Broken::Refused(refusal(server, fault))
+pub(super) fn failed(link: &Link, fault: &AttemptFault) -> Broken {
+    Broken::Refused(refusal(link, fault))
 }

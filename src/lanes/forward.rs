@@ -26,9 +26,9 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         let asked = way.trip.request_id().filter(|_| message.kind == Kind::Request);
         match Box::pin(missing(response, asked, session.is_some(), most)).await {
             Missing::Something(error) => return Ok(respond::message(way.session, way.trip, &[], error).await?),
-            Missing::Unknown => return Err(judge::not_found(way.server.backend_name()).into()),
+            Missing::Unknown => return Err(judge::not_found(way.link.name()).into()),
             Missing::Session if message.kind == Kind::Response => {
-                return Err(no_longer_asked(way.server.backend_name()).into());
+                return Err(no_longer_asked(way.link.name()).into());
             }
             Missing::Session => {}
         }
@@ -36,7 +36,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         let session = way.upstream_session();
         response = send(&mut way, &message, session, remembering.as_ref()).await?;
         if response.status == StatusCode::NOT_FOUND {
-            return Err(judge::not_found(way.server.backend_name()).into());
+            return Err(judge::not_found(way.link.name()).into());
         }
     }
     match remembering {
@@ -59,7 +59,7 @@ async fn send(
 ) -> Result<UpstreamResponse, Broken> {
     let exchange = &way.trip.exchange;
     let headers = &way.session.req_header().headers;
-    let request = attempt::post(&way.server, headers, exchange, message, exchange.body.clone(), session);
+    let request = attempt::post(&way.link, headers, exchange, message, exchange.body.clone(), session);
     let held = message.is(b"subscriptions/listen", &way.trip.exchange.body);
     match remembering.cloned() {
         None => attempt::send(way, request, held).await,
@@ -75,7 +75,7 @@ async fn send(
 
 /// Passes on the response to a request that is to be remembered if the backend agrees.
 async fn remember(way: Way<'_>, response: UpstreamResponse, remembering: Remembering) -> Result<(), Broken> {
-    judge(way.server.backend_name(), Some(Kind::Request), &response)?;
+    judge(way.link.name(), Some(Kind::Request), &response)?;
     let mut messages = remembering.messages(response);
     let ended = way.ended();
     let said = tokio::select! {
@@ -88,8 +88,8 @@ async fn remember(way: Way<'_>, response: UpstreamResponse, remembering: Remembe
         }
         () = way.gateway.drain.last_words() => return Err(attempt::draining()),
     };
-    let said = said.map_err(|fault| attempt::failed(&way.server, &fault))?;
-    let Some(said) = said else { return Err(judge::no_response(way.server.backend_name(), StatusCode::OK).into()) };
+    let said = said.map_err(|fault| attempt::failed(&way.link, &fault))?;
+    let Some(said) = said else { return Err(judge::no_response(way.link.name(), StatusCode::OK).into()) };
     remembering.answered(&said).await;
     respond::message(way.session, way.trip, &[], said).await?;
     Ok(())

@@ -79,7 +79,7 @@ fn rest(way: &Way<'_>, resume: &Resume) -> Option<Wanted> {
 
 fn request(way: &Way<'_>, behind: Option<&HeaderValue>) -> UpstreamRequest {
     let headers = &way.session.req_header().headers;
-    let mut request = attempt::get(&way.server, headers, &way.trip.exchange, way.upstream_session());
+    let mut request = attempt::get(&way.link, headers, &way.trip.exchange, way.upstream_session());
     match behind {
         Some(id) => request.fields.set(LAST_EVENT_ID, id.clone()),
         None => request.fields.remove(&LAST_EVENT_ID),
@@ -115,7 +115,7 @@ async fn ask(way: &mut Way<'_>, wanted: &Wanted) -> Result<Option<UpstreamRespon
 /// its session.
 fn no_stream(way: &Way<'_>) -> Broken {
     Refusal::new(Fault::MethodNotAllowed, RULE)
-        .saying(format!("backend \"{}\" has no stream for its sessions", way.server.backend_name()))
+        .saying(format!("backend \"{}\" has no stream for its sessions", way.link.name()))
         .with_header("allow", "POST, DELETE, OPTIONS")
         .into()
 }
@@ -202,7 +202,7 @@ async fn end(mut way: Way<'_>, resume: Resume) -> Result<(), Broken> {
 
 /// Ends a stream whose answer the backend has lost: who asked is told, or it would wait and ask for ever.
 async fn answer_lost(way: Way<'_>, asked: Option<&[u8]>) -> Result<(), Broken> {
-    let text = format!("backend \"{}\" has lost the session in which this was asked", way.server.backend_name());
+    let text = format!("backend \"{}\" has lost the session in which this was asked", way.link.name());
     let refusal = Refusal::new(Fault::BackendUnreachable, RULE).saying(text);
     way.trip.record.failed(refusal.fault, RULE);
     stream::tell(way, asked, &refusal).await

@@ -6,7 +6,7 @@ use super::remember::Remembering;
 use super::{Broken, Way, attempt, detached, forward, revive};
 use crate::downstream::gone;
 use crate::session::Cost;
-use crate::snapshot::{Limits, Server};
+use crate::snapshot::{Limits, Link};
 use crate::upstream::{UpstreamRequest, UpstreamResponse};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -67,7 +67,7 @@ struct Member {
     /// Which one of the batch.
     place: usize,
     message: Message,
-    server: Arc<Server>,
+    link: Arc<Link>,
     /// The raw id of a request.
     id: Option<Bytes>,
     remembering: Option<Remembering>,
@@ -106,7 +106,7 @@ impl Batch {
             let member = Member {
                 place,
                 message: message.clone(),
-                server: Arc::clone(&way.server),
+                link: Arc::clone(&way.link),
                 id: batch.owed[place].clone(),
                 remembering: Remembering::of(way, message),
                 session: None,
@@ -136,7 +136,7 @@ impl Batch {
         let span = member.message.span;
         let body = exchange.body.slice(span.start as usize..span.end as usize);
         let headers = &way.session.req_header().headers;
-        let request = attempt::post(&way.server, headers, exchange, &member.message, body, member.session.clone());
+        let request = attempt::post(&way.link, headers, exchange, &member.message, body, member.session.clone());
         self.tasks.spawn(member.carry_out(request));
     }
 
@@ -191,7 +191,7 @@ impl Batch {
                     Err(broken) => return Err(broken),
                 },
                 // Every member has handed in what it had.
-                None => return Ok(self.next_owed(way, &judge::no_response(way.server.backend_name(), StatusCode::OK))),
+                None => return Ok(self.next_owed(way, &judge::no_response(way.link.name(), StatusCode::OK))),
             };
             if let Some(error) = self.failed(way, failed.0, failed.1) {
                 return Ok(Turn::Response(error));
@@ -247,9 +247,9 @@ impl Member {
 
     /// Sends the message and hands in what the backend says.
     async fn ask(&self, request: UpstreamRequest) -> Result<Ended, Refusal> {
-        let answered = attempt::ask(Arc::clone(&self.server), request, false).await;
-        let response = answered.map_err(|fault| attempt::refusal(&self.server, &fault))?;
-        let backend = self.server.backend_name();
+        let answered = attempt::ask(Arc::clone(&self.link), request, false).await;
+        let response = answered.map_err(|fault| attempt::refusal(&self.link, &fault))?;
+        let backend = self.link.name();
         if response.status == StatusCode::NOT_FOUND {
             return match missing(response, self.id.as_deref(), self.session.is_some(), self.limits.answer_bytes).await {
                 Missing::Something(error) => {
@@ -279,7 +279,7 @@ impl Member {
                 Ok(None) => break,
                 // What breaks off behind the response takes nothing from it.
                 Err(_) if answered => break,
-                Err(fault) => return Err(attempt::refusal(&self.server, &fault)),
+                Err(fault) => return Err(attempt::refusal(&self.link, &fault)),
             };
             match said.meaning(id) {
                 Meaning::Response(response) if !answered => {
@@ -291,7 +291,7 @@ impl Member {
                 Meaning::Response(_) | Meaning::Noise => {}
             }
         }
-        if answered { Ok(()) } else { Err(judge::no_response(self.server.backend_name(), status)) }
+        if answered { Ok(()) } else { Err(judge::no_response(self.link.name(), status)) }
     }
 
     async fn respond(&self, response: Bytes) {

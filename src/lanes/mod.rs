@@ -21,7 +21,7 @@ mod stream;
 use crate::gateway::Gateway;
 use crate::serve::now;
 use crate::session::{NodeSession, Standing};
-use crate::snapshot::Server;
+use crate::snapshot::{Link, Server};
 use crate::trip::Trip;
 use crate::upstream::{Fetcher, LiveBackend};
 pub use close::end_all;
@@ -63,6 +63,8 @@ pub(crate) struct Way<'a> {
     session: &'a mut Session,
     trip: &'a mut Trip,
     server: Arc<Server>,
+    /// The backend that it goes to.
+    link: Arc<Link>,
     /// Node state of the legacy session that the request's ticket names.
     node: Option<Arc<NodeSession>>,
 }
@@ -70,7 +72,7 @@ pub(crate) struct Way<'a> {
 impl Way<'_> {
     /// The session id by which the backend knows this session.
     fn upstream_session(&self) -> Option<HeaderValue> {
-        let upstream = self.node.as_ref()?.upstream(&self.server.backend.place)?;
+        let upstream = self.node.as_ref()?.upstream(&self.link.backend.place)?;
         upstream.id.map(|id| id.header().clone())
     }
 
@@ -111,7 +113,10 @@ pub(crate) async fn carry_out(
     let Some(server) = trip.server.clone() else {
         return Err(Refusal::new(Fault::UnknownPath, "lane").into());
     };
-    let mut way = Way { gateway, session, trip, server, node: None };
+    let Some(link) = server.links.first().cloned() else {
+        return Err(Refusal::new(Fault::Internal, "lane").into());
+    };
+    let mut way = Way { gateway, session, trip, server, link, node: None };
     find_node_session(&mut way, lane).await?;
     match lane {
         Lane::Discover => discover::run(way).await,
@@ -132,7 +137,7 @@ async fn find_node_session(way: &mut Way<'_>, lane: Lane) -> Result<(), Broken> 
         Standing::Unknown if lane == Lane::Close => None,
         Standing::Unknown => Some(Box::pin(revive::run(way, &ticket)).await?),
     };
-    let elsewhere = way.node.as_ref().is_some_and(|node| node.upstream(&way.server.backend.place).is_none());
+    let elsewhere = way.node.as_ref().is_some_and(|node| node.upstream(&way.link.backend.place).is_none());
     if elsewhere && lane != Lane::Close {
         // This node had forgotten the session, or a reload has put another backend behind this virtual server.
         Box::pin(revive::renew(way, None)).await?;

@@ -7,7 +7,7 @@ use super::opened::Opened;
 use super::{Broken, Way, attempt, close, relay, respond, revive, speaker};
 use crate::serve::now;
 use crate::session::{InsertFault, NodeSession, SessionRecord, UpstreamId};
-use crate::snapshot::Server;
+use crate::snapshot::Link;
 use crate::upstream::UpstreamResponse;
 use bytes::Bytes;
 use http::HeaderValue;
@@ -29,20 +29,20 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     make_room(&way).await?;
     let exchange = &way.trip.exchange;
     let headers = &way.session.req_header().headers;
-    let request = attempt::post(&way.server, headers, exchange, &message, exchange.body.clone(), None);
+    let request = attempt::post(&way.link, headers, exchange, &message, exchange.body.clone(), None);
     let response = attempt::send_to_the_end(&way, request).await?;
     if !response.status.is_success() {
         return relay::answer(way, response).await;
     }
     let id = response.headers.get(SESSION_ID).and_then(|value| UpstreamId::new(value.as_bytes()));
-    let fetcher = speaker(&way.server.backend, &way.session.req_header().headers);
-    let opened = Opened::new(Arc::clone(&way.server.backend), fetcher, id);
+    let fetcher = speaker(&way.link.backend, &way.session.req_header().headers);
+    let opened = Opened::new(Arc::clone(&way.link.backend), fetcher, id);
     let answer = tokio::select! {
         biased;
         answer = read_answer(&way, &message, response) => answer?,
         () = way.gateway.drain.last_words() => return Err(attempt::draining()),
     };
-    let Some(revision) = negotiated(&way.server, &answer)? else {
+    let Some(revision) = negotiated(&way.link, &answer)? else {
         // The backend refused in JSON-RPC: there is no session, and its error is the answer.
         respond::message(way.session, way.trip, &[], answer).await?;
         return Ok(());
@@ -73,18 +73,17 @@ async fn read_answer(way: &Way<'_>, message: &Message, response: UpstreamRespons
     let limits = &way.trip.snapshot.limits;
     let id = message.id.map(|id| id.span.of(&way.trip.exchange.body)).unwrap_or_default();
     let mut messages = Messages::of(response, limits.answer_bytes, limits.event_bytes);
-    if let Some(said) = messages.response(id).await.map_err(|fault| attempt::failed(&way.server, &fault))? {
+    if let Some(said) = messages.response(id).await.map_err(|fault| attempt::failed(&way.link, &fault))? {
         return Ok(said);
     }
-    let text = format!("backend \"{}\" gave no response to initialize", way.server.backend_name());
+    let text = format!("backend \"{}\" gave no response to initialize", way.link.name());
     Err(Refusal::new(Fault::BackendProtocol, RULE).saying(text).into())
 }
 
 /// The revision in the backend's result; `None` when it answered with an error.
-fn negotiated(server: &Server, answer: &[u8]) -> Result<Option<Revision>, Refusal> {
-    let refuse = |text: String| {
-        Refusal::new(Fault::BackendProtocol, RULE).saying(format!("backend \"{}\" {text}", server.backend_name()))
-    };
+fn negotiated(link: &Link, answer: &[u8]) -> Result<Option<Revision>, Refusal> {
+    let refuse =
+        |text: String| Refusal::new(Fault::BackendProtocol, RULE).saying(format!("backend \"{}\" {text}", link.name()));
     let Some(result) = member(answer, "result") else { return Ok(None) };
     let result = result.span.of(answer);
     let version = member(result, "protocolVersion").and_then(|value| value.text(result));
@@ -120,7 +119,7 @@ async fn admit(
     let sealed =
         ticket.seal(&way.server.keys, &way.server.policy.name).map_err(|_| Refusal::new(Fault::Internal, RULE))?;
     let text = HeaderValue::try_from(sealed).map_err(|_| Refusal::new(Fault::Internal, RULE))?;
-    let upstream = vec![(Arc::clone(&way.server.backend.place), opened.negotiated(revision))];
+    let upstream = vec![(Arc::clone(&way.link.backend.place), opened.negotiated(revision))];
     let record = SessionRecord { id, expires, upstream };
     let (inserted, given_up) = way.gateway.world.sessions.insert(record, issued).await;
     way.gateway.end_in_background(&way.trip.snapshot, given_up);

@@ -25,7 +25,7 @@ const PASSED: [HeaderName; 4] = [CONTENT_TYPE, CACHE_CONTROL, RETRY_AFTER, ALLOW
 /// Passes an answer on.
 pub(super) async fn answer(mut way: Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
     let asked = way.trip.exchange.scan.messages.first().map(|message| message.kind);
-    match judge(way.server.backend_name(), asked, &response)? {
+    match judge(way.link.name(), asked, &response)? {
         Judged::Json => json(&mut way, response).await,
         Judged::Events if way.trip.exchange.accepts.sse => stream::run(way, response, StreamKind::Post).await,
         Judged::Events => fold(way, response).await,
@@ -80,7 +80,7 @@ async fn json(way: &mut Way<'_>, mut response: UpstreamResponse) -> Result<(), B
         return Ok(end?);
     }
     if !way.trip.exchange.accepts.json {
-        let text = format!("backend \"{}\" gave an answer too long for an event", way.server.backend_name());
+        let text = format!("backend \"{}\" gave an answer too long for an event", way.link.name());
         return Err(Refusal::new(Fault::BackendProtocol, RULE).saying(text).into());
     }
     stream_json(way, response, head, body).await
@@ -91,7 +91,7 @@ async fn gather(way: &mut Way<'_>, response: &mut UpstreamResponse, most: usize)
     let mut gathered = Bytes::new();
     let mut more = BytesMut::new();
     loop {
-        let chunk = next(way, response).await?.map_err(|fault| attempt::failed(&way.server, &fault))?;
+        let chunk = next(way, response).await?.map_err(|fault| attempt::failed(&way.link, &fault))?;
         match chunk {
             None if more.is_empty() => return Ok((gathered, true)),
             None => return Ok((more.freeze(), true)),
@@ -158,7 +158,7 @@ async fn stream_json(
             }
             Ok(None) => break,
             Err(fault) => {
-                tracing::warn!(backend = %way.server.backend_name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
+                tracing::warn!(backend = %way.link.name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
                 way.trip.record.failed(fault.fault(), RULE);
                 return Err(Broken::Cut);
             }
@@ -194,8 +194,8 @@ async fn fold(way: Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
         () = gone(way.session) => return left_behind(&way, messages.into_response()),
         () = way.gateway.drain.last_words() => return Err(attempt::draining()),
     };
-    let said = said.map_err(|fault| attempt::failed(&way.server, &fault))?;
-    let Some(said) = said else { return Err(judge::no_response(way.server.backend_name(), StatusCode::OK).into()) };
+    let said = said.map_err(|fault| attempt::failed(&way.link, &fault))?;
+    let Some(said) = said else { return Err(judge::no_response(way.link.name(), StatusCode::OK).into()) };
     respond::message(way.session, way.trip, &[], said).await?;
     Ok(())
 }

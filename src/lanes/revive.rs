@@ -54,7 +54,7 @@ pub(super) async fn renew(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(
 
 async fn renewed(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(), Broken> {
     let (Some(ticket), Some(node)) = (&way.trip.exchange.ticket, &way.node) else { return Err(gone()) };
-    let place = &way.server.backend.place;
+    let place = &way.link.backend.place;
     let deadline = Instant::now() + PATIENCE;
     let _turn = timeout_at(deadline, node.renewing.lock()).await.map_err(|_| too_slow(way))?;
     if node.is_gone() {
@@ -64,7 +64,7 @@ async fn renewed(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(), Broken
     if open.is_some_and(|open| open.id.as_ref().map(UpstreamId::header) != lost || lost.is_none()) {
         return Ok(());
     }
-    let fetcher = speaker(&way.server.backend, &way.session.req_header().headers);
+    let fetcher = speaker(&way.link.backend, &way.session.req_header().headers);
     let again = async {
         let (opened, upstream, lists) = initialize(way, &fetcher, ticket).await?;
         replay(way, &fetcher, node, &upstream).await?;
@@ -74,7 +74,7 @@ async fn renewed(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(), Broken
     node.announces(lists);
     way.gateway.world.sessions.bind(node, place, upstream).await.map_err(|_| gone())?;
     opened.keep();
-    tracing::warn!(backend = %way.server.backend_name(), "a session was opened again at the backend");
+    tracing::warn!(backend = %way.link.name(), "a session was opened again at the backend");
     Ok(())
 }
 
@@ -83,7 +83,7 @@ fn gone() -> Broken {
 }
 
 fn too_slow(way: &Way<'_>) -> Broken {
-    let text = format!("backend \"{}\" did not open the session again in time", way.server.backend_name());
+    let text = format!("backend \"{}\" did not open the session again in time", way.link.name());
     Refusal::new(Fault::BackendTimeout, RULE).saying(text).into()
 }
 
@@ -97,7 +97,7 @@ async fn replay(
     if let Some(level) = node.log_level() {
         let params = format!(r#""level":"{}""#, level.as_str());
         let said = fetcher.call("logging/setLevel", &params, speech(upstream)).await;
-        said.map_err(|fault| attempt::failed(&way.server, &fault))?;
+        said.map_err(|fault| attempt::failed(&way.link, &fault))?;
     }
     let mut subscribing: JoinSet<Result<Reply, AttemptFault>> = JoinSet::new();
     let mut left = node.subscriptions().into_iter();
@@ -112,7 +112,7 @@ async fn replay(
             });
         }
         match subscribing.join_next().await {
-            Some(Ok(Err(fault))) => return Err(attempt::failed(&way.server, &fault)),
+            Some(Ok(Err(fault))) => return Err(attempt::failed(&way.link, &fault)),
             Some(_) => {}
             None => return Ok(()),
         }
@@ -129,7 +129,7 @@ async fn initialize(
     fetcher: &Fetcher,
     ticket: &Ticket,
 ) -> Result<(Opened, UpstreamSession, Lists), Broken> {
-    let failed = |fault: AttemptFault| attempt::failed(&way.server, &fault);
+    let failed = |fault: AttemptFault| attempt::failed(&way.link, &fault);
     let info = json!({"name": ticket.client_name.as_str(), "version": ticket.client_version.as_str()});
     let params = format!(
         r#""protocolVersion":"{}","capabilities":{},"clientInfo":{info}"#,
@@ -139,9 +139,9 @@ async fn initialize(
     let first = Speech::Legacy { session: None, revision: None };
     let reply = fetcher.call("initialize", &params, first).await.map_err(failed)?;
     let id = reply.headers.get(headers::SESSION_ID).and_then(|value| UpstreamId::new(value.as_bytes()));
-    let mut opened = Opened::new(Arc::clone(&way.server.backend), fetcher.clone(), id);
+    let mut opened = Opened::new(Arc::clone(&way.link.backend), fetcher.clone(), id);
     let Some(Outcome::Result(result)) = reply.outcome.as_ref().filter(|_| reply.status.is_success()) else {
-        return Err(refused(way.server.backend_name(), reply.status, reply.outcome.as_ref()).into());
+        return Err(refused(way.link.name(), reply.status, reply.outcome.as_ref()).into());
     };
     let version = member(result, "protocolVersion").and_then(|value| value.text(result));
     // A session never changes its revision: a backend that now speaks another cannot go on with it.

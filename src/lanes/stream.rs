@@ -249,13 +249,13 @@ fn left_behind(way: Way<'_>, mut flow: Flow) -> Result<(), Broken> {
 /// A client that can resume is left to do so. Otherwise it is told, unless half an event is out, which `whole` denies: it
 /// must not be finished.
 async fn broke_off(way: Way<'_>, flow: Flow, fault: &AttemptFault, whole: bool) -> Result<(), Broken> {
-    tracing::warn!(backend = %way.server.backend_name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
+    tracing::warn!(backend = %way.link.name(), cause = fault.cause.as_deref().unwrap_or_default(), "{fault}");
     way.trip.record.failed(fault.fault(), RULE);
     let resumable = flow.record.is_some() && flow.framer.has_ids();
     if resumable || !whole {
         return Err(Broken::Cut);
     }
-    let refusal = fault.refusal(way.server.backend_name(), RULE);
+    let refusal = fault.refusal(way.link.name(), RULE);
     tell(way, flow.asked.as_deref(), &refusal).await
 }
 

@@ -12,6 +12,7 @@ use super::fetch::Fetcher;
 use super::response::UpstreamResponse;
 use super::settings::{BackendSettings, PoolSettings, Setting, SettingsError, Timeouts};
 use super::watch::{PATIENCE, Watched};
+use indexmap::IndexMap;
 use lockgate_filters::backend::{Backend, Speaks};
 use lockgate_filters::fault::Refusal;
 use lockgate_filters::splice::{Forwarding, Outbound};
@@ -106,7 +107,7 @@ impl fmt::Debug for LiveBackend {
 
 /// The backends of one generation, by name. A snapshot holds one.
 #[derive(Clone, Debug, Default)]
-pub struct Generation(HashMap<Arc<str>, Arc<LiveBackend>>);
+pub struct Generation(IndexMap<Arc<str>, Arc<LiveBackend>>);
 
 impl Generation {
     /// The backend of this name.
@@ -114,7 +115,7 @@ impl Generation {
         self.0.get(name)
     }
 
-    /// All backends, in no order.
+    /// All backends, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<LiveBackend>> {
         self.0.values()
     }
