@@ -7,7 +7,7 @@
 use super::opened::Opened;
 use super::{Broken, Way, attempt, speaker};
 use crate::serve::now;
-use crate::session::{InsertFault, Lists, NodeSession, SessionRecord, UpstreamId, UpstreamSession};
+use crate::session::{InsertFault, Lists, Loss, NodeSession, SessionRecord, UpstreamId, UpstreamSession};
 use crate::upstream::{AttemptFault, Fetcher, Outcome, Reply, Speech};
 use http::{HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
@@ -56,7 +56,8 @@ async fn renewed(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(), Broken
     let (Some(ticket), Some(node)) = (&way.trip.exchange.ticket, &way.node) else { return Err(gone()) };
     let place = &way.link.backend.place;
     let deadline = Instant::now() + PATIENCE;
-    let _turn = timeout_at(deadline, node.renewing.lock()).await.map_err(|_| too_slow(way))?;
+    let turn = node.turn(place);
+    let _turn = timeout_at(deadline, turn.lock()).await.map_err(|_| too_slow(way))?;
     if node.is_gone() {
         return Err(gone());
     }
@@ -72,7 +73,7 @@ async fn renewed(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(), Broken
     };
     let (opened, upstream, lists) = timeout_at(deadline, again).await.map_err(|_| too_slow(way))??;
     node.announces(lists);
-    way.gateway.world.sessions.bind(node, place, upstream).await.map_err(|_| gone())?;
+    way.gateway.world.sessions.bind(node, place, upstream, Loss::Everything).await.map_err(|_| gone())?;
     opened.keep();
     tracing::warn!(backend = %way.link.name(), "a session was opened again at the backend");
     Ok(())

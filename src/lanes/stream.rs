@@ -119,7 +119,10 @@ async fn relay_on(
     mut unmark: Option<Unmark>,
     there: bool,
 ) -> Result<(), Broken> {
-    let record = way.node.as_ref().map(|node| way.gateway.world.sessions.recorder(node).start(kind, asked.clone()));
+    let record = way
+        .node
+        .as_ref()
+        .map(|node| way.gateway.world.sessions.recorder(node).start(kind, asked.clone(), &way.link.backend.place));
     let limit = way.trip.snapshot.limits.event_bytes;
     let may_ask = way.trip.exchange.era() != Some(Era::Modern);
     let framer = Framer::keeping(limit);

@@ -7,7 +7,9 @@ use super::limits::Limits;
 use super::lists::Lists;
 use super::streams::Recorder;
 use super::upstream_session::UpstreamSession;
+use bytes::Bytes;
 use lockgate_filters::exchange::UnixMillis;
+use lockgate_filters::rpc::id;
 use lockgate_filters::ticket::SessionId;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -15,11 +17,25 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// The longest URI that can be subscribed to, in bytes.
 pub const URI_BYTES_MAX: usize = 8 * 1024;
-/// How many backends a session may have been open at: each reload that moves its virtual server adds one.
-pub const BACKENDS_MAX: usize = 4;
+/// How many backends a session may have been open at: those of its virtual server, and those that a reload took from it.
+pub const BACKENDS_MAX: usize = 512;
+/// How many requests of one session are remembered while they are under way: beyond it, one cannot be cancelled.
+pub const UNDERWAY_MAX: usize = 1024;
+
+/// What is lost when a backend gives a session something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing: the session had nothing there.
+    Nothing,
+    /// What it had at that backend.
+    There,
+    /// All that it had: this node had forgotten it, or its only backend is another one now.
+    Everything,
+}
 
 /// A live session. Whoever holds it (beside the store) is using it: a session in use is never idle.
 pub struct Session {
@@ -29,8 +45,25 @@ pub struct Session {
     state: Mutex<State>,
     recorder: OnceLock<Arc<Recorder>>,
     ended: Notify,
-    /// Held while the session is opened again at a backend that lost it, so that only one request does it.
-    pub renewing: tokio::sync::Mutex<()>,
+    bound: Notify,
+    turns: Mutex<Vec<(Arc<str>, Turn)>>,
+    underway: Mutex<Vec<(u64, Bytes, Arc<str>)>>,
+    number: AtomicU64,
+}
+
+/// Held while a session is opened at one backend, so that only one request does it.
+pub type Turn = Arc<tokio::sync::Mutex<()>>;
+
+/// A request under way; dropping it forgets it.
+pub struct Underway {
+    session: Arc<Session>,
+    number: u64,
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.session.underway.lock().retain(|(number, ..)| *number != self.number);
+    }
 }
 
 /// The session was ended or given up while it was being changed.
@@ -76,7 +109,10 @@ impl Session {
             state: Mutex::new(state),
             recorder: OnceLock::new(),
             ended: Notify::new(),
-            renewing: tokio::sync::Mutex::default(),
+            bound: Notify::new(),
+            turns: Mutex::default(),
+            underway: Mutex::default(),
+            number: AtomicU64::new(0),
         }
     }
 
@@ -94,6 +130,43 @@ impl Session {
     pub fn upstream(&self, backend: &str) -> Option<UpstreamSession> {
         let state = self.state.lock();
         state.upstream.iter().find(|(name, _)| **name == *backend).map(|(_, upstream)| upstream.clone())
+    }
+
+    /// Whose turn it is to open this session at a backend.
+    pub fn turn(&self, backend: &Arc<str>) -> Turn {
+        let mut turns = self.turns.lock();
+        if let Some((_, turn)) = turns.iter().find(|(known, _)| known == backend) {
+            return Arc::clone(turn);
+        }
+        // Those that nobody holds or waits for.
+        turns.retain(|(_, turn)| Arc::strong_count(turn) > 1);
+        let turn = Turn::default();
+        turns.push((Arc::clone(backend), Arc::clone(&turn)));
+        turn
+    }
+
+    /// Remembers to which backend a request with this raw id goes, for as long as it is under way. `None` beyond
+    /// [`UNDERWAY_MAX`].
+    pub fn send_on(self: &Arc<Session>, id: Bytes, backend: &Arc<str>) -> Option<Underway> {
+        let mut underway = self.underway.lock();
+        if underway.len() >= UNDERWAY_MAX {
+            return None;
+        }
+        let number = self.number.fetch_add(1, Relaxed);
+        underway.push((number, id, Arc::clone(backend)));
+        Some(Underway { session: Arc::clone(self), number })
+    }
+
+    /// The backends to which requests with this raw id are under way.
+    pub fn sent_to(&self, request: &[u8]) -> Vec<Arc<str>> {
+        let underway = self.underway.lock();
+        let same = underway.iter().filter(|(_, own, _)| id::same(own, request));
+        same.map(|(.., backend)| Arc::clone(backend)).collect()
+    }
+
+    /// Waits until a backend gives this session something. To be called before it is looked what there is.
+    pub fn next_bound(&self) -> Notified<'_> {
+        self.bound.notified()
     }
 
     /// Every backend that gave this session something, with what it gave.
@@ -171,6 +244,7 @@ impl Session {
             return Err(Gone);
         }
         let ack = slot.put(&Change::Bound { id: self.id, backend: backend.clone(), upstream: upstream.clone() });
+        self.bound.notify_waiters();
         match state.upstream.iter_mut().find(|(name, _)| name == backend) {
             Some((_, bound)) => *bound = upstream,
             None => {
@@ -183,15 +257,20 @@ impl Session {
         Ok(ack)
     }
 
-    /// Another session of the backend takes the place of the one that was: to be called before it is bound.
-    pub(super) fn renew(&self) {
+    /// Another session of the backend takes the place of what was: to be called before it is bound.
+    pub(super) fn renew(&self, backend: &str, loss: Loss) {
+        let source = match loss {
+            Loss::Nothing => return,
+            Loss::There => Some(backend),
+            Loss::Everything => None,
+        };
         {
             let mut state = self.state.lock();
             state.renewed = true;
             state.unheard = true;
         }
         if let Some(recorder) = self.recorder.get() {
-            recorder.renew();
+            recorder.renew(source);
         }
     }
 
@@ -336,10 +415,39 @@ mod tests {
         let lists = Lists::declared(br#"{"tools":{"listChanged":true}}"#);
         session.announces(lists);
         assert_eq!(session.take_unheard(), Lists::default());
-        session.renew();
+        session.renew("demo", Loss::Nothing);
+        assert!(!session.was_renewed());
+        session.renew("demo", Loss::There);
         assert!(session.was_renewed());
         assert_eq!(session.take_unheard(), lists);
         assert_eq!(session.take_unheard(), Lists::default());
+    }
+
+    #[test]
+    fn a_request_is_found_while_it_is_under_way() {
+        let session = Arc::new(session());
+        let (demo, other): (Arc<str>, Arc<str>) = ("demo".into(), "other".into());
+        let first = session.send_on(Bytes::from_static(b"1"), &demo).unwrap();
+        let second = session.send_on(Bytes::from_static(br#""1""#), &other).unwrap();
+        assert_eq!(session.sent_to(b"1.0"), [Arc::clone(&demo)]);
+        assert_eq!(session.sent_to(br#""1""#), [Arc::clone(&other)]);
+        drop((first, second));
+        assert!(session.sent_to(b"1").is_empty());
+        let many: Vec<_> =
+            (0..=UNDERWAY_MAX).filter_map(|_| session.send_on(Bytes::from_static(b"1"), &demo)).collect();
+        assert_eq!(many.len(), UNDERWAY_MAX);
+    }
+
+    #[tokio::test]
+    async fn one_request_at_a_time_opens_a_session_at_a_backend() {
+        let session = session();
+        let (demo, other): (Arc<str>, Arc<str>) = ("demo".into(), "other".into());
+        let turn = session.turn(&demo);
+        let held = turn.lock().await;
+        assert!(session.turn(&demo).try_lock().is_err());
+        assert!(session.turn(&other).try_lock().is_ok(), "a slow backend keeps nobody from another one");
+        drop(held);
+        assert!(session.turn(&demo).try_lock().is_ok());
     }
 
     #[tokio::test]

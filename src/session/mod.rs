@@ -30,7 +30,7 @@ pub use left::Left;
 pub use level::LogLevel;
 pub use limits::{DetachedLimits, Limits, ReplayLimits};
 pub use lists::Lists;
-pub use live::Session as NodeSession;
+pub use live::{Loss, Session as NodeSession, Underway};
 pub use secrets::Secrets;
 pub use sessions::Sessions;
 pub use start::{Opened, Options, StartFault, open};

@@ -10,7 +10,7 @@ use super::journal::{Ack, Journal, SessionRecord, Slot};
 use super::left::Left;
 use super::level::LogLevel;
 use super::limits::Limits;
-use super::live::{Gone, Session, SubscribeFault};
+use super::live::{Gone, Loss, Session, SubscribeFault};
 use super::store::{InsertFault, Standing, Store};
 use super::streams::{Recorder, ReplayBudget};
 use super::upstream_session::UpstreamSession;
@@ -131,12 +131,18 @@ impl Sessions {
         (room, given_up)
     }
 
-    /// Records what a backend gave a session that was opened again there: it takes the place of what was before.
+    /// Records what a backend gave a session that was opened there: it takes the place of what was before.
     ///
     /// # Errors
     /// [`Gone`] when the session was ended or given up meanwhile.
-    pub async fn bind(&self, session: &Session, backend: &Arc<str>, upstream: UpstreamSession) -> Result<(), Gone> {
-        session.renew();
+    pub async fn bind(
+        &self,
+        session: &Session,
+        backend: &Arc<str>,
+        upstream: UpstreamSession,
+        loss: Loss,
+    ) -> Result<(), Gone> {
+        session.renew(backend, loss);
         written(session.bind(backend, upstream, self.slot().await)).await
     }
 

@@ -73,7 +73,7 @@ async fn what_was_answered_survives_the_process() {
     let id = SessionId([1; 16]);
     let session = insert(&first.sessions, id).await;
     let other = UpstreamSession { id: None, revision: Revision::V2025_03_26 };
-    first.sessions.bind(&session, &"other".into(), other.clone()).await.unwrap();
+    first.sessions.bind(&session, &"other".into(), other.clone(), Loss::Everything).await.unwrap();
     first.sessions.set_log_level(&session, LogLevel::Warning).await.unwrap();
     for uri in ["test://a", "test://b"] {
         first.sessions.subscribe(&session, uri).await.unwrap();
@@ -276,7 +276,7 @@ async fn new_limits_hold_at_once() {
 async fn ending_a_session_ends_its_streams() {
     let opened = open(&Options { ephemeral: true, ..options(Path::new("/nowhere")) }, NOW).unwrap();
     let session = insert(&opened.sessions, SessionId([1; 16])).await;
-    let mut record = opened.sessions.recorder(&session).start(StreamKind::Get, None);
+    let mut record = opened.sessions.recorder(&session).start(StreamKind::Get, None, &"demo".into());
     opened.sessions.end(&session.id(), EXPIRES, NOW).await.unwrap();
     assert_eq!(record.told().await, Told::Stop);
 }

@@ -70,16 +70,17 @@ impl Recorder {
         Recorder { budget, ring }
     }
 
-    /// Starts recording a stream whose client is attached. `asked` is the raw id of the request that it answers.
-    pub fn start(self: &Arc<Recorder>, kind: StreamKind, asked: Option<Bytes>) -> StreamRecord {
-        let (stream, changed) = self.ring.lock().start(kind, asked);
+    /// Starts recording a stream whose client is attached. `asked` is the raw id of the request that it answers, `source`
+    /// whose events it brings.
+    pub fn start(self: &Arc<Recorder>, kind: StreamKind, asked: Option<Bytes>, source: &Arc<str>) -> StreamRecord {
+        let (stream, changed) = self.ring.lock().start(kind, asked, Arc::clone(source));
         StreamRecord::new(self.clone(), stream, changed)
     }
 
-    /// The backend's session is another one from now on: GET streams of the old one end, and its event ids are no longer
-    /// for the backend to hear.
-    pub(in crate::session) fn renew(&self) {
-        self.ring.lock().renew();
+    /// The session at this source (at every source where none is named) is another one from now on: GET streams of the old
+    /// one end, and its event ids are no longer for that backend to hear.
+    pub(in crate::session) fn renew(&self, source: Option<&str>) {
+        self.ring.lock().renew(source);
     }
 
     /// Takes up the stream that an event belongs to, behind that event. `None` when the id is unknown: never sent here,

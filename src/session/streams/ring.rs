@@ -36,8 +36,10 @@ pub(super) struct Stream {
     pub kind: StreamKind,
     /// The raw id of the request that the stream answers, where it answers one.
     pub asked: Option<Bytes>,
-    /// Which of the backend's sessions it comes from: see [`Ring::renew`].
-    life: u32,
+    /// Whose events it brings, as its lane calls them.
+    source: Arc<str>,
+    /// Whether the session that it comes from is no more: see [`Ring::renew`].
+    lost: bool,
     pub reader: Reader,
     pub end: Option<End>,
     pub abandoned: bool,
@@ -116,8 +118,6 @@ pub(super) struct Ring {
     position_bytes: usize,
     bytes: usize,
     started: u32,
-    /// How often the backend's session was replaced by another.
-    pub life: u32,
     pub closed: bool,
 }
 
@@ -131,7 +131,6 @@ impl Ring {
             position_bytes: 0,
             bytes: 0,
             started: 0,
-            life: 0,
             closed: false,
         }
     }
@@ -140,13 +139,14 @@ impl Ring {
         self.streams.get_mut(&stream)
     }
 
-    pub fn start(&mut self, kind: StreamKind, asked: Option<Bytes>) -> (u32, Arc<Notify>) {
+    pub fn start(&mut self, kind: StreamKind, asked: Option<Bytes>, source: Arc<str>) -> (u32, Arc<Notify>) {
         self.started = self.started.wrapping_add(1);
         let changed = Arc::new(Notify::new());
         let stream = Stream {
             kind,
             asked,
-            life: self.life,
+            source,
+            lost: false,
             reader: Reader::Client,
             end: None,
             abandoned: false,
@@ -215,11 +215,12 @@ impl Ring {
         }
     }
 
-    /// The backend's session is another one from now on. What was recorded of the old one can still be asked for here,
-    /// but not at the backend; what the server says of its own accord comes on new streams, so the old ones end.
-    pub fn renew(&mut self) {
-        self.life = self.life.wrapping_add(1);
-        for known in self.streams.values_mut() {
+    /// The session at this source is another one from now on; at every source where none is named. What was recorded of the
+    /// old one can still be asked for here, but not there; what the server says of its own accord comes on new streams, so
+    /// the old ones end.
+    pub fn renew(&mut self, source: Option<&str>) {
+        for known in self.streams.values_mut().filter(|known| source.is_none_or(|source| *known.source == *source)) {
+            known.lost = true;
             if known.kind == StreamKind::Get && known.end.is_none() && !known.abandoned {
                 if known.goes_on_alone() {
                     self.budget.detached.fetch_sub(1, Relaxed);
@@ -232,7 +233,7 @@ impl Ring {
 
     /// Whether a stream belongs to a session that the backend no longer has.
     pub fn is_lost(&self, stream: u32) -> bool {
-        self.streams.get(&stream).is_none_or(|known| known.life != self.life)
+        self.streams.get(&stream).is_none_or(|known| known.lost)
     }
 
     /// How a stream ended, where nothing of it is left for a follower to take.

@@ -16,6 +16,10 @@ fn recorder_within(limits: ReplayLimits) -> Arc<Recorder> {
     Arc::new(Recorder::new(Arc::new(ReplayBudget::new(limits))))
 }
 
+fn source() -> Arc<str> {
+    "demo".into()
+}
+
 fn recorder() -> Arc<Recorder> {
     recorder_within(limits())
 }
@@ -36,7 +40,7 @@ async fn ready(resume: &mut Resume) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_comes_back_gets_what_it_missed_then_what_comes() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     assert!(push(&record, "1", "one").await, "the lane passes it to its client");
     record.detach();
     assert!(!push(&record, "2", "two").await, "nobody is there to pass it to");
@@ -55,13 +59,13 @@ async fn a_client_that_comes_back_gets_what_it_missed_then_what_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_renewed_session_keeps_what_was_recorded_and_forgets_what_ids_meant() {
     let recorder = recorder();
-    let mut get = recorder.start(StreamKind::Get, None);
+    let mut get = recorder.start(StreamKind::Get, None, &source());
     push(&get, "1", "one").await;
-    let mut post = recorder.start(StreamKind::Post, Some(Bytes::from_static(b"7")));
+    let mut post = recorder.start(StreamKind::Post, Some(Bytes::from_static(b"7")), &source());
     push(&post, "2", "two").await;
     post.detach();
     push(&post, "3", "three").await;
-    recorder.renew();
+    recorder.renew(None);
     assert_eq!(get.told().await, Told::Stop, "what the server says now comes on another stream");
     drop(get);
     let mut resume = recorder.resume(b"2").unwrap();
@@ -74,7 +78,7 @@ async fn a_renewed_session_keeps_what_was_recorded_and_forgets_what_ids_meant() 
     let resume = recorder.resume(b"1").unwrap();
     assert!(resume.is_lost() && resume.spent() == Some(End::Cut));
     // The new session numbers its events from the beginning.
-    let again = recorder.start(StreamKind::Get, None);
+    let again = recorder.start(StreamKind::Get, None, &source());
     push(&again, "1", "another one").await;
     assert!(!recorder.resume(b"1").unwrap().is_lost(), "where both used an id, the newer one is meant");
 }
@@ -82,7 +86,7 @@ async fn a_renewed_session_keeps_what_was_recorded_and_forgets_what_ids_meant() 
 #[tokio::test(start_paused = true)]
 async fn a_stream_with_something_left_is_not_spent() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     push(&record, "1", "one").await;
     record.detach();
     push(&record, None, "no id").await;
@@ -97,7 +101,7 @@ async fn a_stream_with_something_left_is_not_spent() {
 #[tokio::test(start_paused = true)]
 async fn a_follower_waits_for_what_comes() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     push(&record, "1", "one").await;
     record.detach();
     let mut resume = recorder.resume(b"1").unwrap();
@@ -111,7 +115,8 @@ async fn a_follower_waits_for_what_comes() {
 #[tokio::test(start_paused = true)]
 async fn only_the_named_stream_is_replayed() {
     let recorder = recorder();
-    let (mut one, mut two) = (recorder.start(StreamKind::Post, None), recorder.start(StreamKind::Get, None));
+    let (mut one, mut two) =
+        (recorder.start(StreamKind::Post, None, &source()), recorder.start(StreamKind::Get, None, &source()));
     push(&one, "a1", "a1").await;
     push(&two, "b1", "b1").await;
     one.detach();
@@ -127,7 +132,7 @@ async fn only_the_named_stream_is_replayed() {
 #[tokio::test(start_paused = true)]
 async fn a_priming_event_is_a_position() {
     let recorder = recorder();
-    let record = recorder.start(StreamKind::Post, None);
+    let record = recorder.start(StreamKind::Post, None, &source());
     push(&record, "p0", "id: p0\ndata:\n\n").await;
     record.finish(End::Cut);
     let mut resume = recorder.resume(b"p0").unwrap();
@@ -138,7 +143,7 @@ async fn a_priming_event_is_a_position() {
 #[tokio::test(start_paused = true)]
 async fn an_event_without_id_is_sent_once_at_most() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     push(&record, "1", "one").await;
     push(&record, None, "passed on by the lane").await;
     record.detach();
@@ -151,7 +156,7 @@ async fn an_event_without_id_is_sent_once_at_most() {
 #[tokio::test(start_paused = true)]
 async fn a_post_stream_that_nobody_can_name_is_not_recorded() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     record.detach();
     push(&record, None, "lost").await;
     push(&record, "", "an empty id names nothing").await;
@@ -162,7 +167,7 @@ async fn a_post_stream_that_nobody_can_name_is_not_recorded() {
 async fn a_get_stream_is_rejoined_where_it_was_left() {
     let recorder = recorder();
     assert!(recorder.rejoin().is_none());
-    let mut record = recorder.start(StreamKind::Get, None);
+    let mut record = recorder.start(StreamKind::Get, None, &source());
     push(&record, "1", "seen").await;
     assert!(recorder.rejoin().is_none(), "its client is attached");
     record.detach();
@@ -179,7 +184,7 @@ async fn a_get_stream_is_rejoined_where_it_was_left() {
 #[tokio::test(start_paused = true)]
 async fn the_newest_follower_takes_over() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     push(&record, "1", "one").await;
     record.detach();
     let mut first = recorder.resume(b"1").unwrap();
@@ -194,7 +199,7 @@ async fn the_newest_follower_takes_over() {
 #[tokio::test(start_paused = true)]
 async fn a_follower_takes_over_from_a_client_that_is_not_known_to_be_gone() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     push(&record, "1", "one").await;
     let mut resume = recorder.resume(b"1").unwrap();
     assert_eq!(record.told().await, Told::TakenOver);
@@ -207,7 +212,7 @@ async fn a_follower_takes_over_from_a_client_that_is_not_known_to_be_gone() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_a_client_is_let_go_in_time() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     push(&record, "1", "one").await;
     assert!(timeout(60 * MINUTE, record.told()).await.is_err(), "a client is attached");
     record.detach();
@@ -222,7 +227,7 @@ async fn a_stream_without_a_client_is_let_go_in_time() {
 #[tokio::test(start_paused = true)]
 async fn too_many_streams_without_a_client_let_the_oldest_go() {
     let recorder = recorder();
-    let mut records: Vec<_> = (0..3).map(|_| recorder.start(StreamKind::Post, None)).collect();
+    let mut records: Vec<_> = (0..3).map(|_| recorder.start(StreamKind::Post, None, &source())).collect();
     for record in &mut records {
         advance(Duration::from_secs(1)).await;
         record.detach();
@@ -238,7 +243,8 @@ async fn too_many_streams_without_a_client_let_the_oldest_go() {
 async fn too_many_streams_of_all_sessions_let_the_newest_go() {
     let budget = Arc::new(ReplayBudget::new(ReplayLimits { streams_total: 1, ..limits() }));
     let sessions: Vec<_> = (0..2).map(|_| Arc::new(Recorder::new(budget.clone()))).collect();
-    let mut records: Vec<_> = sessions.iter().map(|recorder| recorder.start(StreamKind::Post, None)).collect();
+    let mut records: Vec<_> =
+        sessions.iter().map(|recorder| recorder.start(StreamKind::Post, None, &source())).collect();
     records.iter_mut().for_each(StreamRecord::detach);
     assert_eq!(records[1].told().await, Told::Stop);
     assert!(timeout(MINUTE, records[0].told()).await.is_err());
@@ -247,7 +253,7 @@ async fn too_many_streams_of_all_sessions_let_the_newest_go() {
 #[tokio::test(start_paused = true)]
 async fn evicted_events_leave_a_gap_that_is_told() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     for id in ["1", "2", "3", "4", "5"] {
         push(&record, id, &id.repeat(1000)).await;
     }
@@ -263,7 +269,7 @@ async fn evicted_events_leave_a_gap_that_is_told() {
 #[tokio::test(start_paused = true)]
 async fn the_newest_event_is_kept_even_if_it_is_longer_than_the_ring() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     push(&record, "1", "one").await;
     record.detach();
     push(&record, "2", &"x".repeat(100_000)).await;
@@ -282,7 +288,7 @@ async fn all_sessions_together_are_bounded() {
     let sessions: Vec<_> = (0..4).map(|_| Arc::new(Recorder::new(budget.clone()))).collect();
     let mut records = Vec::new();
     for recorder in &sessions {
-        let record = recorder.start(StreamKind::Get, None);
+        let record = recorder.start(StreamKind::Get, None, &source());
         push(&record, "1", &"x".repeat(2000)).await;
         records.push(record);
         assert!(budget.bytes.load(Relaxed) <= 4096);
@@ -294,7 +300,7 @@ async fn all_sessions_together_are_bounded() {
 #[tokio::test(start_paused = true)]
 async fn a_finished_stream_is_forgotten_when_its_time_is_over() {
     let recorder = recorder();
-    let record = recorder.start(StreamKind::Post, None);
+    let record = recorder.start(StreamKind::Post, None, &source());
     push(&record, "1", "one").await;
     record.finish(End::Complete);
     advance(4 * MINUTE).await;
@@ -306,7 +312,7 @@ async fn a_finished_stream_is_forgotten_when_its_time_is_over() {
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_is_found_however_long_ago_its_last_event_was() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Get, None);
+    let mut record = recorder.start(StreamKind::Get, None, &source());
     push(&record, "1", "one").await;
     advance(60 * MINUTE).await;
     recorder.expire();
@@ -320,7 +326,7 @@ async fn a_quiet_stream_is_found_however_long_ago_its_last_event_was() {
 #[tokio::test(start_paused = true)]
 async fn a_lagging_follower_holds_the_writer_back_and_loses_nothing() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     push(&record, "start", "start").await;
     record.detach();
     let mut resume = recorder.resume(b"start").unwrap();
@@ -341,7 +347,7 @@ async fn a_lagging_follower_holds_the_writer_back_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_follower_that_leaves_lets_the_writer_go_on() {
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None);
+    let mut record = recorder.start(StreamKind::Post, None, &source());
     push(&record, "start", "start").await;
     record.detach();
     let resume = recorder.resume(b"start").unwrap();
@@ -359,7 +365,8 @@ async fn a_follower_that_leaves_lets_the_writer_go_on() {
 #[tokio::test(start_paused = true)]
 async fn closing_ends_everybody() {
     let recorder = recorder();
-    let (mut followed, mut attached) = (recorder.start(StreamKind::Post, None), recorder.start(StreamKind::Get, None));
+    let (mut followed, mut attached) =
+        (recorder.start(StreamKind::Post, None, &source()), recorder.start(StreamKind::Get, None, &source()));
     push(&followed, "1", "one").await;
     followed.detach();
     let mut resume = recorder.resume(b"1").unwrap();
@@ -369,7 +376,7 @@ async fn closing_ends_everybody() {
     assert_eq!(attached.told().await, Told::Stop);
     push(&attached, "2", "two").await;
     assert!(recorder.resume(b"2").is_none());
-    assert_eq!(recorder.start(StreamKind::Get, None).told().await, Told::Stop);
+    assert_eq!(recorder.start(StreamKind::Get, None, &source()).told().await, Told::Stop);
     assert_eq!(recorder.budget.bytes.load(Relaxed), 0);
 }
 
@@ -377,7 +384,7 @@ async fn closing_ends_everybody() {
 fn what_lanes_await_can_move_between_threads() {
     fn can_move<T: Send>(_: &T) {}
     let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Get, None);
+    let mut record = recorder.start(StreamKind::Get, None, &source());
     can_move(&record.push(None, Bytes::new()));
     can_move(&record.told());
     if let Some(mut resume) = recorder.rejoin() {
@@ -390,7 +397,7 @@ fn a_small_frame_does_not_keep_its_read_buffer_alive() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let recorder = recorder();
-        let mut record = recorder.start(StreamKind::Get, None);
+        let mut record = recorder.start(StreamKind::Get, None, &source());
         let buffer = Bytes::from(vec![b'x'; 65_536]);
         record.push(Some(buffer.slice(0..1)), buffer.slice(0..100)).await;
         record.detach();
@@ -445,7 +452,7 @@ proptest! {
                 match step {
                     Step::Start(get) if records.len() < 4 => {
                         started += 1;
-                        records.push((recorder.start(if get { StreamKind::Get } else { StreamKind::Post }, None), started));
+                        records.push((recorder.start(if get { StreamKind::Get } else { StreamKind::Post }, None, &source()), started));
                     }
                     Step::Push { stream, named, length } if stream < records.len() => {
                         let id = named.then(|| Bytes::from(pushed.to_string()));
