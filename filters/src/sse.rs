@@ -10,6 +10,7 @@
 mod framer;
 mod mark;
 mod reader;
+mod rewrite;
 
 pub use framer::{End, Framer, Piece};
 pub use mark::{BYTE_ORDER_MARK, Unmark};
