@@ -122,13 +122,18 @@ impl Gateway {
     }
 
     async fn look_up(&self, snapshot: &Snapshot, ask: &Ask) -> Result<(), Refusal> {
-        let (Ask::Eras(backend) | Ask::Tools(backend)) = ask;
+        let backend = match ask {
+            Ask::Eras(backend) | Ask::Tools(backend) => backend,
+            // No virtual server is federated yet.
+            Ask::Catalog(_) => return Ok(()),
+        };
         let Some(live) = snapshot.backends.get(&backend.name) else {
             return Err(Refusal::new(Fault::Internal, "look_up"));
         };
         match ask {
             Ask::Eras(_) => live.ensure_eras(LOOK_UP).await,
             Ask::Tools(_) => live.refresh_tools(LOOK_UP).await,
+            Ask::Catalog(_) => Ok(()),
         }
     }
 

@@ -17,9 +17,11 @@ use lockgate_filters::chain::Chain;
 use lockgate_filters::envelope::Envelope;
 use lockgate_filters::era::Era;
 use lockgate_filters::exchange::UnixMillis;
+use lockgate_filters::federate::Federate;
 use lockgate_filters::filter::Filter;
 use lockgate_filters::guard::{Guard, HostRule, OriginRule};
 use lockgate_filters::negotiate::Negotiate;
+use lockgate_filters::params::Params;
 use lockgate_filters::route::Route;
 use lockgate_filters::rpc::scan;
 use lockgate_filters::session::Session;
@@ -158,6 +160,8 @@ impl World {
                 name: name.shared(),
                 backends: links.iter().map(|link| Arc::clone(&link.backend.backend)).collect(),
                 chain: self.server_chain(name.shared(), config, &keys),
+                federation: None,
+                pinned: None,
             });
             let metrics = self.metrics.virtual_server(name.as_str());
             servers.push(Arc::new(Server { policy, links, keys: Arc::clone(&keys), metrics }));
@@ -216,8 +220,10 @@ impl World {
         let filters: Vec<Box<dyn Filter>> = vec![
             Box::new(Negotiate::new(config.limits.body_bytes.get())),
             Box::new(Era),
-            Box::new(Session::new(name, Arc::clone(keys), Arc::new(Ended(Arc::clone(&self.sessions))))),
+            Box::new(Session::new(Arc::clone(&name), Arc::clone(keys), Arc::new(Ended(Arc::clone(&self.sessions))))),
             Box::new(Envelope),
+            Box::new(Federate::new(name, Arc::clone(keys))),
+            Box::new(Params),
         ];
         Chain::new(filters)
     }

@@ -4,6 +4,7 @@
 //! backend's name, so a reload does not forget them.
 
 use crate::exchange::UnixMillis;
+use crate::federate::Inventory;
 use crate::rpc::params::ToolParams;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
@@ -42,6 +43,8 @@ pub struct Facts {
     pub discover: Option<Arc<Discover>>,
     /// Which arguments its tools mirror into headers (modern era).
     pub tools: Option<Arc<ToolParams>>,
+    /// What it offers, where a federated virtual server wants to know.
+    pub inventory: Option<Arc<Inventory>>,
 }
 
 /// A backend as filters know it.

@@ -50,6 +50,7 @@ impl Chain {
     /// An index behind the last message shows nothing and ends at once.
     pub fn message(&self, head: &Head<'_>, index: usize, exchange: &mut Exchange, from: usize) -> Stop {
         let Some(message) = exchange.scan.messages.get(index).cloned() else { return Stop::End };
+        exchange.at = index;
         self.run(from, |filter| filter.message(head, &message, exchange))
     }
 

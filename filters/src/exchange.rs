@@ -1,6 +1,7 @@
 //! What filters share about one client request on its way through the gateway.
 
 use crate::fault::Refusal;
+use crate::federate::{Catalog, Target};
 use crate::filter::Ask;
 use crate::revision::{Era, Revision};
 use crate::rpc::scan::{Scan, Span};
@@ -56,6 +57,12 @@ pub struct Exchange {
     pub scan: Scan,
     /// The id of a message that the scan refused, where it was seen before the fault.
     pub refused_id: Option<Span>,
+    /// Which message of the scan the filters are looking at.
+    pub at: usize,
+    /// What the virtual server shows, the same for the whole exchange; set by `federate`, on federated servers only.
+    pub catalog: Option<Arc<Catalog>>,
+    /// Where each message goes; set by `federate`. See [`Exchange::target`].
+    pub targets: SmallVec<[Target; 1]>,
     /// Headers for whatever response this exchange ends in (CORS), set by `guard`.
     pub response_headers: SmallVec<[(HeaderName, HeaderValue); 4]>,
     /// Why the last lookup that a filter asked for gave nothing.
@@ -77,6 +84,9 @@ impl Exchange {
             body: Bytes::new(),
             scan: Scan::default(),
             refused_id: None,
+            at: 0,
+            catalog: None,
+            targets: SmallVec::new(),
             response_headers: SmallVec::new(),
             ask_failure: None,
             asked: 0,
@@ -86,6 +96,22 @@ impl Exchange {
     /// The era of this request, once its revision is known.
     pub fn era(&self) -> Option<Era> {
         self.revision.map(Revision::era)
+    }
+
+    /// Where the message at `index` of the scan goes: to the only backend, where nothing else was decided.
+    pub fn target(&self, index: usize) -> &Target {
+        self.targets.get(index).unwrap_or_else(|| Target::direct())
+    }
+
+    /// Decides where the message goes that the filters are looking at.
+    pub fn send_to(&mut self, target: Target) {
+        while self.targets.len() < self.at {
+            self.targets.push(Target::direct().clone());
+        }
+        match self.targets.get_mut(self.at) {
+            Some(place) => *place = target,
+            None => self.targets.push(target),
+        }
     }
 
     /// Whether this question was put, and answered as well as it can be, during this exchange.

@@ -96,6 +96,16 @@ faults! {
     InvalidParams = "invalid_params", 400, -32602, Quiet, "required parameters are missing or malformed";
     /// The method does not exist in the modern era.
     UnknownMethod = "unknown_method", 404, -32601, Quiet, "this method does not exist in this protocol revision";
+    /// The method does not exist on this virtual server (legacy era).
+    MethodNotFound = "method_not_found", 200, -32601, Quiet, "this method does not exist here";
+    /// There is no tool, prompt, resource or template of this name or URI.
+    UnknownItem = "unknown_item", 200, -32602, Quiet, "there is no such item";
+    /// There is no resource of this URI (legacy era).
+    UnknownResource = "unknown_resource", 200, -32002, Quiet, "there is no such resource";
+    /// The cursor of a list was not given out by this virtual server, or for another list.
+    InvalidCursor = "invalid_cursor", 200, -32602, Quiet, "this cursor was not given out for this list";
+    /// A response to a request that was not put to this session, or no longer waits for one.
+    NotAsked = "not_asked", 400, -32600, Quiet, "no request of this id waits for a response";
     /// The virtual server does not offer the era of the request; the body is deliberately no modern error.
     EraNotOffered = "era_not_offered", 400, -32600, Quiet, "this server speaks another protocol era";
     /// A legacy request other than `initialize` came without `Mcp-Session-Id`.
@@ -183,7 +193,7 @@ mod tests {
         for fault in Fault::ALL {
             let code = fault.code();
             let reserved = (-32768..=-32000).contains(&code);
-            let known = [-32700, -32600, -32601, -32602, -32603, -32020, -32021, -32022];
+            let known = [-32700, -32600, -32601, -32602, -32603, -32002, -32020, -32021, -32022];
             assert!(!reserved || known.contains(&code), "{} invents {code}", fault.label());
         }
     }

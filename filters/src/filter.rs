@@ -8,6 +8,7 @@ use crate::backend::Backend;
 use crate::exchange::Exchange;
 use crate::fault::Refusal;
 use crate::rpc::scan::Message;
+use crate::virtual_server::VirtualServer;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use std::sync::Arc;
@@ -94,6 +95,9 @@ pub enum Ask {
     Eras(Arc<Backend>),
     /// A backend's tool schemas again: what is known does not fit what the client sent.
     Tools(Arc<Backend>),
+    /// What the backends of a virtual server speak and offer: nothing is known yet of any of them. Answered in their
+    /// facts and in the server's catalog.
+    Catalog(Arc<VirtualServer>),
 }
 
 impl Ask {
@@ -101,6 +105,7 @@ impl Ask {
         match self {
             Ask::Eras(_) => 1,
             Ask::Tools(_) => 2,
+            Ask::Catalog(_) => 4,
         }
     }
 }

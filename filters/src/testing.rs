@@ -6,9 +6,11 @@ use crate::envelope::Envelope;
 use crate::era::Era;
 use crate::exchange::{Exchange, UnixMillis};
 use crate::fault::Refusal;
+use crate::federate::Federate;
 use crate::filter::{Ask, Filter, Head};
 use crate::lane::Lane;
 use crate::negotiate::Negotiate;
+use crate::params::Params;
 use crate::revision::Revision;
 use crate::rpc::params::ToolParams;
 use crate::rpc::scan::{self, Limits};
@@ -83,12 +85,16 @@ impl Bench {
             Box::new(Era),
             Box::new(Session::new(SERVER.into(), Arc::clone(&keys), Arc::new(NothingGone))),
             Box::new(Envelope),
+            Box::new(Federate::new(SERVER.into(), Arc::clone(&keys))),
+            Box::new(Params),
         ];
         let server = Arc::new(VirtualServer {
             index: 0,
             name: SERVER.into(),
             backends: Box::new([Arc::clone(&backend)]),
             chain: Chain::new(filters),
+            federation: None,
+            pinned: None,
         });
         Bench { backend, server, keys, on_ask: Box::new(|_| Ok(())) }
     }

@@ -2,6 +2,7 @@
 
 use crate::backend::{Backend, Speaks};
 use crate::chain::Chain;
+use crate::federate::Federation;
 use crate::revision::{Era, Revision};
 use std::fmt;
 use std::sync::Arc;
@@ -16,18 +17,28 @@ pub struct VirtualServer {
     pub backends: Box<[Arc<Backend>]>,
     /// The filters of this virtual server, in order.
     pub chain: Chain,
+    /// How its backends' items become its own; `None` where everything passes as its only backend says it.
+    pub federation: Option<Arc<Federation>>,
+    /// The only revisions that clients are offered; `None` for all.
+    pub pinned: Option<Box<[Revision]>>,
 }
 
 impl VirtualServer {
-    /// Whether clients of an era can be served: only if every backend speaks it.
+    /// Whether clients of an era can be served: only if every backend speaks it, and a revision of it is offered.
+    ///
+    /// Of several backends, one that nobody could ask yet does not decide as long as another is known: a backend that is
+    /// down must not keep the others from being used.
     pub fn offers(&self, era: Era) -> Speaks {
-        let mut offered = Speaks::Yes;
+        if !self.admitted().any(|revision| revision.era() == era) {
+            return Speaks::No;
+        }
+        let mut offered = Speaks::Unknown;
         for backend in &self.backends {
             let facts = backend.facts();
             match if era == Era::Modern { facts.modern } else { facts.legacy } {
                 Speaks::No => return Speaks::No,
-                Speaks::Unknown => offered = Speaks::Unknown,
-                Speaks::Yes => {}
+                Speaks::Unknown => {}
+                Speaks::Yes => offered = Speaks::Yes,
             }
         }
         offered
@@ -37,15 +48,85 @@ impl VirtualServer {
     pub fn revisions(&self) -> impl Iterator<Item = Revision> {
         let modern = self.offers(Era::Modern) == Speaks::Yes;
         let legacy = self.offers(Era::Legacy) == Speaks::Yes;
-        Revision::ALL.into_iter().rev().filter(move |revision| match revision.era() {
+        self.admitted().filter(move |revision| match revision.era() {
             Era::Modern => modern,
             Era::Legacy => legacy,
         })
+    }
+
+    /// What `initialize` negotiates: the revision that the client asks for, or else the newest of the legacy era that is
+    /// offered; `None` where none is.
+    pub fn negotiate(&self, requested: &str) -> Option<Revision> {
+        let requested = Revision::parse(requested.as_bytes());
+        let legacy = || self.admitted().filter(|revision| revision.era() == Era::Legacy);
+        legacy().find(|revision| Some(*revision) == requested).or_else(|| legacy().next())
+    }
+
+    /// The revisions that the configuration admits, newest first.
+    fn admitted(&self) -> impl Iterator<Item = Revision> {
+        let pinned = self.pinned.as_deref();
+        Revision::ALL.into_iter().rev().filter(move |revision| pinned.is_none_or(|pinned| pinned.contains(revision)))
     }
 }
 
 impl fmt::Debug for VirtualServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VirtualServer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Facts;
+
+    fn server(spoken: &[(Speaks, Speaks)], pinned: Option<&[Revision]>) -> VirtualServer {
+        let backend = |(modern, legacy): &(Speaks, Speaks)| {
+            Arc::new(Backend::new("b", Facts { modern: *modern, legacy: *legacy, ..Facts::default() }))
+        };
+        VirtualServer {
+            index: 0,
+            name: "default".into(),
+            backends: spoken.iter().map(backend).collect(),
+            chain: Chain::default(),
+            federation: None,
+            pinned: pinned.map(Box::from),
+        }
+    }
+
+    #[test]
+    fn an_era_is_offered_where_all_that_are_known_speak_it() {
+        use Speaks::{No, Unknown, Yes};
+        for (spoken, offered) in [
+            (&[Yes][..], Yes),
+            (&[Unknown], Unknown),
+            (&[No], No),
+            (&[Yes, Unknown], Yes),
+            (&[Unknown, Unknown], Unknown),
+            (&[Unknown, No], No),
+            (&[Yes, No], No),
+        ] {
+            let spoken: Vec<_> = spoken.iter().map(|speaks| (*speaks, No)).collect();
+            assert_eq!(server(&spoken, None).offers(Era::Modern), offered, "{spoken:?}");
+            assert_eq!(server(&spoken, None).offers(Era::Legacy), No);
+        }
+    }
+
+    #[test]
+    fn only_pinned_revisions_are_offered_and_negotiated() {
+        let both = [(Speaks::Yes, Speaks::Yes)];
+        let pinned = server(&both, Some(&[Revision::V2025_06_18, Revision::V2025_03_26]));
+        assert_eq!(pinned.offers(Era::Modern), Speaks::No);
+        assert_eq!(pinned.revisions().collect::<Vec<_>>(), [Revision::V2025_06_18, Revision::V2025_03_26]);
+        assert_eq!(pinned.negotiate("2025-03-26"), Some(Revision::V2025_03_26));
+        assert_eq!(pinned.negotiate("2025-11-25"), Some(Revision::V2025_06_18));
+        assert_eq!(pinned.negotiate("2026-07-28"), Some(Revision::V2025_06_18));
+        let modern = server(&both, Some(&[Revision::V2026_07_28]));
+        assert_eq!(modern.negotiate("2025-11-25"), None);
+        assert_eq!(modern.offers(Era::Legacy), Speaks::No);
+        let free = server(&both, None);
+        assert_eq!(free.negotiate("2024-11-05"), Some(Revision::V2024_11_05));
+        assert_eq!(free.negotiate("nonsense"), Some(Revision::V2025_11_25));
+        assert_eq!(free.revisions().count(), 5);
     }
 }

@@ -16,7 +16,7 @@ use lockgate_filters::exchange::Exchange;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::revision::Era;
 use lockgate_filters::rpc::scan::Message;
-use lockgate_filters::splice::{self, Replay};
+use lockgate_filters::splice::{self, Onward, Replay};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub(super) fn post(
     body: Bytes,
     session: Option<HeaderValue>,
 ) -> UpstreamRequest {
-    let (fields, replay) = splice::post(&link.backend.forwarding, client, exchange, message, session);
+    let (fields, replay) = splice::post(&link.backend.forwarding, client, exchange, message, Onward::within(session));
     UpstreamRequest { verb: Verb::Post, fields, body, replay }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn get(
     exchange: &Exchange,
     session: Option<HeaderValue>,
 ) -> UpstreamRequest {
-    let fields = splice::get(&link.backend.forwarding, client, exchange, session);
+    let fields = splice::get(&link.backend.forwarding, client, exchange, Onward::within(session));
     UpstreamRequest { verb: Verb::Get, fields, body: Bytes::new(), replay: Replay::IfUnanswered }
 }
 

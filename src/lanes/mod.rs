@@ -125,6 +125,8 @@ pub(crate) async fn carry_out(
         Lane::Gather => Box::pin(gather::run(way)).await,
         Lane::Hold => Box::pin(hold::run(way)).await,
         Lane::Close => Box::pin(close::run(way)).await,
+        // No virtual server is federated yet.
+        Lane::Local | Lane::Spread => Err(Refusal::new(Fault::Internal, "lane").into()),
     }
 }
 

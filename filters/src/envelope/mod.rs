@@ -5,12 +5,11 @@
 
 use crate::exchange::Exchange;
 use crate::fault::{Fault, Refusal};
-use crate::filter::{Ask, Filter, Head, HeaderFault, Verdict};
+use crate::filter::{Filter, Head, HeaderFault, Verdict};
 use crate::headers::{METHOD, NAME};
 use crate::revision::Era;
 use crate::rpc::members::member;
 use crate::rpc::mirror;
-use crate::rpc::params::ParamCheck;
 use crate::rpc::scan::{Form, Kind, Message, Params, Value};
 use std::borrow::Cow;
 
@@ -50,14 +49,11 @@ impl Filter for Envelope {
             return Verdict::Continue;
         }
         let body = exchange.body.clone();
-        match check_metadata(message)
+        check_metadata(message)
             .and_then(|()| check_method(head, message, &body))
             .and_then(|()| check_name(head, message, &body))
             .and_then(|()| check_extension(message, &body))
-        {
-            Ok(()) => check_params(head, message, &body, exchange),
-            Err(refusal) => refusal.into(),
-        }
+            .map_or_else(Verdict::from, |()| Verdict::Continue)
     }
 }
 
@@ -147,39 +143,6 @@ fn unreadable(header: &str, fault: HeaderFault) -> Refusal {
         HeaderFault::Repeated => format!("{header} is given more than once"),
         HeaderFault::NotAscii => format!("{header} has characters outside visible ASCII"),
     })
-}
-
-/// `Mcp-Param-*` of a known tool must agree with its arguments; what a tool's schema says is looked up again before a
-/// request is refused for it, because tools change.
-fn check_params(head: &Head<'_>, message: &Message, body: &[u8], exchange: &mut Exchange) -> Verdict {
-    if !message.is(b"tools/call", body) {
-        return Verdict::Continue;
-    }
-    let Some(backend) = exchange.server.as_ref().and_then(|server| server.backends.first()).cloned() else {
-        return Verdict::Continue;
-    };
-    let params = message.params.as_ref();
-    let Some(tool) = params.and_then(|params| params.name).and_then(|name| name.text(body)) else {
-        return Verdict::Continue;
-    };
-    let arguments = params.and_then(|params| params.arguments).map(|value| value.span.of(body));
-    let ask = Ask::Tools(backend.clone());
-    let facts = backend.facts();
-    let disagreement = match facts.tools.as_ref() {
-        None => None,
-        Some(tools) => match tools.check(&tool, arguments, head.headers) {
-            ParamCheck::Agrees | ParamCheck::Unknown => return Verdict::Continue,
-            ParamCheck::Disagrees(text) => Some(text),
-        },
-    };
-    if !exchange.has_asked(&ask) {
-        return Verdict::Ask(ask);
-    }
-    match disagreement {
-        Some(text) => mismatch(text).into(),
-        // Nobody could say what this backend's tools mirror: it sees the headers as they came and judges them itself.
-        None => Verdict::Continue,
-    }
 }
 
 #[cfg(test)]

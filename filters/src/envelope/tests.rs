@@ -1,10 +1,8 @@
 use crate::backend::Speaks;
 use crate::fault::{Fault, Refusal};
 use crate::lane::Lane;
-use crate::rpc::params::ToolParams;
 use crate::testing::{Bench, Outcome};
 use http::Method;
-use std::sync::Arc;
 
 const VERSION: (&str, &str) = ("mcp-protocol-version", "2026-07-28");
 
@@ -107,28 +105,4 @@ fn methods_of_the_other_era_are_gone() {
         );
     }
     assert_eq!(send(&[("mcp-method", "vendor/anything")], &body("vendor/anything", "")).lane().0, Lane::Forward);
-}
-
-#[test]
-fn mirrored_arguments_are_checked_against_what_the_tool_says_now() {
-    let list = r#"{"tools":[{"name":"run","inputSchema":{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"}}}}]}"#;
-    let mut bench = bench();
-    let backend = Arc::clone(&bench.backend);
-    bench.on_ask = Box::new(move |_| {
-        let mut tools = ToolParams::default();
-        tools.read(list.as_bytes()).unwrap();
-        backend.learn(|facts| facts.tools = Some(Arc::new(tools.clone())));
-        Ok(())
-    });
-    bench.backend.learn(|facts| facts.tools = None);
-    let request = body("tools/call", r#""name":"run","arguments":{"region":"eu"}"#);
-    let send = |extra: &[(&str, &str)]| {
-        let mut headers = vec![VERSION, ("mcp-method", "tools/call"), ("mcp-name", "run")];
-        headers.extend_from_slice(extra);
-        bench.send(Method::POST, &headers, &request)
-    };
-    assert_eq!(send(&[("mcp-param-region", "eu")]).lane().0, Lane::Forward);
-    assert_eq!(send(&[]).refusal().fault, Fault::HeaderMismatch);
-    assert_eq!(send(&[("mcp-param-region", "us")]).refusal().fault, Fault::HeaderMismatch);
-    assert_eq!(send(&[("mcp-param-region", "eu"), ("mcp-param-other", "x")]).lane().0, Lane::Forward);
 }

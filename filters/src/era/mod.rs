@@ -182,7 +182,7 @@ fn legacy(server: &Arc<VirtualServer>, message: &Message, exchange: &mut Exchang
     Verdict::Continue
 }
 
-/// A verdict that ends or suspends the request unless every backend speaks this era.
+/// A verdict that ends or suspends the request unless every backend that is known speaks this era.
 fn ensure_offered(server: &Arc<VirtualServer>, era: Age, exchange: &mut Exchange) -> Option<Verdict> {
     match (server.offers(era), era) {
         (Speaks::Yes, _) => None,
@@ -193,7 +193,11 @@ fn ensure_offered(server: &Arc<VirtualServer>, era: Age, exchange: &mut Exchange
                 let facts = backend.facts();
                 (if era == Age::Modern { facts.modern } else { facts.legacy }) == Speaks::Unknown
             })?;
-            let ask = Ask::Eras(Arc::clone(unknown));
+            // Of several backends, any one that is known is enough: all are asked at once.
+            let ask = match server.federation {
+                Some(_) => Ask::Catalog(Arc::clone(server)),
+                None => Ask::Eras(Arc::clone(unknown)),
+            };
             if !exchange.has_asked(&ask) {
                 return Some(Verdict::Ask(ask));
             }

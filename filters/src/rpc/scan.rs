@@ -265,5 +265,18 @@ pub fn skim(value: &[u8], limits: &Limits) -> Result<(), ScanFault> {
     walker.objection.map_or(Ok(()), |flaw| Err(flaw.into()))
 }
 
+/// Checks a bare JSON value of which only some members will be looked at: grammar, UTF-8 and depth, nothing else.
+///
+/// For what backends list: whoever then looks a member up makes sure that it stands there once.
+///
+/// # Errors
+///
+/// As [`scan`], of which only the faults of JSON itself can occur.
+pub fn skim_content(value: &[u8], limits: &Limits) -> Result<(), ScanFault> {
+    let mut walker = Walker::new(value, Rules { depth: limits.depth, unique: false, paired: false })?;
+    walker.value()?;
+    Ok(walker.end()?)
+}
+
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,12 @@
 //! Nothing is written anew: fields are picked by reference, the body is shared, and [`wire`] puts both behind what is the
 //! same for all requests to an endpoint.
 
+mod edit;
 mod fields;
 pub mod wire;
 
+pub(crate) use edit::edited_slice;
+pub use edit::{Edit, edited, quoted};
 pub use fields::{Forwarding, Nominated, Outbound, tokens};
 
 use crate::exchange::Exchange;
@@ -40,13 +43,31 @@ pub enum Replay {
     IfUnanswered,
 }
 
-/// The fields of a POST of one message, and whether it may be repeated; `session` is the backend's own session id.
+/// What is particular to the way from here to one backend.
+#[derive(Clone, Debug, Default)]
+pub struct Onward {
+    /// The backend's own session id (legacy era).
+    pub session: Option<HeaderValue>,
+    /// The revision that was negotiated with this backend, where that is not the client's: each hop speaks its own.
+    pub revision: Option<Revision>,
+    /// What `Mcp-Name` says instead of what the client wrote, because the body does too (modern era).
+    pub name: Option<HeaderValue>,
+}
+
+impl Onward {
+    /// Within a session of the backend, if it has one.
+    pub fn within(session: Option<HeaderValue>) -> Onward {
+        Onward { session, ..Onward::default() }
+    }
+}
+
+/// The fields of a POST of one message, and whether it may be repeated.
 pub fn post(
     forwarding: &Forwarding,
     client: &HeaderMap,
     exchange: &Exchange,
     message: &Message,
-    session: Option<HeaderValue>,
+    onward: Onward,
 ) -> (Outbound, Replay) {
     let mut fields = forwarding.outbound(client);
     fields.remove(&headers::LAST_EVENT_ID);
@@ -55,17 +76,20 @@ pub fn post(
     let method = method.as_deref().unwrap_or_default();
     if exchange.era() == Some(Era::Modern) {
         keep_mirrors(&mut fields, method);
+        if let Some(name) = onward.name {
+            fields.set(headers::NAME, name);
+        }
     } else {
-        name_session(&mut fields, exchange, session);
+        name_session(&mut fields, exchange, onward);
     }
     let replay = if READS.contains(&method) { Replay::IfUnanswered } else { Replay::IfNotRun };
     (fields, replay)
 }
 
 /// The fields of a GET of a legacy session's stream.
-pub fn get(forwarding: &Forwarding, client: &HeaderMap, exchange: &Exchange, session: Option<HeaderValue>) -> Outbound {
+pub fn get(forwarding: &Forwarding, client: &HeaderMap, exchange: &Exchange, onward: Onward) -> Outbound {
     let mut fields = forwarding.outbound(client);
-    name_session(&mut fields, exchange, session);
+    name_session(&mut fields, exchange, onward);
     fields
 }
 
@@ -90,12 +114,13 @@ fn keep_mirrors(fields: &mut Outbound, method: &str) {
 
 /// The backend's own session id and the negotiated revision, and no mirrors: the legacy era has none, so nobody has
 /// checked what such a request carries.
-fn name_session(fields: &mut Outbound, exchange: &Exchange, session: Option<HeaderValue>) {
+fn name_session(fields: &mut Outbound, exchange: &Exchange, onward: Onward) {
     fields.retain(|name| !name.as_str().starts_with("mcp-"));
-    if let Some(id) = session {
+    if let Some(id) = onward.session {
         fields.set(headers::SESSION_ID, id);
     }
-    if let Some(revision) = exchange.ticket.as_ref().and_then(|ticket| on_the_wire(ticket.revision)) {
+    let negotiated = onward.revision.or_else(|| exchange.ticket.as_ref().map(|ticket| ticket.revision));
+    if let Some(revision) = negotiated.and_then(on_the_wire) {
         fields.set(headers::PROTOCOL_VERSION, revision);
     }
 }

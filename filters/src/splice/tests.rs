@@ -19,7 +19,7 @@ fn spliced(headers: &[(&str, &str)], body: &str, session: Option<&'static str>) 
     let (_, exchange) = bench.send(Method::POST, headers, body).lane();
     let map = map(headers);
     let session = session.map(HeaderValue::from_static);
-    post(&Forwarding::default(), &map, &exchange, &exchange.scan.messages[0], session)
+    post(&Forwarding::default(), &map, &exchange, &exchange.scan.messages[0], Onward::within(session))
 }
 
 fn modern(method: &str, mirrors: &[(&'static str, &'static str)], params: &str) -> (Outbound, Replay) {
@@ -59,7 +59,7 @@ fn a_legacy_session_is_named_as_the_backend_knows_it() {
         let client = [("mcp-session-id", ticket.as_str()), ("mcp-name", "unchecked"), ("mcp-param-x", "unchecked")];
         let map = map(&client);
         let (_, exchange) = bench.send(Method::POST, &client, body).lane();
-        let own = Some(HeaderValue::from_static("the backend's own"));
+        let own = Onward::within(Some(HeaderValue::from_static("the backend's own")));
         let (fields, _) = post(&Forwarding::default(), &map, &exchange, &exchange.scan.messages[0], own.clone());
         let get = get(&Forwarding::default(), &map, &exchange, own);
         for fields in [fields, get] {

@@ -11,6 +11,7 @@ use super::{SealFailed, TicketFault};
 use crate::random;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use smallvec::SmallVec;
@@ -18,6 +19,10 @@ use std::fmt;
 
 /// The fewest bytes a secret may have.
 pub const SECRET_BYTES_MIN: usize = 32;
+/// The longest text of something small that is sealed, in bytes.
+pub const SMALL_TEXT_BYTES_MAX: usize = 1024;
+/// The opened bytes of something small.
+pub type Small = SmallVec<[u8; 128]>;
 /// The most keys a keyring holds: a rotation needs two.
 pub const KEYS_MAX: usize = 16;
 
@@ -32,15 +37,28 @@ const SALT: &[u8] = b"lockgate ticket keys";
 pub enum Purpose {
     /// Session tickets.
     Session,
+    /// Places in lists.
+    Cursor,
+    /// Ids and progress tokens of requests that a backend sends to a client.
+    Question,
+    /// Ids of events on merged streams.
+    Event,
+    /// Ids of tasks.
+    Task,
 }
 
 impl Purpose {
-    const ALL: [Purpose; 1] = [Purpose::Session];
+    /// In the order of their numbers, which are the places of their subkeys.
+    const ALL: [Purpose; 5] = [Purpose::Session, Purpose::Cursor, Purpose::Question, Purpose::Event, Purpose::Task];
 
     /// No label is a prefix of another one followed by a space: HKDF and associated data stay unambiguous.
     const fn label(self) -> &'static [u8] {
         match self {
             Purpose::Session => b"purpose session",
+            Purpose::Cursor => b"purpose cursor",
+            Purpose::Question => b"purpose question",
+            Purpose::Event => b"purpose event",
+            Purpose::Task => b"purpose task",
         }
     }
 }
@@ -50,6 +68,8 @@ pub struct Key {
     id: Box<str>,
     tag: [u8; TAG_BYTES],
     subkeys: Box<[LessSafeKey]>,
+    /// What nonces are derived with where the same text must be sealed alike.
+    nonces: hmac::Key,
 }
 
 /// Why a set of secrets makes no keyring.
@@ -92,13 +112,38 @@ impl Key {
         let mut tag = [0; TAG_BYTES];
         prk.expand(&[b"key tag"], TagLen).and_then(|okm| okm.fill(&mut tag)).map_err(underivable)?;
         let subkeys = Purpose::ALL.iter().map(|purpose| subkey(&prk, *purpose)).collect::<Result<_, _>>();
-        Ok(Key { id: id.into(), tag, subkeys: subkeys.map_err(underivable)? })
+        let mut nonces = [0; 32];
+        prk.expand(&[b"derived nonces"], NonceKeyLen).and_then(|okm| okm.fill(&mut nonces)).map_err(underivable)?;
+        let nonces = hmac::Key::new(hmac::HMAC_SHA256, &nonces);
+        Ok(Key { id: id.into(), tag, subkeys: subkeys.map_err(underivable)?, nonces })
     }
 
     /// What people call this key.
     pub fn id(&self) -> &str {
         &self.id
     }
+
+    fn seal(&self, purpose: Purpose, server: &str, plain: &[u8], nonce: [u8; NONCE_LEN]) -> Result<String, SealFailed> {
+        let mut envelope = Vec::with_capacity(HEAD_BYTES + plain.len() + AEAD_TAG_BYTES);
+        envelope.push(FORMAT);
+        envelope.extend_from_slice(&self.tag);
+        envelope.extend_from_slice(&nonce);
+        envelope.extend_from_slice(plain);
+        let tag = self.subkeys[purpose as usize]
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(associated(purpose, server)),
+                &mut envelope[HEAD_BYTES..],
+            )
+            .map_err(|_| SealFailed)?;
+        envelope.extend_from_slice(tag.as_ref());
+        Ok(URL_SAFE_NO_PAD.encode(&envelope))
+    }
+}
+
+/// The text, unless it is too long to be opened again.
+fn bounded(text: String) -> Result<String, SealFailed> {
+    if text.len() <= SMALL_TEXT_BYTES_MAX { Ok(text) } else { Err(SealFailed) }
 }
 
 impl fmt::Debug for Key {
@@ -127,6 +172,14 @@ struct TagLen;
 impl KeyType for TagLen {
     fn len(&self) -> usize {
         TAG_BYTES
+    }
+}
+
+struct NonceKeyLen;
+
+impl KeyType for NonceKeyLen {
+    fn len(&self) -> usize {
+        32
     }
 }
 
@@ -160,26 +213,48 @@ impl Keyring {
         &self.keys
     }
 
+    /// Seals a few bytes for one purpose at one virtual server: base64url without padding.
+    ///
+    /// # Errors
+    /// [`SealFailed`] when no nonce can be drawn, or when the text would be longer than [`SMALL_TEXT_BYTES_MAX`].
+    pub fn seal_small(&self, purpose: Purpose, server: &str, plain: &[u8]) -> Result<String, SealFailed> {
+        bounded(self.seal(purpose, server, plain)?)
+    }
+
+    /// The same, but equal bytes become equal texts, for as long as the first key stays the first.
+    ///
+    /// The nonce is derived from what is sealed, with a key of its own. AES-GCM-SIV allows that: a nonce that comes again
+    /// tells no more than that the same was sealed again (RFC 8452 section 1), which is what is wanted here.
+    ///
+    /// # Errors
+    /// As [`Keyring::seal_small`], but no randomness is needed.
+    pub fn seal_alike(&self, purpose: Purpose, server: &str, plain: &[u8]) -> Result<String, SealFailed> {
+        let key = self.keys.first().ok_or(SealFailed)?;
+        let mut context = hmac::Context::with_key(&key.nonces);
+        let associated = associated(purpose, server);
+        context.update(&(associated.len() as u64).to_le_bytes());
+        context.update(&associated);
+        context.update(plain);
+        let mut nonce = [0; NONCE_LEN];
+        nonce.copy_from_slice(&context.sign().as_ref()[..NONCE_LEN]);
+        bounded(key.seal(purpose, server, plain, nonce)?)
+    }
+
+    /// Opens what [`Keyring::seal_small`] or [`Keyring::seal_alike`] made for the same purpose and virtual server.
+    ///
+    /// # Errors
+    /// [`TicketFault`]: the size is checked before anything else.
+    pub fn open_small(&self, purpose: Purpose, server: &str, text: &str) -> Result<Small, TicketFault> {
+        let mut buffer = [0; SMALL_TEXT_BYTES_MAX / 4 * 3];
+        self.open(purpose, server, text, &mut buffer).map(|plain| Small::from_slice(plain))
+    }
+
     /// Seals with the first key, for one purpose at one virtual server.
     pub(super) fn seal(&self, purpose: Purpose, server: &str, plain: &[u8]) -> Result<String, SealFailed> {
         let key = self.keys.first().ok_or(SealFailed)?;
         let nonce = random::array::<NONCE_LEN>().map_err(|_| SealFailed)?;
-        let mut envelope = Vec::with_capacity(HEAD_BYTES + plain.len() + AEAD_TAG_BYTES);
-        envelope.push(FORMAT);
-        envelope.extend_from_slice(&key.tag);
-        envelope.extend_from_slice(&nonce);
-        envelope.extend_from_slice(plain);
-        let tag = key.subkeys[purpose as usize]
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(associated(purpose, server)),
-                &mut envelope[HEAD_BYTES..],
-            )
-            .map_err(|_| SealFailed)?;
-        envelope.extend_from_slice(tag.as_ref());
-        Ok(URL_SAFE_NO_PAD.encode(&envelope))
+        key.seal(purpose, server, plain, nonce)
     }
-
     /// Opens what [`Keyring::seal`] made for the same purpose and virtual server.
     ///
     /// `buffer` bounds the size: what does not fit is malformed, and nothing else is looked at.

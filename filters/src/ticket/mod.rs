@@ -11,7 +11,7 @@ mod keyring;
 mod tests;
 
 pub use capabilities::ClientCapabilities;
-pub use keyring::{KEYS_MAX, Key, KeyFault, Keyring, Purpose, SECRET_BYTES_MIN};
+pub use keyring::{KEYS_MAX, Key, KeyFault, Keyring, Purpose, SECRET_BYTES_MIN, SMALL_TEXT_BYTES_MAX, Small};
 
 use crate::exchange::UnixMillis;
 use crate::random::{self, NoRandomness};

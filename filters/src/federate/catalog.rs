@@ -1,0 +1,275 @@
+//! The items of several backends as those of one server: whose each name is, and lists that are ready to be sent.
+//!
+//! Merged when an inventory changes, read by every request. The order is that of the members, then the backend's own, so
+//! the same inventories always make the same catalog.
+
+mod merge;
+
+use super::cursor::Position;
+use super::describe::Capabilities;
+use super::inventory::{Inventory, Scope};
+use super::kind::Kind;
+use super::uris::{MemberUris, Uris};
+use crate::exchange::UnixMillis;
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How many clashes are named; the others are counted.
+pub const CLASHES_MAX: usize = 64;
+
+/// What is known of a member's items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// What it offers now.
+    Fresh,
+    /// What it offered when it could last be asked.
+    Stale,
+    /// Nothing: nobody could ask it yet, or its items have been given up.
+    Missing,
+}
+
+impl Standing {
+    /// The label in status and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Standing::Fresh => "fresh",
+            Standing::Stale => "stale",
+            Standing::Missing => "missing",
+        }
+    }
+}
+
+/// What a member brings to a merge.
+#[derive(Clone, Debug, Default)]
+pub struct Offer {
+    /// What it offers, as far as known.
+    pub inventory: Option<Arc<Inventory>>,
+    /// Whether it could not be asked when that ran out.
+    pub stale: bool,
+}
+
+impl Offer {
+    /// What is known of the member's items.
+    pub fn standing(&self) -> Standing {
+        match (&self.inventory, self.stale) {
+            (None, _) => Standing::Missing,
+            (Some(_), true) => Standing::Stale,
+            (Some(_), false) => Standing::Fresh,
+        }
+    }
+}
+
+/// Whose an exposed item is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner<'a> {
+    /// Which member of the virtual server.
+    pub member: usize,
+    /// What that backend calls it.
+    pub original: Cow<'a, str>,
+}
+
+/// Two items under one exposed name, of which one is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// Of which kind.
+    pub kind: Kind,
+    /// The exposed name, URI or template.
+    pub exposed: Box<str>,
+    /// Who keeps it: which member, and what it calls it.
+    pub kept: (usize, Box<str>),
+    /// Who does not.
+    pub lost: (usize, Box<str>),
+}
+
+/// A digest of a list: equal where clients see the same.
+pub type Digest = [u8; 32];
+
+/// What one virtual server shows.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    shelves: [Shelf; 4],
+    uris: Arc<Uris>,
+    standings: Box<[Standing]>,
+    completers: Box<[bool]>,
+    clashes: Box<[Clash]>,
+    further_clashes: usize,
+    capabilities: Capabilities,
+    instructions: Option<Box<str>>,
+    scope: Scope,
+    fresh_until: UnixMillis,
+    page_size: usize,
+}
+
+/// The items of one kind.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    entries: Vec<Entry>,
+    table: HashMap<Arc<str>, u32, RandomState>,
+    /// The items as clients see them, with commas between them.
+    json: Bytes,
+    digest: Digest,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The exposed name, URI or template.
+    exposed: Arc<str>,
+    member: usize,
+    /// What its owner calls it, where that differs.
+    original: Option<Box<str>>,
+    /// Where its JSON begins and ends.
+    start: usize,
+    end: usize,
+}
+
+impl Entry {
+    fn owner(&self) -> Owner<'_> {
+        Owner { member: self.member, original: Cow::Borrowed(self.original.as_deref().unwrap_or(&self.exposed)) }
+    }
+}
+
+/// A part of a list: as many items as fit on a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The items, with commas between them: shared with the catalog.
+    pub items: Bytes,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Position>,
+    /// How many items there are.
+    pub count: usize,
+}
+
+impl Catalog {
+    /// Whose tool this is.
+    pub fn tool(&self, name: &str) -> Option<Owner<'_>> {
+        self.item(Kind::Tools, name)
+    }
+
+    /// Whose prompt this is.
+    pub fn prompt(&self, name: &str) -> Option<Owner<'_>> {
+        self.item(Kind::Prompts, name)
+    }
+
+    /// Whose resource this is, listed or not.
+    ///
+    /// That its owner's policy admits it is for the caller to ask.
+    pub fn resource<'a>(&self, uri: &'a str) -> Option<Owner<'a>> {
+        self.uris.inward(uri).map(|(member, original)| Owner { member, original })
+    }
+
+    /// Whose template this is.
+    pub fn template(&self, template: &str) -> Option<Owner<'_>> {
+        self.item(Kind::Templates, template)
+    }
+
+    /// Whose listed item this is.
+    pub fn item(&self, kind: Kind, exposed: &str) -> Option<Owner<'_>> {
+        let shelf = self.shelf(kind);
+        shelf.table.get(exposed).and_then(|&at| shelf.entries.get(at as usize)).map(Entry::owner)
+    }
+
+    /// How many items of a kind are shown.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.shelf(kind).entries.len()
+    }
+
+    /// All items of a kind: exposed name, URI or template, and whose it is.
+    pub fn items(&self, kind: Kind) -> impl Iterator<Item = (&str, Owner<'_>)> {
+        self.shelf(kind).entries.iter().map(|entry| (&*entry.exposed, entry.owner()))
+    }
+
+    /// The page behind this position; the first one where there is none.
+    ///
+    /// A position outlives its catalog: the page goes on behind the same item, wherever that stands now.
+    pub fn page(&self, kind: Kind, after: Option<&Position>) -> Page {
+        let shelf = self.shelf(kind);
+        let from = after.map_or(0, |position| position.resume(shelf.entries.iter().map(|entry| &*entry.exposed)));
+        let to = from.saturating_add(self.page_size.max(1)).min(shelf.entries.len());
+        let entries = shelf.entries.get(from..to).unwrap_or_default();
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Page { items: Bytes::new(), next: None, count: 0 };
+        };
+        let next = (to < shelf.entries.len()).then(|| Position::of(to - 1, &last.exposed));
+        Page { items: shelf.json.slice(first.start..last.end), next, count: entries.len() }
+    }
+
+    /// Differs from another catalog's where clients see another list.
+    pub fn digest(&self, kind: Kind) -> Digest {
+        self.shelf(kind).digest
+    }
+
+    /// Which lists clients see differently than in another catalog.
+    pub fn changes<'a>(&'a self, since: &'a Catalog) -> impl Iterator<Item = Kind> + 'a {
+        Kind::ALL.into_iter().filter(move |kind| self.digest(*kind) != since.digest(*kind))
+    }
+
+    /// How a member's URIs look to clients.
+    pub fn uris(&self, member: usize) -> MemberUris {
+        MemberUris::new(Arc::clone(&self.uris), member)
+    }
+
+    /// What is known of each member, in their order.
+    pub fn standings(&self) -> &[Standing] {
+        &self.standings
+    }
+
+    /// Whether anything is known of any member.
+    pub fn is_filled(&self) -> bool {
+        self.standings.iter().any(|standing| *standing != Standing::Missing)
+    }
+
+    /// Whether a member completes arguments.
+    pub fn completes(&self, member: usize) -> bool {
+        self.completers.get(member).copied().unwrap_or_default()
+    }
+
+    /// The items that are left out because another one has their name; at most [`CLASHES_MAX`].
+    pub fn clashes(&self) -> &[Clash] {
+        &self.clashes
+    }
+
+    /// How many clashes are not named.
+    pub fn further_clashes(&self) -> usize {
+        self.further_clashes
+    }
+
+    /// What the server declares that it can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// What the server tells models about itself.
+    pub fn instructions(&self) -> Option<&str> {
+        self.instructions.as_deref()
+    }
+
+    /// Who may share what is listed: private as soon as one member's lists are.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// When the first member's lists are no longer to be believed.
+    pub fn fresh_until(&self) -> UnixMillis {
+        self.fresh_until
+    }
+
+    /// For how many more milliseconds clients may believe it.
+    pub fn ttl(&self, now: UnixMillis) -> u64 {
+        self.fresh_until.0.saturating_sub(now.0)
+    }
+
+    /// How many bytes its lists take.
+    pub fn bytes(&self) -> usize {
+        self.shelves.iter().map(|shelf| shelf.json.len()).sum()
+    }
+
+    fn shelf(&self, kind: Kind) -> &Shelf {
+        &self.shelves[kind as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! `federate`: where each of a client's messages goes, and what must be replaced in it.
+
+use super::catalog::{Catalog, Owner};
+use super::cursor::Position;
+use super::inventory::cut;
+use super::kind::Kind;
+use super::listen::Wanted;
+use super::question::{Question, Subject};
+use super::target::{Edits, Hop, Local, Target};
+use super::{Federation, Standing};
+use crate::exchange::Exchange;
+use crate::fault::{Fault, Refusal};
+use crate::filter::{Ask, Filter, Head, Verdict};
+use crate::revision::Era;
+use crate::rpc::members::member;
+use crate::rpc::mirror;
+use crate::rpc::scan::{Form, Kind as Sort, Message, Params, Value};
+use crate::splice::Edit;
+use crate::ticket::Keyring;
+use http::HeaderValue;
+use smallvec::smallvec;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+/// How much of a name is repeated in a refusal, in bytes.
+const SHOWN_BYTES: usize = 128;
+
+/// Decides where messages go. Does nothing on a virtual server that is not federated.
+pub struct Federate {
+    server: Arc<str>,
+    keys: Arc<Keyring>,
+}
+
+impl fmt::Debug for Federate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Federate").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Federate {
+    /// The filter's name in traces and metrics.
+    pub const NAME: &'static str = "federate";
+
+    /// Opens cursors and ids that were sealed with `keys` for the virtual server of this name.
+    pub fn new(server: Arc<str>, keys: Arc<Keyring>) -> Federate {
+        Federate { server, keys }
+    }
+}
+
+impl Filter for Federate {
+    fn name(&self) -> &'static str {
+        Federate::NAME
+    }
+
+    fn message(&self, _head: &Head<'_>, message: &Message, exchange: &mut Exchange) -> Verdict {
+        let Some(server) = exchange.server.clone() else { return Verdict::Continue };
+        let Some(federation) = server.federation.as_ref() else { return Verdict::Continue };
+        let ask = Ask::Catalog(Arc::clone(&server));
+        let catalog = match &exchange.catalog {
+            Some(pinned) => Arc::clone(pinned),
+            None => {
+                let catalog = federation.pinned();
+                if needs_catalog(message, &exchange.body) && !catalog.is_filled() && !exchange.has_asked(&ask) {
+                    return Verdict::Ask(ask);
+                }
+                exchange.catalog = Some(Arc::clone(&catalog));
+                catalog
+            }
+        };
+        let body = exchange.body.clone();
+        let routing = Routing { filter: self, federation, catalog: &catalog, message, body: &body, exchange };
+        match routing.target() {
+            Ok(target) => exchange.send_to(target),
+            Err(refusal) if exchange.scan.batch => exchange.send_to(Target::Refused(Box::new(refusal))),
+            Err(refusal) => return refusal.into(),
+        }
+        Verdict::Continue
+    }
+}
+
+/// Whether anything must be known of the members to say where a message goes.
+fn needs_catalog(message: &Message, body: &[u8]) -> bool {
+    message.kind == Sort::Request && !message.is(b"ping", body)
+}
+
+/// One message, and what its target is decided on.
+struct Routing<'a> {
+    filter: &'a Federate,
+    federation: &'a Federation,
+    catalog: &'a Catalog,
+    message: &'a Message,
+    body: &'a [u8],
+    exchange: &'a Exchange,
+}
+
+impl Routing<'_> {
+    fn target(&self) -> Result<Target, Refusal> {
+        let method = self.message.method.and_then(|method| method.text(self.body)).unwrap_or_default();
+        match self.message.kind {
+            Sort::Request => self.request(&method),
+            Sort::Notification => Ok(self.notification(&method)),
+            Sort::Response => {
+                self.asker(Subject::Id, self.message.id).ok_or_else(|| Refusal::new(Fault::NotAsked, Federate::NAME))
+            }
+        }
+    }
+
+    fn is_modern(&self) -> bool {
+        self.exchange.era() == Some(Era::Modern)
+    }
+
+    fn request(&self, method: &str) -> Result<Target, Refusal> {
+        let modern = self.is_modern();
+        match method {
+            "tools/call" => self.named(Kind::Tools),
+            "prompts/get" => self.named(Kind::Prompts),
+            "resources/read" => self.resource(),
+            "resources/subscribe" | "resources/unsubscribe" if !modern => self.resource(),
+            "completion/complete" => self.completion(),
+            "initialize" if !modern => Ok(Target::Here(Local::Initialize)),
+            "ping" if !modern => Ok(Target::Here(Local::Ping)),
+            "logging/setLevel" if !modern => Ok(Target::Here(Local::SetLevel)),
+            "server/discover" if modern => Ok(Target::Here(Local::Discover)),
+            "subscriptions/listen" if modern => {
+                let notifications = self.message.params.as_ref().and_then(|params| params.notifications);
+                let wanted = Wanted::read(notifications, self.body, self.catalog, &self.federation.policy);
+                Ok(Target::Here(Local::Listen(Box::new(wanted))))
+            }
+            _ => match Kind::listed_by(method) {
+                Some(kind) => Ok(Target::Here(Local::List { kind, after: self.after(kind)? })),
+                None => {
+                    let fault = if modern { Fault::UnknownMethod } else { Fault::MethodNotFound };
+                    Err(Refusal::new(fault, Federate::NAME).saying(format!("{} does not exist here", shown(method))))
+                }
+            },
+        }
+    }
+
+    /// Notifications have no answer, so whatever is wrong with one, it just goes no further.
+    fn notification(&self, method: &str) -> Target {
+        let params = self.message.params.as_ref();
+        match method {
+            // Each upstream session is told when it is opened; the modern era has no sessions.
+            "notifications/initialized" => Target::Here(Local::Absorb),
+            _ if self.is_modern() => Target::Here(Local::Absorb),
+            "notifications/cancelled" => match params.and_then(|params| params.request_id) {
+                Some(request) if matches!(request.form, Form::String { .. } | Form::Number) => {
+                    Target::Owner { request }
+                }
+                _ => Target::Here(Local::Absorb),
+            },
+            "notifications/progress" => self
+                .asker(Subject::Token, params.and_then(|params| params.progress_token))
+                .unwrap_or(Target::Here(Local::Absorb)),
+            _ => Target::All,
+        }
+    }
+
+    /// Back to the backend that asked, under the id that it asked with.
+    fn asker(&self, subject: Subject, sealed: Option<Value>) -> Option<Target> {
+        let sealed = sealed?;
+        let Federate { server, keys } = self.filter;
+        let question = Question::open_value(keys, server, subject, sealed, self.body)?;
+        if self.exchange.ticket.as_ref()?.id != question.session {
+            return None;
+        }
+        let member = self.federation.policy.member(&question.backend)?;
+        let edits: Edits = smallvec![Edit { span: sealed.span, with: question.raw.clone() }];
+        Some(Target::Asker { question: Box::new(question), hop: Hop { member, edits, name: None } })
+    }
+
+    /// To the owner of the tool or prompt that is named.
+    fn named(&self, kind: Kind) -> Result<Target, Refusal> {
+        let (value, name) = self.required("name", |params| params.name)?;
+        match self.catalog.item(kind, &name) {
+            Some(owner) => Ok(self.hop(value, &name, &owner)),
+            None => Err(self.unknown(kind, &name)),
+        }
+    }
+
+    /// To the owner of the resource that is named, listed or not.
+    fn resource(&self) -> Result<Target, Refusal> {
+        let (value, uri) = self.required("uri", |params| params.uri)?;
+        self.resource_owner(&uri).map(|owner| self.hop(value, &uri, &owner))
+    }
+
+    fn resource_owner<'u>(&self, uri: &'u str) -> Result<Owner<'u>, Refusal> {
+        let admitted = |owner: &Owner<'_>| {
+            self.federation.policy.members.get(owner.member).is_some_and(|member| member.admits_uri(&owner.original))
+        };
+        self.catalog.resource(uri).filter(admitted).ok_or_else(|| self.unknown(Kind::Resources, uri))
+    }
+
+    /// To the owner of what is completed: `ref` names a prompt, or a resource or template.
+    fn completion(&self) -> Result<Target, Refusal> {
+        let refuse = |text: &'static str| Refusal::new(Fault::InvalidParams, Federate::NAME).saying(text);
+        let reference = self.message.params.as_ref().and_then(|params| params.reference);
+        let reference = reference.filter(|value| value.form == Form::Object);
+        let reference = reference.ok_or_else(|| refuse("params.ref is required and must be an object"))?;
+        let object = reference.span.of(self.body);
+        let text = |name: &str| {
+            let value = member(object, name).filter(Value::is_string)?;
+            let value = Value { span: value.span.within(reference.span), ..value };
+            Some((value, value.text(self.body)?))
+        };
+        let (value, key, owner) = match text("type").as_ref().map(|(_, sort)| &**sort) {
+            Some("ref/prompt") => {
+                let (value, name) = text("name").ok_or_else(|| refuse("params.ref.name is required"))?;
+                let owner = self.catalog.prompt(&name).ok_or_else(|| self.unknown(Kind::Prompts, &name))?;
+                (value, name, own(owner))
+            }
+            Some("ref/resource") => {
+                let (value, uri) = text("uri").ok_or_else(|| refuse("params.ref.uri is required"))?;
+                let owner = match self.catalog.template(&uri) {
+                    Some(owner) => own(owner),
+                    None => own(self.resource_owner(&uri)?),
+                };
+                (value, uri, owner)
+            }
+            _ => return Err(refuse("params.ref.type must be ref/prompt or ref/resource")),
+        };
+        if !self.catalog.completes(owner.member) {
+            return Ok(Target::Here(Local::NoCompletion));
+        }
+        let Target::Member(hop) = self.hop(value, &key, &owner) else { return Ok(Target::Here(Local::NoCompletion)) };
+        // What is completed is named in the body alone.
+        Ok(Target::Member(Hop { name: None, ..hop }))
+    }
+
+    fn hop(&self, value: Value, shown: &str, owner: &Owner<'_>) -> Target {
+        let mut hop = Hop { member: owner.member, ..Hop::default() };
+        if owner.original != shown {
+            hop.edits.push(Edit::text(value.span, &owner.original));
+            if self.is_modern() {
+                // What `encode` gives is visible ASCII.
+                hop.name = HeaderValue::from_str(&mirror::encode(&owner.original)).ok();
+            }
+        }
+        Target::Member(hop)
+    }
+
+    fn required(&self, name: &str, pick: fn(&Params) -> Option<Value>) -> Result<(Value, Cow<'_, str>), Refusal> {
+        let value = self.message.params.as_ref().and_then(pick);
+        value.and_then(|value| Some((value, value.text(self.body)?))).ok_or_else(|| {
+            let text = format!("params.{name} is required and must be a string");
+            Refusal::new(Fault::InvalidParams, Federate::NAME).saying(text)
+        })
+    }
+
+    /// Behind which item a list goes on. A client that has no cursor may say so with `null`.
+    fn after(&self, kind: Kind) -> Result<Option<Position>, Refusal> {
+        let cursor = self.message.params.as_ref().and_then(|params| params.cursor);
+        let Some(cursor) = cursor.filter(|value| value.form != Form::Null) else { return Ok(None) };
+        let Federate { server, keys } = self.filter;
+        let text = cursor.text(self.body).unwrap_or_default();
+        match Position::open(keys, server, kind, &text) {
+            Ok(position) => Ok(Some(position)),
+            Err(_) => Err(Refusal::new(Fault::InvalidCursor, Federate::NAME)),
+        }
+    }
+
+    fn unknown(&self, kind: Kind, name: &str) -> Refusal {
+        let seems_of = || self.federation.policy.seems_of(name);
+        let missing = |member: &usize| self.catalog.standings().get(*member) == Some(&Standing::Missing);
+        if kind != Kind::Resources
+            && let Some(member) = seems_of().filter(missing)
+        {
+            let backend = &self.federation.policy.members[member].backend;
+            let text = format!("backend \"{backend}\" could not be asked for its {} yet", kind.member());
+            return Refusal::new(Fault::BackendUnreachable, Federate::NAME).saying(text);
+        }
+        let fault =
+            if kind == Kind::Resources && !self.is_modern() { Fault::UnknownResource } else { Fault::UnknownItem };
+        let text = format!("there is no {} \"{}\" here", kind.noun(), shown(name));
+        Refusal::new(fault, Federate::NAME).saying(text)
+    }
+}
+
+fn own(owner: Owner<'_>) -> Owner<'static> {
+    Owner { member: owner.member, original: Cow::Owned(owner.original.into_owned()) }
+}
+
+/// A client's text as it is repeated to the client: short, and without control characters.
+fn shown(text: &str) -> String {
+    let mut shown: String = cut(text, SHOWN_BYTES).chars().filter(|character| !character.is_control()).collect();
+    if text.len() > SHOWN_BYTES {
+        shown.push('\u{2026}');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! `federate`: many backends as one server. Whose a name is, what a backend's lists look like from outside, and what of a
+//! message must be replaced on its way in and out.
+//!
+//! Start at [`policy`] (what an operator wants), [`inventory`] (what a backend offers) and [`catalog`] (both, merged);
+//! [`inward`] decides where a client's message goes, [`outward`] makes a backend's words the gateway's.
+
+pub mod catalog;
+pub mod cursor;
+pub mod describe;
+pub mod glob;
+pub mod inventory;
+pub mod inward;
+pub mod kind;
+pub mod listen;
+pub mod naming;
+pub mod outward;
+pub mod policy;
+pub mod question;
+pub mod render;
+pub mod target;
+pub mod template;
+#[cfg(test)]
+mod testing;
+pub mod uri;
+pub mod uris;
+
+pub use catalog::{Catalog, Offer, Owner, Standing};
+pub use inventory::{Inventory, InventoryBuilder, InventoryLimits};
+pub use inward::Federate;
+pub use kind::Kind;
+pub use policy::{Member, Policy};
+pub use target::{Local, Target};
+
+use arc_swap::{ArcSwap, Guard};
+use std::sync::Arc;
+
+/// What becomes of a member's items when it can no longer be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Failure {
+    /// They go; the others stay.
+    #[default]
+    Partial,
+    /// No list is given as long as a member is missing.
+    Strict,
+    /// They stay, marked as stale, for the grace time.
+    Stale,
+}
+
+/// A virtual server whose items are those of several backends, or not those that its backend shows.
+#[derive(Debug)]
+pub struct Federation {
+    /// What an operator wants.
+    pub policy: Policy,
+    /// What becomes of the items of a lost member.
+    pub failure: Failure,
+    /// For how long stale items stay, in milliseconds.
+    pub grace: u64,
+    catalog: ArcSwap<Catalog>,
+}
+
+impl Federation {
+    /// A federation of whose members nothing is known yet.
+    pub fn new(policy: Policy, failure: Failure, grace: u64) -> Federation {
+        let catalog = Catalog::merge(&policy, &[]);
+        Federation { policy, failure, grace, catalog: ArcSwap::from_pointee(catalog) }
+    }
+
+    /// The catalog as it is now. The guard is cheap and must not be held across an await.
+    pub fn catalog(&self) -> Guard<Arc<Catalog>> {
+        self.catalog.load()
+    }
+
+    /// The catalog as it is now, to be kept.
+    pub fn pinned(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// Publishes another catalog; gives the one before.
+    pub fn publish(&self, catalog: Arc<Catalog>) -> Arc<Catalog> {
+        self.catalog.swap(catalog)
+    }
+}

@@ -1,0 +1,222 @@
+//! A backend's words as the gateway's: URIs in answers and notifications, ids in requests.
+//!
+//! By spans: whatever is not replaced keeps its bytes. Where an answer cannot hold a URI, which a few searches tell, it is
+//! not looked into at all.
+
+use super::question::{Question, QuestionFault, Subject, raw};
+use super::render::{meta_uris, uri};
+use super::uris::MemberUris;
+use crate::rpc::members::{items, members};
+use crate::rpc::scan::{Form, Message, Span, Value};
+use crate::splice::{Edit, edited};
+use crate::ticket::{Keyring, NodeId, SessionId};
+use bytes::Bytes;
+use memchr::memmem;
+use smallvec::SmallVec;
+
+/// The most URIs that are replaced in one message; what comes behind them stays as the backend wrote it.
+pub const EDITS_MAX: usize = 100_000;
+
+/// What a message must hold if it holds the name of a member that may be replaced: `uri`, `resourceUri` (both by their
+/// end), `outputTemplate`, or an escape that may stand for one of these.
+const SIGNS: [&[u8]; 3] = [b"ri\"", b"outputTemplate\"", b"\\u00"];
+
+/// Whether a message can hold anything to replace.
+pub fn may_name_uris(message: &[u8]) -> bool {
+    SIGNS.into_iter().any(|sign| memmem::find(message, sign).is_some())
+}
+
+/// Whether the results of a method can hold URIs of a backend.
+pub fn bears_uris(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read")
+}
+
+/// A backend's response to `method`, with its URIs as clients see them; `None` where nothing is to be replaced.
+///
+/// `response` is the whole JSON-RPC message, which must have been scanned.
+pub fn response(method: &str, response: &Bytes, uris: &MemberUris) -> Option<Bytes> {
+    if uris.is_identity() || !bears_uris(method) || !may_name_uris(response) {
+        return None;
+    }
+    let mut rewriter = Rewriter::new(response, uris);
+    rewriter.each(Rewriter::WHOLE, "result", |rewriter, result| match method {
+        "tools/call" => {
+            rewriter.each_item(result, "content", Rewriter::content);
+            rewriter.meta(result);
+        }
+        "prompts/get" => rewriter.each_item(result, "messages", |rewriter, message| {
+            rewriter.each(message, "content", |rewriter, content| match content.form {
+                Form::Array => rewriter.items(content, Rewriter::content),
+                _ => rewriter.content(content),
+            });
+        }),
+        _ => rewriter.each_item(result, "contents", |rewriter, contents| {
+            rewriter.each(contents, "uri", Rewriter::uri);
+        }),
+    });
+    rewriter.finish()
+}
+
+/// A backend's notification with its URIs as clients see them; `None` where nothing is to be replaced.
+pub fn notification(message: &Message, body: &Bytes, uris: &MemberUris) -> Option<Bytes> {
+    if uris.is_identity() || !message.is(b"notifications/resources/updated", body) {
+        return None;
+    }
+    let mut rewriter = Rewriter::new(body, uris);
+    rewriter.uri(message.params.as_ref()?.uri?);
+    rewriter.finish()
+}
+
+/// Who asks a client: what ids and tokens are sealed with.
+#[derive(Clone, Debug)]
+pub struct Asking<'a> {
+    /// What they are sealed with.
+    pub keys: &'a Keyring,
+    /// The virtual server's name.
+    pub server: &'a str,
+    /// Which node this is.
+    pub node: NodeId,
+    /// Which process.
+    pub boot: [u8; 8],
+    /// The backend's name in the configuration.
+    pub backend: &'a str,
+    /// Which session is asked.
+    pub session: SessionId,
+}
+
+impl Asking<'_> {
+    /// A backend's request as the client gets it: with a sealed id, and a sealed progress token if it has one.
+    ///
+    /// # Errors
+    /// [`QuestionFault`]: its id or token is too long.
+    pub fn request(&self, message: &Message, body: &Bytes) -> Result<Bytes, QuestionFault> {
+        let token = message.params.as_ref().and_then(|params| params.meta.as_ref()?.progress_token);
+        let token = token.filter(|value| value.is_string() || value.form == Form::Number);
+        self.sealed(message, body, message.id, token)
+    }
+
+    /// A backend's notification as the client gets it: what it cancels is known to the client under a sealed id.
+    ///
+    /// # Errors
+    /// [`QuestionFault`]: the id is too long, so no request of that id was put to the client.
+    pub fn cancellation(&self, message: &Message, body: &Bytes) -> Result<Bytes, QuestionFault> {
+        self.sealed(message, body, message.params.as_ref().and_then(|params| params.request_id), None)
+    }
+
+    fn sealed(
+        &self,
+        message: &Message,
+        body: &Bytes,
+        id: Option<Value>,
+        token: Option<Value>,
+    ) -> Result<Bytes, QuestionFault> {
+        let mut edits: SmallVec<[Edit; 2]> = SmallVec::new();
+        for (value, subject) in [(id, Subject::Id), (token, Subject::Token)] {
+            if let Some(value) = value {
+                edits.push(Edit { span: value.span, with: self.seal(value, subject, body)? });
+            }
+        }
+        edits.sort_by_key(|edit| edit.span.start);
+        Ok(edited(body, message.span, &edits))
+    }
+
+    fn seal(&self, value: Value, subject: Subject, body: &[u8]) -> Result<Bytes, QuestionFault> {
+        let question = Question {
+            node: self.node,
+            boot: self.boot,
+            backend: self.backend.into(),
+            session: self.session,
+            subject,
+            raw: Bytes::copy_from_slice(raw(value, body).ok_or(QuestionFault::TooLong)?),
+        };
+        question.seal(self.keys, self.server)
+    }
+}
+
+/// A message that is being rewritten. Nothing here recurses: each level is a function of its own.
+struct Rewriter<'a> {
+    body: &'a Bytes,
+    uris: &'a MemberUris,
+    edits: Vec<Edit>,
+}
+
+impl<'a> Rewriter<'a> {
+    /// Stands for the message itself.
+    const WHOLE: Value = Value { span: Span { start: 0, end: u32::MAX }, form: Form::Object };
+
+    fn new(body: &'a Bytes, uris: &'a MemberUris) -> Rewriter<'a> {
+        Rewriter { body, uris, edits: Vec::new() }
+    }
+
+    fn finish(mut self) -> Option<Bytes> {
+        if self.edits.is_empty() {
+            return None;
+        }
+        // A member that stands twice is replaced twice, but one may lie behind what was looked at first.
+        self.edits.sort_by_key(|edit| edit.span.start);
+        let whole = Span { start: 0, end: self.body.len() as u32 };
+        Some(edited(self.body, whole, &self.edits))
+    }
+
+    /// Visits each member of that name; a name that stands twice is visited twice.
+    fn each(&mut self, object: Value, name: &str, mut visit: impl FnMut(&mut Rewriter<'a>, Value)) {
+        let (bytes, outer) = self.inside(object);
+        for member in members(bytes).filter(|member| member.name == name) {
+            visit(self, Value { span: member.value.span.within(outer), ..member.value });
+        }
+    }
+
+    fn each_item(&mut self, object: Value, name: &str, mut visit: impl FnMut(&mut Rewriter<'a>, Value)) {
+        self.each(object, name, |rewriter, array| rewriter.items(array, &mut visit));
+    }
+
+    fn items(&mut self, array: Value, mut visit: impl FnMut(&mut Rewriter<'a>, Value)) {
+        let (bytes, outer) = self.inside(array);
+        for item in items(bytes) {
+            visit(self, Value { span: item.span.within(outer), ..item });
+        }
+    }
+
+    fn inside(&self, value: Value) -> (&'a [u8], Span) {
+        let body: &'a [u8] = self.body;
+        let end = value.span.end.min(u32::try_from(body.len()).unwrap_or(u32::MAX));
+        let span = Span { start: value.span.start, end };
+        (span.of(body), span)
+    }
+
+    /// A content block: a link to a resource, or a resource in full.
+    fn content(&mut self, block: Value) {
+        let mut sort = None;
+        self.each(block, "type", |rewriter, value| sort = value.text(rewriter.body).map(|text| text.into_owned()));
+        match sort.as_deref() {
+            Some("resource_link") => self.each(block, "uri", Rewriter::uri),
+            Some("resource") => {
+                self.each(block, "resource", |rewriter, resource| rewriter.each(resource, "uri", Rewriter::uri));
+            }
+            _ => {}
+        }
+    }
+
+    fn meta(&mut self, object: Value) {
+        self.each(object, "_meta", |rewriter, meta| {
+            let (body, uris): (&'a Bytes, _) = (rewriter.body, rewriter.uris);
+            let outward = |own: &str| Some(uris.outward(own).into_owned());
+            meta_uris(body, meta.span, &outward, &mut |edit| rewriter.take(edit));
+        });
+    }
+
+    fn uri(&mut self, value: Value) {
+        let (body, uris): (&'a Bytes, _) = (self.body, self.uris);
+        let outward = |own: &str| Some(uris.outward(own).into_owned());
+        uri(body, value, &outward, &mut |edit| self.take(edit));
+    }
+
+    fn take(&mut self, edit: Edit) {
+        if self.edits.len() < EDITS_MAX {
+            self.edits.push(edit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
