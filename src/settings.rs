@@ -15,8 +15,8 @@ use crate::listen::{self, Certificate, ConnectionLimits, ListenerSettings, Proxy
 use crate::session::keys::ConfiguredKey;
 use crate::session::{DetachedLimits, Limits as SessionLimits, ReplayLimits};
 use crate::upstream::{
-    BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError, Timeouts, TlsIdentity,
-    TlsSettings, ToolSettings, UnusableBackend,
+    BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError, StockSettings, Timeouts,
+    TlsIdentity, TlsSettings, ToolSettings, UnusableBackend,
 };
 use bytes::Bytes;
 use http::{HeaderValue, header};
@@ -248,6 +248,8 @@ fn backend(
                 depth: limits.tool_depth as usize,
             },
         },
+        stock: StockSettings::default(),
+        stocked: false,
         name,
     })
 }

@@ -32,6 +32,15 @@ pub struct Discover {
     pub fresh_until: UnixMillis,
 }
 
+/// That a backend's lists cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Since when.
+    pub since: UnixMillis,
+    /// Why, in words for the operator: no address, no secret.
+    pub why: Arc<str>,
+}
+
 /// What is known of a backend at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -45,6 +54,8 @@ pub struct Facts {
     pub tools: Option<Arc<ToolParams>>,
     /// What it offers, where a federated virtual server wants to know.
     pub inventory: Option<Arc<Inventory>>,
+    /// Since when, and why, its lists cannot be read; `None` while they can.
+    pub lost: Option<Lost>,
 }
 
 /// A backend as filters know it.

@@ -3,6 +3,8 @@
 use super::fault::AttemptFault;
 use http::StatusCode;
 use std::sync::atomic::{AtomicU8, Ordering};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 const NOT_ASKED: u8 = 0;
 const ANSWERED: u8 = 1;
@@ -10,7 +12,10 @@ const FAILED: u8 = 2;
 
 /// How the last attempt at a backend ended, a client's or the gateway's own.
 #[derive(Debug, Default)]
-pub(super) struct Answered(AtomicU8);
+pub(super) struct Answered {
+    last: AtomicU8,
+    flipped: Notify,
+}
 
 impl Answered {
     /// Takes note of an attempt.
@@ -25,14 +30,19 @@ impl Answered {
             Ok(_) => ANSWERED,
         };
         // Mostly a read: requests do not fight for the cache line.
-        if self.0.load(Ordering::Relaxed) != now {
-            self.0.store(now, Ordering::Relaxed);
+        if self.last.load(Ordering::Relaxed) != now && self.last.swap(now, Ordering::Relaxed) != NOT_ASKED {
+            self.flipped.notify_waiters();
         }
+    }
+
+    /// Waits until it answers again, or does so no more.
+    pub(super) fn flips(&self) -> Notified<'_> {
+        self.flipped.notified()
     }
 
     /// `None` until it was asked.
     pub(super) fn last(&self) -> Option<bool> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.last.load(Ordering::Relaxed) {
             NOT_ASKED => None,
             answered => Some(answered == ANSWERED),
         }

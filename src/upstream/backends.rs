@@ -9,6 +9,7 @@ use super::endpoint::Endpoint;
 use super::exchange::UpstreamRequest;
 use super::fault::AttemptFault;
 use super::fetch::Fetcher;
+use super::inventory::Stock;
 use super::response::UpstreamResponse;
 use super::settings::{BackendSettings, PoolSettings, Setting, SettingsError, Timeouts};
 use super::watch::{PATIENCE, Watched};
@@ -22,6 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// One backend as one generation of the configuration sees it.
@@ -39,6 +41,7 @@ pub struct LiveBackend {
     endpoint: Arc<Endpoint>,
     pool: PoolSettings,
     fetcher: Fetcher,
+    stocked: bool,
     watched: Arc<Watched>,
 }
 
@@ -95,7 +98,21 @@ impl LiveBackend {
         if self.backend.facts().modern != Speaks::Yes || !self.watched.declared.borrow().tools {
             return Ok(());
         }
-        self.watched.tools.pass(within).await.map_err(|fault| fault.refusal(&self.backend.name, "tools"))
+        let gate = if self.watched.stock.is_wanted() { &self.watched.stock.gate } else { &self.watched.tools };
+        gate.pass(within).await.map_err(|fault| fault.refusal(&self.backend.name, "tools"))
+    }
+
+    /// Waits until it is known what the backend offers, or that it cannot be asked; not longer than `within`.
+    pub async fn ensure_inventory(&self, within: Duration) {
+        if self.backend.facts().inventory.is_none() && self.backend.facts().lost.is_none() {
+            // Why nothing is known is for whoever reads the facts.
+            let _ = self.watched.stock.gate.pass(within).await;
+        }
+    }
+
+    /// Asks for what the backend offers to be looked at again: it has said that something changed.
+    pub fn look_again(&self) {
+        self.watched.stock.gate.ask();
     }
 }
 
@@ -134,6 +151,7 @@ pub struct UnusableBackend {
 /// All live backends, and the work that is done for them.
 pub struct Registry {
     connector: Arc<Connector>,
+    news: Arc<watch::Sender<u64>>,
     state: Mutex<State>,
 }
 
@@ -160,7 +178,7 @@ impl Drop for Work {
 impl Registry {
     /// A registry without backends.
     pub fn new() -> Registry {
-        Registry { connector: Arc::new(Connector::new()), state: Mutex::default() }
+        Registry { connector: Arc::new(Connector::new()), news: Arc::default(), state: Mutex::default() }
     }
 
     /// Compiles a generation. Changes nothing, connects to nothing.
@@ -198,6 +216,7 @@ impl Registry {
             answer_bytes: settings.answer_bytes,
             sse_event: settings.sse_event,
             tools: settings.tools,
+            stock: settings.stock,
         };
         let watched = match kept {
             Some(kept) => kept.watched.clone(),
@@ -205,7 +224,8 @@ impl Registry {
                 let traffic = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?);
                 let control = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?.beside(&traffic));
                 let backend = Backend::new(settings.name.clone(), Watched::given(settings.protocol));
-                Arc::new(Watched::new(Arc::new(backend), settings.protocol, traffic, fetcher(control)))
+                let stock = Stock::new(Arc::clone(&self.news));
+                Arc::new(Watched::new(Arc::new(backend), settings.protocol, traffic, fetcher(control), stock))
             }
         };
         Ok(LiveBackend {
@@ -219,6 +239,7 @@ impl Registry {
             endpoint: watched.traffic.clone(),
             pool: settings.pool,
             fetcher: fetcher(watched.traffic.clone()),
+            stocked: settings.stocked,
             watched,
         })
     }
@@ -233,6 +254,10 @@ impl Registry {
             live.endpoint.set_pool(live.pool);
             control.set_pool(live.pool);
             live.watched.fetcher.store(Arc::new(Fetcher { endpoint: control, ..live.fetcher.clone() }));
+            live.watched
+                .stock
+                .wanted
+                .send_if_modified(|wanted| std::mem::replace(wanted, live.stocked) != live.stocked);
         }
         state.work();
     }
@@ -242,6 +267,11 @@ impl Registry {
         let mut state = self.state.lock();
         state.runtime = Some(runtime);
         state.work();
+    }
+
+    /// Counts up whenever something became known of what a backend offers.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
     }
 
     /// Ends all background work: the process is stopping.

@@ -9,7 +9,7 @@ use super::events::Events;
 use super::exchange::UpstreamRequest;
 use super::fault::AttemptFault;
 use super::response::{Form, UpstreamResponse};
-use super::settings::{Timeouts, ToolSettings};
+use super::settings::{StockSettings, Timeouts, ToolSettings};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use lockgate_filters::revision::Revision;
@@ -97,7 +97,12 @@ pub struct Fetcher {
     pub sse_event: usize,
     /// How much of a tool list is read.
     pub tools: ToolSettings,
+    /// How much of all its lists is read, and how often.
+    pub stock: StockSettings,
 }
+
+/// How long the gateway's own streams live, which are silent until something changes.
+const HELD: Duration = Duration::from_secs(24 * 3600);
 
 impl Fetcher {
     /// The same, on behalf of a client whose request forwards these fields.
@@ -154,6 +159,18 @@ impl Fetcher {
             return Err(AttemptFault::protocol("it refused a notification"));
         }
         response.collect(self.answer_bytes).await.map(drop)
+    }
+
+    /// Answers a request that the backend made in a legacy session; `message` is the whole response.
+    pub async fn respond(&self, message: Bytes, speech: Speech<'_>) -> Result<(), AttemptFault> {
+        let mut response = self.send(Verb::Post, self.fields(&speech), message).await?;
+        response.collect(self.answer_bytes).await.map(drop)
+    }
+
+    /// Opens a legacy session's stream, which may be silent for as long as it lives.
+    pub(super) async fn stream(&self, speech: Speech<'_>) -> Result<UpstreamResponse, AttemptFault> {
+        let timeouts = Timeouts { idle_stream: HELD, total: HELD, ..self.timeouts };
+        Fetcher { timeouts, ..self.clone() }.send(Verb::Get, self.fields(&speech), Bytes::new()).await
     }
 
     /// Ends a legacy session, whose revision may not have been negotiated yet. A backend that does not let sessions be

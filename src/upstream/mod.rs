@@ -7,6 +7,7 @@
 mod answered;
 pub mod backends;
 pub mod connector;
+mod control;
 mod decode;
 pub mod endpoint;
 mod events;
@@ -17,6 +18,7 @@ mod gate;
 mod h1;
 mod h2;
 pub mod headers;
+mod inventory;
 mod pool;
 mod probe;
 mod resolve;
@@ -38,6 +40,6 @@ pub use fetch::{Fetcher, Outcome, Reply, RpcError, Speech};
 pub use h1::fuzz::{FuzzedResponse, fuzz_response};
 pub use response::{Form, UpstreamResponse};
 pub use settings::{
-    BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError, Timeouts, TlsIdentity,
-    TlsSettings, ToolSettings,
+    BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError, StockSettings, Timeouts,
+    TlsIdentity, TlsSettings, ToolSettings,
 };

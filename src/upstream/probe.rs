@@ -7,6 +7,7 @@
 use super::fault::AttemptFault;
 use super::fetch::{Fetcher, LEGACY, MODERN, Outcome, Reply, SESSION_ID, Speech, client_info};
 use super::settings::Protocol;
+use super::watch::Declared;
 use bytes::Bytes;
 use http::StatusCode;
 use lockgate_filters::backend::Speaks;
@@ -20,10 +21,8 @@ pub(super) struct Description {
     pub(super) result: Bytes,
     /// `ttlMs`: how long it may be kept, in milliseconds.
     pub(super) ttl_millis: u64,
-    /// Whether it has tools.
-    pub(super) tools: bool,
-    /// Whether it tells when its tools change.
-    pub(super) tools_list_changed: bool,
+    /// Which lists it has, and of which it tells when they change.
+    pub(super) declared: Declared,
 }
 
 /// What one probe found out. [`Speaks::Unknown`] where the backend could not be asked.
@@ -92,14 +91,27 @@ struct DiscoverResult {
 
 #[derive(Default, Deserialize)]
 struct Capabilities {
-    tools: Option<ToolCapability>,
+    tools: Option<ListCapability>,
+    prompts: Option<ListCapability>,
+    resources: Option<ListCapability>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ToolCapability {
+struct ListCapability {
     #[serde(default)]
     list_changed: bool,
+}
+
+impl Capabilities {
+    fn declared(&self) -> Declared {
+        let changes = |list: Option<ListCapability>| list.is_some_and(|list| list.list_changed);
+        Declared {
+            tools: self.tools.is_some(),
+            tools_changed: changes(self.tools),
+            lists_changed: [self.tools, self.prompts, self.resources].into_iter().any(changes),
+        }
+    }
 }
 
 fn modern(reply: &Reply) -> Verdict {
@@ -111,8 +123,7 @@ fn modern(reply: &Reply) -> Verdict {
                     Verdict::Speaks(Some(Description {
                         result: result.clone(),
                         ttl_millis: said.ttl_ms,
-                        tools: said.capabilities.tools.is_some(),
-                        tools_list_changed: said.capabilities.tools.is_some_and(|tools| tools.list_changed),
+                        declared: said.capabilities.declared(),
                     }))
                 }
                 _ => Verdict::SpeaksNot,

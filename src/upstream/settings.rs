@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use lockgate_filters::federate::InventoryLimits;
 use lockgate_filters::rpc::params::ParamLimits;
 use std::fmt;
 use std::path::PathBuf;
@@ -56,6 +57,10 @@ pub struct BackendSettings {
     pub sse_event: usize,
     /// How much of its tool list is read and remembered.
     pub tools: ToolSettings,
+    /// How much of all its lists is read and remembered, where somebody wants them.
+    pub stock: StockSettings,
+    /// Whether a virtual server answers from memory what this backend offers.
+    pub stocked: bool,
 }
 
 /// One URL of a backend and how to connect to it.
@@ -189,6 +194,27 @@ pub struct ToolSettings {
 impl Default for ToolSettings {
     fn default() -> ToolSettings {
         ToolSettings { pages: 64, time: Duration::from_secs(60), params: ParamLimits::default() }
+    }
+}
+
+/// How much is read of a backend's lists, and how often, where virtual servers answer from memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StockSettings {
+    /// Bounds on what is read and remembered.
+    pub limits: InventoryLimits,
+    /// The longest that reading all lists may take.
+    pub time: Duration,
+    /// How long lists are believed that say nothing about it, and the longest that others are.
+    pub refresh: Duration,
+}
+
+impl Default for StockSettings {
+    fn default() -> StockSettings {
+        StockSettings {
+            limits: InventoryLimits::default(),
+            time: Duration::from_secs(30),
+            refresh: Duration::from_secs(300),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::fault::{AttemptFault, FaultKind};
 use super::fetch::{Fetcher, Outcome, Speech};
 use super::gate::{Backoff, jittered};
 use super::response::{Form, UpstreamResponse};
-use super::watch::{LEAST_REFRESH, PATIENCE, Watched};
+use super::watch::{Declared, LEAST_REFRESH, PATIENCE, Watched};
 use lockgate_filters::backend::Backend;
 use lockgate_filters::rpc::params::ToolParams;
 use serde::Deserialize;
@@ -32,6 +32,10 @@ pub(super) async fn keep(watched: &Watched) {
     let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
     loop {
         if declared.wait_for(|declared| declared.tools).await.is_err() {
+            return;
+        }
+        // Who takes stock of everything reads the schemas on the way.
+        if watched.stock.wanted.subscribe().wait_for(|wanted| !*wanted).await.is_err() {
             return;
         }
         let fetcher = watched.fetcher.load().patient(PATIENCE);
@@ -109,15 +113,18 @@ pub(super) async fn keep_listening(watched: &Watched) {
     let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
     let mut again = false;
     loop {
-        if declared.wait_for(|declared| declared.list_changed).await.is_err() {
+        let stocked = watched.stock.is_wanted();
+        let news = |declared: &Declared| declared.tools_changed || (stocked && declared.lists_changed);
+        if declared.wait_for(news).await.is_err() {
             return;
         }
         let fetcher = watched.fetcher.load_full();
-        let wait = match listen(&fetcher).await {
+        let wait = match listen(&fetcher, stocked).await {
             Ok(Some(stream)) => {
                 if again {
                     // Changes may have been missed while nobody listened.
                     watched.tools.ask();
+                    watched.stock.gate.ask();
                 }
                 again = true;
                 if follow(watched, stream, fetcher.sse_event).await {
@@ -133,8 +140,12 @@ pub(super) async fn keep_listening(watched: &Watched) {
 }
 
 /// Opens a stream of change notifications; `None` where the backend refuses.
-async fn listen(fetcher: &Fetcher) -> Result<Option<UpstreamResponse>, AttemptFault> {
-    let params = r#""notifications":{"toolsListChanged":true}"#;
+async fn listen(fetcher: &Fetcher, everything: bool) -> Result<Option<UpstreamResponse>, AttemptFault> {
+    let params = if everything {
+        r#""notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}"#
+    } else {
+        r#""notifications":{"toolsListChanged":true}"#
+    };
     let stream = fetcher.open("subscriptions/listen", params, Speech::Modern { capabilities: "{}" }).await?;
     if stream.status.is_server_error() {
         return Err(AttemptFault::protocol("it answers with a server error"));
@@ -155,8 +166,12 @@ async fn follow(watched: &Watched, stream: UpstreamResponse, event_bytes: usize)
     while let Ok(Some(data)) = events.next().await {
         heard = true;
         let told = serde_json::from_slice::<Told<'_>>(&data).ok().and_then(|told| told.method);
-        if told.as_deref() == Some("notifications/tools/list_changed") {
+        let told = told.as_deref().unwrap_or_default();
+        if told == "notifications/tools/list_changed" {
             watched.tools.ask();
+        }
+        if told.ends_with("/list_changed") {
+            watched.stock.gate.ask();
         }
     }
     heard

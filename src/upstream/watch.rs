@@ -4,15 +4,17 @@ use super::endpoint::Endpoint;
 use super::fault::{AttemptFault, FaultKind};
 use super::fetch::Fetcher;
 use super::gate::{Backoff, Gate, jittered};
+use super::inventory::Stock;
 use super::probe::{Description, Findings, discover, probe};
 use super::settings::Protocol;
-use super::tools;
+use super::{inventory, tools};
 use arc_swap::ArcSwap;
 use lockgate_filters::backend::{Backend, Discover, Facts, Speaks};
 use lockgate_filters::exchange::UnixMillis;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
+use tokio::sync::futures::Notified;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -31,11 +33,15 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How long after its last request a backend counts as in use.
 const IN_USE: Duration = Duration::from_secs(600);
 
-/// What a modern backend declared about its tools.
+/// What a modern backend declared about its lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Declared {
+    /// It has tools.
     pub(super) tools: bool,
-    pub(super) list_changed: bool,
+    /// It tells when its tools change.
+    pub(super) tools_changed: bool,
+    /// It tells when some list changes.
+    pub(super) lists_changed: bool,
 }
 
 /// One backend: shared by the generations that configure it alike, and by its background work.
@@ -49,12 +55,19 @@ pub(super) struct Watched {
     pub(super) eras: Gate,
     pub(super) tools: Gate,
     pub(super) declared: watch::Sender<Declared>,
+    pub(super) stock: Stock,
     born: Instant,
     last_used: AtomicU64,
 }
 
 impl Watched {
-    pub(super) fn new(backend: Arc<Backend>, protocol: Protocol, traffic: Arc<Endpoint>, fetcher: Fetcher) -> Watched {
+    pub(super) fn new(
+        backend: Arc<Backend>,
+        protocol: Protocol,
+        traffic: Arc<Endpoint>,
+        fetcher: Fetcher,
+        stock: Stock,
+    ) -> Watched {
         Watched {
             backend,
             protocol,
@@ -63,6 +76,7 @@ impl Watched {
             eras: Gate::new(FAILURE_TIME),
             tools: Gate::new(tools::SPACING),
             declared: watch::Sender::default(),
+            stock,
             born: Instant::now(),
             last_used: AtomicU64::new(0),
         }
@@ -76,6 +90,16 @@ impl Watched {
             Protocol::Legacy => (Speaks::No, Speaks::Yes),
         };
         Facts { modern, legacy, ..Facts::default() }
+    }
+
+    /// Whether each look at it starts a process.
+    pub(super) fn is_command(&self) -> bool {
+        false
+    }
+
+    /// Waits until it answers again, or does so no more.
+    pub(super) fn flipped(&self) -> Notified<'_> {
+        self.traffic.answered.flips()
     }
 
     /// Notes that a client's request was sent.
@@ -118,6 +142,7 @@ impl Watched {
             ..AttemptFault::not_run(FaultKind::Unreachable)
         };
         self.tools.close(gone.clone());
+        self.stock.gate.close(gone.clone());
         self.eras.close(gone);
     }
 
@@ -128,6 +153,7 @@ impl Watched {
             self.keep_eras(),
             tools::keep(&self),
             tools::keep_listening(&self),
+            inventory::keep(&self),
             self.traffic.resolver.keep_fresh(|| self.traffic.pool().resolve_interval),
             control.resolver.keep_fresh(|| control.pool().resolve_interval),
             self.keep_sweeping(&control),
@@ -204,7 +230,7 @@ impl Watched {
     /// Publishes what was found out. An outage takes nothing back.
     fn publish(&self, findings: Findings) {
         let declared = match (&findings.description, findings.modern) {
-            (Some(said), _) => Some(Declared { tools: said.tools, list_changed: said.tools_list_changed }),
+            (Some(said), _) => Some(said.declared),
             (None, Speaks::No) => Some(Declared::default()),
             (None, _) => None,
         };

@@ -1,0 +1,243 @@
+//! The gateway's own session at a legacy backend: in it the backend's lists are read, and on its stream the backend says
+//! that they changed.
+
+use super::events::Events;
+use super::fault::AttemptFault;
+use super::fetch::{Fetcher, LEGACY, Outcome, SESSION_ID, Speech, client_info};
+use super::gate::{Backoff, jittered};
+use super::response::Form;
+use super::watch::Watched;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use lockgate_filters::revision::{Era, Revision};
+use lockgate_filters::rpc::members::member;
+use lockgate_filters::rpc::scan::{Kind as MessageKind, Limits, MAX_DEPTH, scan_envelope};
+use std::future::pending;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The first and the longest time between two streams of one session.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A stream that lived this long was no failure.
+const LIVED: Duration = Duration::from_secs(60);
+/// The lists whose changes are heard of.
+const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
+
+/// A session at a legacy backend, where one is open.
+#[derive(Default)]
+pub(super) struct Control {
+    session: Option<Open>,
+    backoff: Option<Backoff>,
+}
+
+struct Open {
+    id: Option<HeaderValue>,
+    revision: Revision,
+    /// The result of `initialize`.
+    described: Bytes,
+    /// Whether it may have a stream on which changes are announced.
+    announces: bool,
+    stream: Option<(Events, Instant)>,
+}
+
+impl Control {
+    /// Opens the session if it is not open, and says what the backend said of itself.
+    pub(super) async fn enter(&mut self, fetcher: &Fetcher) -> Result<Bytes, AttemptFault> {
+        if let Some(open) = &self.session {
+            return Ok(open.described.clone());
+        }
+        let params = format!(r#""protocolVersion":"{LEGACY}","capabilities":{{}},"clientInfo":{}"#, client_info());
+        let reply = fetcher.call("initialize", &params, Speech::Legacy { session: None, revision: None }).await?;
+        let id = reply.headers.get(SESSION_ID).cloned();
+        let Some(Outcome::Result(described)) = reply.outcome.filter(|_| reply.status.is_success()) else {
+            return Err(AttemptFault::protocol("it opens no session"));
+        };
+        let revision = member(&described, "protocolVersion")
+            .and_then(|value| value.text(&described))
+            .and_then(|text| Revision::parse(text.as_bytes()))
+            .filter(|revision| revision.era() == Era::Legacy)
+            .ok_or(AttemptFault::protocol("it negotiated a protocol revision that the gateway does not speak"))?;
+        let announces = announces(&described);
+        let open = Open { id, revision, described: described.clone(), announces, stream: None };
+        // Known before anything else is said in it, so that it is ended whatever happens.
+        let open = self.session.insert(open);
+        fetcher.notify("notifications/initialized", "", open.speech()).await?;
+        Ok(described)
+    }
+
+    /// How to speak in the session.
+    pub(super) fn speech(&self) -> Speech<'_> {
+        match &self.session {
+            Some(open) => open.speech(),
+            None => Speech::Legacy { session: None, revision: None },
+        }
+    }
+
+    /// The backend has lost the session, or cannot be asked.
+    pub(super) fn forget(&mut self) {
+        self.session = None;
+    }
+
+    /// Ends the session, if one is open.
+    pub(super) async fn leave(&mut self, fetcher: &Fetcher) {
+        let Some(open) = self.session.take() else { return };
+        if let Some(id) = &open.id
+            && let Err(fault) = fetcher.end_session(id, Some(open.revision)).await
+        {
+            tracing::debug!(%fault, "the gateway's own session could not be ended");
+        }
+    }
+
+    /// Waits until the lists should be looked at again: somebody asks, the backend says that they changed, traffic shows
+    /// that it is gone or back, or the time is over.
+    pub(super) async fn rest(&mut self, watched: &Watched, fetcher: &Fetcher, wait: Duration) {
+        if watched.is_command() || !self.session.as_ref().is_some_and(|open| open.announces) {
+            // Nothing will be heard in it.
+            self.leave(fetcher).await;
+        }
+        let due = Instant::now() + wait;
+        let flipped = watched.flipped();
+        tokio::pin!(flipped);
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            tokio::select! {
+                _ = watched.stock.gate.wanted_within(left) => return,
+                () = &mut flipped => return,
+                () = self.hear(fetcher) => return,
+            }
+        }
+    }
+
+    /// Waits until the backend says that a list changed, or might have said so unheard. For ever where there is nothing to
+    /// listen to.
+    async fn hear(&mut self, fetcher: &Fetcher) {
+        let backoff = self.backoff.get_or_insert_with(|| Backoff::new(BACKOFF.0, BACKOFF.1));
+        let Some(open) = self.session.as_mut().filter(|open| open.announces) else { return pending().await };
+        if open.stream.is_none() {
+            match open.listen(fetcher).await {
+                Ok(Listened::To(events)) => open.stream = Some((*events, Instant::now())),
+                Ok(Listened::Refused) => {
+                    open.announces = false;
+                    return pending().await;
+                }
+                Ok(Listened::Lost) | Err(_) => {
+                    tokio::time::sleep(backoff.fail()).await;
+                    self.session = None;
+                    return;
+                }
+            }
+        }
+        let Some((events, since)) = &mut open.stream else { return };
+        loop {
+            match events.next().await {
+                Ok(Some(data)) => match meaning(&data) {
+                    Meaning::Changed => return,
+                    Meaning::Asks(answer) => {
+                        let speech = Speech::Legacy { session: open.id.as_ref(), revision: Some(open.revision) };
+                        if let Err(fault) = fetcher.respond(answer, speech).await {
+                            tracing::debug!(%fault, "a backend's request to the gateway could not be answered");
+                        }
+                    }
+                    Meaning::Nothing => {}
+                },
+                Ok(None) | Err(_) => break,
+            }
+        }
+        if since.elapsed() >= LIVED {
+            backoff.reset();
+        }
+        let wait = jittered(backoff.fail());
+        open.stream = None;
+        tokio::time::sleep(wait).await;
+    }
+}
+
+impl Open {
+    fn speech(&self) -> Speech<'_> {
+        Speech::Legacy { session: self.id.as_ref(), revision: Some(self.revision) }
+    }
+
+    async fn listen(&self, fetcher: &Fetcher) -> Result<Listened, AttemptFault> {
+        let response = fetcher.stream(self.speech()).await?;
+        Ok(match response.status {
+            StatusCode::NOT_FOUND if self.id.is_some() => Listened::Lost,
+            status if status.is_server_error() => Listened::Lost,
+            StatusCode::OK if response.form() == Form::EventStream => {
+                Listened::To(Box::new(Events::new(response, usize::MAX, fetcher.sse_event)))
+            }
+            _ => Listened::Refused,
+        })
+    }
+}
+
+enum Listened {
+    To(Box<Events>),
+    Refused,
+    Lost,
+}
+
+enum Meaning {
+    Changed,
+    Asks(Bytes),
+    Nothing,
+}
+
+/// What an event on the gateway's own stream means. It declared nothing, so all that can be asked of it is a `ping`.
+fn meaning(data: &[u8]) -> Meaning {
+    let Ok(message) = scan_envelope(data, &Limits { depth: MAX_DEPTH, batch: 1 }) else { return Meaning::Nothing };
+    let Some(method) = message.method.and_then(|method| method.text(data)) else { return Meaning::Nothing };
+    match (message.kind, message.id) {
+        (MessageKind::Notification, _) if method.starts_with("notifications/") && method.ends_with("/list_changed") => {
+            Meaning::Changed
+        }
+        (MessageKind::Request, Some(id)) => {
+            let id = String::from_utf8_lossy(id.span.of(data));
+            let answer = if method == "ping" {
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#)
+            } else {
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"Method not found"}}}}"#)
+            };
+            Meaning::Asks(answer.into())
+        }
+        _ => Meaning::Nothing,
+    }
+}
+
+/// Whether a backend announces changes of any of its lists.
+fn announces(described: &[u8]) -> bool {
+    let Some(capabilities) = member(described, "capabilities").map(|value| value.span.of(described)) else {
+        return false;
+    };
+    LISTS.iter().any(|list| {
+        let declared = member(capabilities, list).map(|value| value.span.of(capabilities)).unwrap_or_default();
+        member(declared, "listChanged").is_some_and(|value| value.span.of(declared) == b"true")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announcements_are_what_is_declared() {
+        assert!(announces(br#"{"capabilities":{"prompts":{},"tools":{"listChanged":true}}}"#));
+        assert!(!announces(br#"{"capabilities":{"tools":{"listChanged":false},"logging":{"listChanged":true}}}"#));
+        assert!(!announces(b"{}"));
+    }
+
+    #[test]
+    fn what_is_said_on_the_gateways_own_stream_is_understood() {
+        let changed = br#"{"jsonrpc":"2.0","method":"notifications/prompts/list_changed"}"#;
+        assert!(matches!(meaning(changed), Meaning::Changed));
+        let ping = br#"{"jsonrpc":"2.0","id":"a\"b","method":"ping"}"#;
+        let Meaning::Asks(answer) = meaning(ping) else { panic!("an answer") };
+        assert_eq!(answer, &br#"{"jsonrpc":"2.0","id":"a\"b","result":{}}"#[..]);
+        let other = br#"{"jsonrpc":"2.0","id":7,"method":"roots/list"}"#;
+        assert!(
+            matches!(meaning(other), Meaning::Asks(answer) if answer.starts_with(b"{\"jsonrpc\":\"2.0\",\"id\":7,\"error\""))
+        );
+        for nothing in [&b"{}"[..], b"", br#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#] {
+            assert!(matches!(meaning(nothing), Meaning::Nothing));
+        }
+    }
+}
