@@ -27,6 +27,8 @@ pub struct Gateway {
     pub drain: Drain,
     /// Which node this is: part of the tickets that it seals.
     pub node: NodeId,
+    /// Which process: what is bound to it ends with it.
+    pub boot: [u8; 8],
 }
 
 impl Gateway {

@@ -44,6 +44,9 @@ const CONTROL_THREADS: usize = 1;
 /// Why the gateway could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The system's generator gives no random numbers.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
     /// A listener.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -110,6 +113,7 @@ pub fn run(start: Start) -> Result<(), StartError> {
         secrets: opened.secrets,
         bodies: Arc::default(),
         metrics: Arc::clone(&metrics),
+        catalogs: Arc::default(),
         bound: config.listeners.keys().cloned().collect(),
     });
     let greeting = Greeting::of(&config, &options.source, &bound, admin_address);
@@ -119,6 +123,7 @@ pub fn run(start: Start) -> Result<(), StartError> {
     world.upstream.start(plane.handle().clone());
     metrics.config_in_use(1, seconds());
     let current: Current = Arc::new(ArcSwap::from_pointee(snapshot));
+    plane.spawn(keep_catalogs(&world, &current));
     let handles = bound.iter().map(BoundListener::handle).collect();
     let asked = (options.source, options.overrides);
     let noticed = (Arc::clone(&demo), looks);
@@ -130,13 +135,21 @@ pub fn run(start: Start) -> Result<(), StartError> {
     plane.spawn(async move { reloader.watch(hangup).await });
     plane.spawn(sweep(Arc::clone(&world), Arc::clone(&current)));
 
-    let gateway =
-        Gateway { current: Arc::clone(&current), world: Arc::clone(&world), drain: drain.clone(), node: opened.node };
+    let boot = lockgate_filters::random::array().map_err(|_| StartError::NoRandomness)?;
+    let (current, world) = (Arc::clone(&current), Arc::clone(&world));
+    let gateway = Gateway { current, world: Arc::clone(&world), drain: drain.clone(), node: opened.node, boot };
     greeting.print();
     serve(gateway, bound, drain, config.workers.get());
     plane.block_on(world.sessions.close());
     plane.block_on(demo.stop());
     Ok(())
+}
+
+/// Keeps what federated virtual servers show, whichever configuration they come from.
+fn keep_catalogs(world: &World, current: &Current) -> impl Future<Output = ()> + use<> {
+    let (known, current) = (world.upstream.news(), Arc::clone(current));
+    let servers = move || current.load().servers.iter().map(|server| Arc::clone(&server.policy)).collect();
+    Arc::clone(&world.catalogs).keep(known, servers)
 }
 
 /// Hands the listeners to Pingora and returns when everything has ended.

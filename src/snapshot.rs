@@ -1,6 +1,7 @@
 //! Everything compiled from one configuration generation: immutable, behind one pointer, pinned by each exchange.
 
 use crate::bodies::Bodies;
+use crate::catalog::Catalogs;
 use crate::config::model::{Config, Listener as ListenerConfig};
 use crate::config::path::KeyPath;
 use crate::config::values::Name;
@@ -81,6 +82,8 @@ pub struct Link {
     pub backend: Arc<LiveBackend>,
     /// Its series.
     pub metrics: Arc<BackendMetrics>,
+    /// Whether a session that it has lost is opened again there; otherwise the client is told of the loss.
+    pub heals: bool,
 }
 
 impl Link {
@@ -123,6 +126,8 @@ pub struct World {
     pub bodies: Arc<Bodies>,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
+    /// What federated virtual servers show.
+    pub catalogs: Arc<Catalogs>,
     /// The listeners that were bound at start, in order.
     pub bound: Vec<Name>,
 }
@@ -181,7 +186,7 @@ impl World {
         let link = |name: &Name| {
             let backend = backends.get(name.as_str())?;
             let metrics = self.metrics.backend(&backend.backend.name);
-            Some(Arc::new(Link { backend: Arc::clone(backend), metrics }))
+            Some(Arc::new(Link { backend: Arc::clone(backend), metrics, heals: true }))
         };
         let links: Option<_> = names.iter().map(link).collect();
         links.ok_or_else(|| Objection::new(path, "there is no such backend"))

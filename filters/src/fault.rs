@@ -126,6 +126,8 @@ faults! {
     BackendProtocol = "backend_protocol", 502, -31001, Warning, "the backend gave an answer that cannot be passed on";
     /// The backend did not connect, answer or finish in time.
     BackendTimeout = "backend_timeout", 504, -31002, Warning, "the backend did not answer in time";
+    /// The backend has lost the state of this session, and `on_session_loss: fail` wants the client to know.
+    BackendSessionLost = "backend_session_lost", 502, -31006, Warning, "the backend has lost this session";
     /// The gateway or the backend has no room for more.
     Overloaded = "overloaded", 503, -31003, Warning, "there is no room for this request now";
     /// The gateway is stopping.

@@ -11,7 +11,7 @@ use crate::telemetry::BackendMetrics;
 use crate::telemetry::labels::UpstreamOutcome;
 use crate::upstream::{AttemptFault, Timeouts, UpstreamRequest, UpstreamResponse, Verb};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use lockgate_filters::exchange::Exchange;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::revision::Era;
@@ -25,27 +25,22 @@ use std::time::{Duration, Instant};
 /// fault. Clients open them again; the bound is there so that nothing lives for ever.
 const HELD: Duration = Duration::from_secs(24 * 3600);
 
-/// Prepares a POST of one message; `session` is the backend's own session id.
+/// Prepares a POST of one message.
 pub(super) fn post(
     link: &Link,
     client: &HeaderMap,
     exchange: &Exchange,
     message: &Message,
     body: Bytes,
-    session: Option<HeaderValue>,
+    onward: Onward,
 ) -> UpstreamRequest {
-    let (fields, replay) = splice::post(&link.backend.forwarding, client, exchange, message, Onward::within(session));
+    let (fields, replay) = splice::post(&link.backend.forwarding, client, exchange, message, onward);
     UpstreamRequest { verb: Verb::Post, fields, body, replay }
 }
 
 /// Prepares a GET of a legacy session's stream, resumed behind `last` where it is given.
-pub(super) fn get(
-    link: &Link,
-    client: &HeaderMap,
-    exchange: &Exchange,
-    session: Option<HeaderValue>,
-) -> UpstreamRequest {
-    let fields = splice::get(&link.backend.forwarding, client, exchange, Onward::within(session));
+pub(super) fn get(link: &Link, client: &HeaderMap, exchange: &Exchange, onward: Onward) -> UpstreamRequest {
+    let fields = splice::get(&link.backend.forwarding, client, exchange, onward);
     UpstreamRequest { verb: Verb::Get, fields, body: Bytes::new(), replay: Replay::IfUnanswered }
 }
 

@@ -6,9 +6,12 @@ use super::{Broken, Way, attempt, detached, relay, respond, revive, session_ende
 use crate::downstream::gone;
 use crate::session::Cost;
 use crate::upstream::UpstreamResponse;
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use lockgate_filters::exchange::Exchange;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::rpc::scan::{Kind, Message};
+use lockgate_filters::splice::{Onward, edited};
 
 const RULE: &str = "forward";
 
@@ -18,8 +21,9 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         return Err(Refusal::new(Fault::NotJsonRpc, RULE).into());
     };
     let remembering = Remembering::of(&way, &message);
-    let session = way.upstream_session();
-    let mut response = send(&mut way, &message, session.clone(), remembering.as_ref()).await?;
+    let onward = way.onward();
+    let session = onward.session.clone();
+    let mut response = send(&mut way, &message, onward, remembering.as_ref()).await?;
     if response.status == StatusCode::NOT_FOUND && way.trip.exchange.ticket.is_some() {
         // Rare ways are boxed, so that they take no room in every request's.
         let most = way.trip.snapshot.limits.answer_bytes;
@@ -32,9 +36,10 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
             }
             Missing::Session => {}
         }
-        Box::pin(revive::renew(&way, session.as_ref())).await?;
-        let session = way.upstream_session();
-        response = send(&mut way, &message, session, remembering.as_ref()).await?;
+        Box::pin(revive::renew(&way, &way.link, session.as_ref())).await?;
+        way.healed = true;
+        let onward = way.onward();
+        response = send(&mut way, &message, onward, remembering.as_ref()).await?;
         if response.status == StatusCode::NOT_FOUND {
             return Err(judge::not_found(way.link.name()).into());
         }
@@ -51,15 +56,26 @@ pub(super) fn no_longer_asked(backend: &str) -> Refusal {
     Refusal::new(Fault::BackendProtocol, RULE).saying(format!("backend \"{backend}\" no longer waits for this"))
 }
 
+/// What the backend gets of the message at this place: its bytes, with what the gateway has another name for replaced; and
+/// the name that stands in the header.
+pub(super) fn outgoing(exchange: &Exchange, index: usize, message: &Message) -> (Bytes, Option<HeaderValue>) {
+    let Some(hop) = exchange.target(index).hop() else { return (exchange.body.clone(), None) };
+    if hop.edits.is_empty() && !exchange.scan.batch {
+        return (exchange.body.clone(), hop.name.clone());
+    }
+    (edited(&exchange.body, message.span, &hop.edits), hop.name.clone())
+}
+
 async fn send(
     way: &mut Way<'_>,
     message: &Message,
-    session: Option<HeaderValue>,
+    onward: Onward,
     remembering: Option<&Remembering>,
 ) -> Result<UpstreamResponse, Broken> {
     let exchange = &way.trip.exchange;
     let headers = &way.session.req_header().headers;
-    let request = attempt::post(&way.link, headers, exchange, message, exchange.body.clone(), session);
+    let (body, name) = outgoing(exchange, 0, message);
+    let request = attempt::post(&way.link, headers, exchange, message, body, Onward { name, ..onward });
     let held = message.is(b"subscriptions/listen", &way.trip.exchange.body);
     match remembering.cloned() {
         None => attempt::send(way, request, held).await,
@@ -91,6 +107,7 @@ async fn remember(way: Way<'_>, response: UpstreamResponse, remembering: Remembe
     let said = said.map_err(|fault| attempt::failed(&way.link, &fault))?;
     let Some(said) = said else { return Err(judge::no_response(way.link.name(), StatusCode::OK).into()) };
     remembering.answered(&said).await;
+    let said = way.translated(said);
     respond::message(way.session, way.trip, &[], said).await?;
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! event stream and everything goes out as it comes. Such a stream cannot be taken up again: its events come from as many
 //! streams as there are members, and their ids would tell a client nothing.
 
+use super::federated::{self, Asked};
 use super::members::{Batch, Turn};
 use super::stream::{self, KEEP_ALIVE};
 use super::{Broken, Way, respond};
@@ -19,12 +20,24 @@ use tokio::time::Instant;
 const RULE: &str = "gather";
 
 pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
-    let mut batch = Batch::start(&way);
+    let answered = answered_here(&mut way).await?;
+    let mut batch = Batch::start(&way, answered);
     let answered = answer(&mut way, &mut batch).await;
     if !matches!(answered, Ok(())) {
         batch.leave(&way);
     }
     answered
+}
+
+/// What a federated virtual server says itself to members of the batch, in their order.
+async fn answered_here(way: &mut Way<'_>) -> Result<Vec<Asked>, Broken> {
+    let mut answered = Vec::new();
+    if way.server.policy.federation.is_some() {
+        for index in 0..way.trip.exchange.scan.messages.len() {
+            answered.push(federated::answer_locally(way, index).await?);
+        }
+    }
+    Ok(answered)
 }
 
 async fn answer(way: &mut Way<'_>, batch: &mut Batch) -> Result<(), Broken> {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::federate::event_id::{EventId, Source};
 use lockgate_filters::headers::LAST_EVENT_ID;
 use lockgate_filters::sse;
 use tokio::time::{Instant, sleep_until};
@@ -22,11 +23,30 @@ struct Wanted {
     behind: Option<HeaderValue>,
 }
 
-pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
+pub(super) async fn run(way: Way<'_>) -> Result<(), Broken> {
     let Some(resume) = take_up(&way) else {
         let wanted = Wanted { kind: StreamKind::Get, behind: unknown_event(&way) };
         return open(way, wanted, None).await;
     };
+    take_on(way, resume).await
+}
+
+/// Takes up an answer whose stream its client has lost; what is recorded of it, if anything is, or else the backend's.
+pub(super) async fn answer_on(mut way: Way<'_>, resume: Option<Resume>) -> Result<(), Broken> {
+    if let Some(resume) = resume {
+        return take_on(way, resume).await;
+    }
+    let behind = last_event(&way).and_then(|id| at_backend(&way, id));
+    if behind.is_none() || way.onward().revision.is_none() {
+        // It was given in a session that nobody knows any more.
+        begin(&mut way).await?;
+        return answer_lost(way, None).await;
+    }
+    open(way, Wanted { kind: StreamKind::Post, behind }, None).await
+}
+
+/// Takes a recorded stream up.
+pub(super) async fn take_on(mut way: Way<'_>, resume: Resume) -> Result<(), Broken> {
     // Nothing is left of it here: the backend's own answer is the client's, with its status.
     if resume.spent() == Some(End::Cut)
         && let Some(wanted) = rest(&way, &resume)
@@ -74,12 +94,22 @@ fn rest(way: &Way<'_>, resume: &Resume) -> Option<Wanted> {
         return (kind == StreamKind::Get).then_some(Wanted { kind, behind: None });
     }
     let handed_out = resume.last_id().and_then(|id| HeaderValue::from_bytes(id).ok());
-    Some(Wanted { kind, behind: handed_out.or_else(|| last_event(way).cloned()) })
+    let last = handed_out.or_else(|| last_event(way).cloned());
+    Some(Wanted { kind, behind: last.and_then(|id| at_backend(way, &id)) })
+}
+
+/// What the backend calls an event that the client names.
+fn at_backend(way: &Way<'_>, id: &HeaderValue) -> Option<HeaderValue> {
+    if way.server.policy.federation.is_none() {
+        return Some(id.clone());
+    }
+    let sealed = EventId::open(&way.server.keys, &way.server.policy.name, id.to_str().ok()?)?;
+    HeaderValue::from_bytes(sealed.at(Source::of(&way.link.backend.place))?).ok()
 }
 
 fn request(way: &Way<'_>, behind: Option<&HeaderValue>) -> UpstreamRequest {
     let headers = &way.session.req_header().headers;
-    let mut request = attempt::get(&way.link, headers, &way.trip.exchange, way.upstream_session());
+    let mut request = attempt::get(&way.link, headers, &way.trip.exchange, way.onward());
     match behind {
         Some(id) => request.fields.set(LAST_EVENT_ID, id.clone()),
         None => request.fields.remove(&LAST_EVENT_ID),
@@ -90,7 +120,7 @@ fn request(way: &Way<'_>, behind: Option<&HeaderValue>) -> UpstreamRequest {
 /// Asks the backend for a stream. Where it has lost the session, that is opened again and a fresh stream asked for: the
 /// new session knows none of the old one's events. `None` where an answer was wanted that is lost with the session.
 async fn ask(way: &mut Way<'_>, wanted: &Wanted) -> Result<Option<UpstreamResponse>, Broken> {
-    let session = way.upstream_session();
+    let session = way.onward().session;
     let asked = request(way, wanted.behind.as_ref());
     let response = attempt::send(way, asked, true).await?;
     if response.status != StatusCode::NOT_FOUND {
@@ -98,7 +128,7 @@ async fn ask(way: &mut Way<'_>, wanted: &Wanted) -> Result<Option<UpstreamRespon
     }
     drop(response);
     let Some(lost) = &session else { return Err(no_stream(way)) };
-    revive::renew(way, Some(lost)).await?;
+    revive::renew(way, &way.link, Some(lost)).await?;
     if wanted.kind == StreamKind::Post {
         return Ok(None);
     }

@@ -1,9 +1,11 @@
 //! The members of a batch: each is sent on its own, in a task of its own, and judged like a message that comes alone.
 
+use super::federated::Asked;
 use super::judge::{self, Judged, Missing, judge, missing};
 use super::messages::{Meaning, Messages};
 use super::remember::Remembering;
-use super::{Broken, Way, attempt, detached, forward, revive};
+use super::translate::{Becomes, Translate};
+use super::{Broken, Way, attempt, detached, forward, heal, onward, revive};
 use crate::downstream::gone;
 use crate::session::Cost;
 use crate::snapshot::{Limits, Link};
@@ -13,6 +15,8 @@ use http::{HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{Kind, Message};
+use lockgate_filters::splice::Onward;
+use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
@@ -26,6 +30,10 @@ const AT_A_TIME: usize = 8;
 pub(super) struct Batch {
     tasks: JoinSet<()>,
     pieces: mpsc::Receiver<Piece>,
+    /// Responses that are there already.
+    ready: VecDeque<Bytes>,
+    /// Members whose backend must be asked for a session first.
+    unopened: VecDeque<Box<Member>>,
     /// The raw ids of the members, where they are requests that nothing has answered yet.
     owed: Vec<Option<Bytes>>,
     asked: usize,
@@ -68,6 +76,8 @@ struct Member {
     place: usize,
     message: Message,
     link: Arc<Link>,
+    /// How that backend's words become ours, where they must.
+    translate: Option<Arc<Translate>>,
     /// The raw id of a request.
     id: Option<Bytes>,
     remembering: Option<Remembering>,
@@ -90,7 +100,9 @@ enum Ended {
 
 impl Batch {
     /// Starts every member.
-    pub fn start(way: &Way<'_>) -> Batch {
+    ///
+    /// `answered` says which of them are done already, and what they came to.
+    pub fn start(way: &Way<'_>, mut answered: Vec<Asked>) -> Batch {
         let (sender, pieces) = mpsc::channel(AT_A_TIME);
         let room = Arc::new(Semaphore::new(AT_A_TIME));
         let exchange = &way.trip.exchange;
@@ -101,12 +113,44 @@ impl Batch {
         };
         let owed: Vec<Option<Bytes>> = messages.iter().map(id).collect();
         let asked = owed.iter().flatten().count();
-        let mut batch = Batch { tasks: JoinSet::new(), pieces, owed, asked, refused: None, stopped: None };
-        for (place, message) in messages.iter().enumerate() {
+        let ready = VecDeque::new();
+        let mut batch = Batch {
+            tasks: JoinSet::new(),
+            pieces,
+            ready,
+            unopened: VecDeque::new(),
+            owed,
+            asked,
+            refused: None,
+            stopped: None,
+        };
+        answered.resize_with(messages.len(), || Asked::Backend);
+        for ((place, message), answered) in messages.iter().enumerate().zip(answered) {
+            let link = match (answered, backend_of(way, place)) {
+                (Asked::Here(Ok(response)), _) => {
+                    batch.owed[place] = None;
+                    batch.ready.extend(response);
+                    continue;
+                }
+                (Asked::Here(Err(refusal)), _) => {
+                    let error = batch.failed(way, place, refusal);
+                    batch.ready.extend(error);
+                    continue;
+                }
+                (Asked::Backend, Some(link)) => link,
+                (Asked::Backend, None) => {
+                    let error = batch.failed(way, place, Refusal::new(Fault::Internal, "gather"));
+                    batch.ready.extend(error);
+                    continue;
+                }
+            };
+            let method = message.method.and_then(|method| method.text(&exchange.body)).unwrap_or_default();
+            let hop = exchange.target(place).hop();
             let member = Member {
                 place,
                 message: message.clone(),
-                link: Arc::clone(&way.link),
+                translate: hop.and_then(|hop| Translate::of(way, hop.member, &method)),
+                link,
                 id: batch.owed[place].clone(),
                 remembering: Remembering::of(way, message),
                 session: None,
@@ -115,7 +159,11 @@ impl Batch {
                 room: Arc::clone(&room),
                 pieces: sender.clone(),
             };
-            batch.send(way, member);
+            if member.is_unopened(way) {
+                batch.unopened.push_back(Box::new(member));
+            } else {
+                batch.send(way, member);
+            }
         }
         batch
     }
@@ -131,12 +179,13 @@ impl Batch {
     }
 
     fn send(&mut self, way: &Way<'_>, mut member: Member) {
-        member.session = way.upstream_session();
+        let onward = onward(way.node.as_deref(), &member.link);
+        member.session = onward.session.clone();
         let exchange = &way.trip.exchange;
-        let span = member.message.span;
-        let body = exchange.body.slice(span.start as usize..span.end as usize);
+        let (body, name) = forward::outgoing(exchange, member.place, &member.message);
         let headers = &way.session.req_header().headers;
-        let request = attempt::post(&way.link, headers, exchange, &member.message, body, member.session.clone());
+        let onward = Onward { name, ..onward };
+        let request = attempt::post(&member.link, headers, exchange, &member.message, body, onward);
         self.tasks.spawn(member.carry_out(request));
     }
 
@@ -146,6 +195,9 @@ impl Batch {
     /// When the client has left.
     pub async fn next(&mut self, way: &mut Way<'_>, quiet: Option<Instant>) -> Result<Turn, Broken> {
         loop {
+            if let Some(response) = self.ready.pop_front() {
+                return Ok(Turn::Response(response));
+            }
             if let Some(fault) = self.stopped {
                 let refusal = Refusal::new(fault, "gather");
                 if self.asked == 0 {
@@ -161,9 +213,15 @@ impl Batch {
                 }
             };
             let ended = way.ended();
+            let unopened = self.unopened.pop_front();
             let piece = tokio::select! {
                 biased;
-                piece = self.pieces.recv() => piece,
+                piece = async {
+                    match unopened {
+                        Some(member) => Some(Piece::Lost(member)),
+                        None => self.pieces.recv().await,
+                    }
+                } => piece,
                 () = ended => {
                     self.stopped = Some(Fault::SessionUnknown);
                     continue;
@@ -182,9 +240,10 @@ impl Batch {
                     return Ok(Turn::Response(response));
                 }
                 Some(Piece::Failed { place, refusal }) => (place, refusal),
-                Some(Piece::Lost(member)) => match revive::renew(way, member.session.as_ref()).await {
+                Some(Piece::Lost(member)) => match revive::renew(way, &member.link, member.session.as_ref()).await {
                     Ok(()) => {
-                        self.send(way, Member { again: true, ..*member });
+                        let again = member.session.is_some();
+                        self.send(way, Member { again, ..*member });
                         continue;
                     }
                     Err(Broken::Refused(refusal)) => (member.place, refusal),
@@ -230,7 +289,17 @@ impl Batch {
     }
 }
 
+/// The backend that the message at this place goes to.
+fn backend_of(way: &Way<'_>, place: usize) -> Option<Arc<Link>> {
+    way.server.links.get(way.trip.exchange.target(place).hop()?.member).cloned()
+}
+
 impl Member {
+    /// Whether its backend has given the client's session nothing yet.
+    fn is_unopened(&self, way: &Way<'_>) -> bool {
+        way.node.as_ref().is_some_and(|node| node.upstream(&self.link.backend.place).is_none())
+    }
+
     async fn carry_out(self, request: UpstreamRequest) {
         let room = Arc::clone(&self.room);
         let Ok(_place) = room.acquire().await else { return };
@@ -287,7 +356,15 @@ impl Member {
                     self.respond(response).await;
                 }
                 // A client that has left cancels nothing: the backend's answer is read to its end all the same.
-                Meaning::Speech => drop(self.pieces.send(Piece::Speech(said.bytes)).await),
+                Meaning::Speech => {
+                    let becomes = self.translate.as_ref().map(|translate| translate.message(&said.bytes));
+                    let speech = match becomes {
+                        None | Some(Becomes::Same) => said.bytes,
+                        Some(Becomes::Other(speech)) => speech,
+                        Some(Becomes::Nothing) => continue,
+                    };
+                    drop(self.pieces.send(Piece::Speech(speech)).await);
+                }
                 Meaning::Response(_) | Meaning::Noise => {}
             }
         }
@@ -298,6 +375,11 @@ impl Member {
         if let Some(remembering) = &self.remembering {
             remembering.answered(&response).await;
         }
+        let response = match &self.translate {
+            Some(translate) => translate.response(response),
+            None => response,
+        };
+        let response = if self.again { heal::marked(response) } else { response };
         // A closed channel means that the client has left.
         let _ = self.pieces.send(Piece::Response { place: self.place, response }).await;
     }

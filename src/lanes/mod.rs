@@ -4,8 +4,10 @@ mod attempt;
 mod close;
 mod detached;
 mod discover;
+mod federated;
 mod forward;
 mod gather;
+mod heal;
 mod hold;
 mod judge;
 mod members;
@@ -17,6 +19,7 @@ mod remember;
 pub mod respond;
 mod revive;
 mod stream;
+mod translate;
 
 use crate::gateway::Gateway;
 use crate::serve::now;
@@ -24,14 +27,17 @@ use crate::session::{NodeSession, Standing};
 use crate::snapshot::{Link, Server};
 use crate::trip::Trip;
 use crate::upstream::{Fetcher, LiveBackend};
+use bytes::Bytes;
 pub use close::end_all;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::headers;
 use lockgate_filters::lane::Lane;
+use lockgate_filters::splice::Onward;
 use pingora_proxy::Session;
 use std::future::pending;
 use std::sync::Arc;
+use translate::Translate;
 
 /// Why a lane ended without having answered.
 #[derive(Debug)]
@@ -65,15 +71,32 @@ pub(crate) struct Way<'a> {
     server: Arc<Server>,
     /// The backend that it goes to.
     link: Arc<Link>,
+    /// How that backend's words become ours, where they must.
+    translate: Option<Arc<Translate>>,
+    /// Whether the backend's session had to be opened again for this request.
+    healed: bool,
     /// Node state of the legacy session that the request's ticket names.
     node: Option<Arc<NodeSession>>,
 }
 
 impl Way<'_> {
-    /// The session id by which the backend knows this session.
-    fn upstream_session(&self) -> Option<HeaderValue> {
-        let upstream = self.node.as_ref()?.upstream(&self.link.backend.place)?;
-        upstream.id.map(|id| id.header().clone())
+    /// The session id by which the backend knows this session, and what was negotiated in it.
+    fn onward(&self) -> Onward {
+        onward(self.node.as_deref(), &self.link)
+    }
+
+    /// A backend's whole answer as the client gets it.
+    fn translated(&self, answer: Bytes) -> Bytes {
+        let answer = match &self.translate {
+            Some(translate) => translate.response(answer),
+            None => answer,
+        };
+        if self.healed { heal::marked(answer) } else { answer }
+    }
+
+    /// Whether answers must be read whole, because something in them may have to be changed.
+    fn changes_answers(&self) -> bool {
+        self.healed || self.translate.as_ref().is_some_and(|translate| translate.changes_answers())
     }
 
     /// Waits until the client has ended the session that this request belongs to; for ever where there is none.
@@ -86,6 +109,13 @@ impl Way<'_> {
             }
         }
     }
+}
+
+/// The session id by which a backend knows a session, and what was negotiated in it.
+fn onward(node: Option<&NodeSession>, link: &Link) -> Onward {
+    let Some(upstream) = node.and_then(|node| node.upstream(&link.backend.place)) else { return Onward::default() };
+    let session = upstream.id.map(|id| id.header().clone());
+    Onward { session, revision: Some(upstream.revision), name: None }
 }
 
 /// What a request is told whose session was ended while it waited.
@@ -116,7 +146,10 @@ pub(crate) async fn carry_out(
     let Some(link) = server.links.first().cloned() else {
         return Err(Refusal::new(Fault::Internal, "lane").into());
     };
-    let mut way = Way { gateway, session, trip, server, link, node: None };
+    let mut way = Way { gateway, session, trip, server, link, translate: None, healed: false, node: None };
+    if way.server.policy.federation.is_some() {
+        return Box::pin(federated::run(way, lane)).await;
+    }
     find_node_session(&mut way, lane).await?;
     match lane {
         Lane::Discover => discover::run(way).await,
@@ -125,7 +158,7 @@ pub(crate) async fn carry_out(
         Lane::Gather => Box::pin(gather::run(way)).await,
         Lane::Hold => Box::pin(hold::run(way)).await,
         Lane::Close => Box::pin(close::run(way)).await,
-        // No virtual server is federated yet.
+        // A direct virtual server has nothing of its own to say, and one backend to say it to.
         Lane::Local | Lane::Spread => Err(Refusal::new(Fault::Internal, "lane").into()),
     }
 }
@@ -142,7 +175,7 @@ async fn find_node_session(way: &mut Way<'_>, lane: Lane) -> Result<(), Broken> 
     let elsewhere = way.node.as_ref().is_some_and(|node| node.upstream(&way.link.backend.place).is_none());
     if elsewhere && lane != Lane::Close {
         // This node had forgotten the session, or a reload has put another backend behind this virtual server.
-        Box::pin(revive::renew(way, None)).await?;
+        Box::pin(revive::renew(way, &Arc::clone(&way.link), None)).await?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use lockgate_filters::headers::SESSION_ID;
 use lockgate_filters::revision::{Era, Revision};
 use lockgate_filters::rpc::members::member;
 use lockgate_filters::rpc::scan::Message;
+use lockgate_filters::splice::Onward;
 use lockgate_filters::ticket::{ClientCapabilities, ClientText, SessionId, Ticket};
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     make_room(&way).await?;
     let exchange = &way.trip.exchange;
     let headers = &way.session.req_header().headers;
-    let request = attempt::post(&way.link, headers, exchange, &message, exchange.body.clone(), None);
+    let request = attempt::post(&way.link, headers, exchange, &message, exchange.body.clone(), Onward::default());
     let response = attempt::send_to_the_end(&way, request).await?;
     if !response.status.is_success() {
         return relay::answer(way, response).await;
@@ -47,22 +48,26 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         respond::message(way.session, way.trip, &[], answer).await?;
         return Ok(());
     };
-    let (ticket, session) = admit(&mut way, &message, opened, revision).await?;
+    let (ticket, session) = admit(&mut way, &message, Some(opened), revision).await?;
     session.announces(
         member(&answer, "result").map(|result| revive::announced(result.span.of(&answer))).unwrap_or_default(),
     );
     let extra = [(SESSION_ID, ticket)];
     if respond::message(way.session, way.trip, &extra, answer).await.is_err() {
-        // Nobody will ever know this session's id.
-        way.gateway.world.sessions.end(&session.id(), session.expires(), now()).await;
-        close::end_everywhere(&way.trip.snapshot, &session, &way.session.req_header().headers).await;
+        abandon(&way, &session).await;
         return Err(Broken::ClientGone);
     }
     Ok(())
 }
 
+/// Ends a session whose id nobody will ever know.
+pub(super) async fn abandon(way: &Way<'_>, session: &NodeSession) {
+    way.gateway.world.sessions.end(&session.id(), session.expires(), now()).await;
+    close::end_everywhere(&way.trip.snapshot, session, &way.session.req_header().headers).await;
+}
+
 /// Makes sure that there is room for a session, before the backend is asked to open one.
-async fn make_room(way: &Way<'_>) -> Result<(), Refusal> {
+pub(super) async fn make_room(way: &Way<'_>) -> Result<(), Refusal> {
     let (room, given_up) = way.gateway.world.sessions.make_room(now()).await;
     way.gateway.end_in_background(&way.trip.snapshot, given_up);
     if room { Ok(()) } else { Err(Refusal::new(Fault::TooManySessions, RULE)) }
@@ -94,11 +99,11 @@ fn negotiated(link: &Link, answer: &[u8]) -> Result<Option<Revision>, Refusal> {
     }
 }
 
-/// Takes the session in and seals its ticket.
-async fn admit(
+/// Takes the session in, with what a backend has opened for it, and seals its ticket.
+pub(super) async fn admit(
     way: &mut Way<'_>,
     message: &Message,
-    mut opened: Opened,
+    mut opened: Option<Opened>,
     revision: Revision,
 ) -> Result<(HeaderValue, Arc<NodeSession>), Refusal> {
     let failed = |_| Refusal::new(Fault::Internal, RULE);
@@ -119,13 +124,16 @@ async fn admit(
     let sealed =
         ticket.seal(&way.server.keys, &way.server.policy.name).map_err(|_| Refusal::new(Fault::Internal, RULE))?;
     let text = HeaderValue::try_from(sealed).map_err(|_| Refusal::new(Fault::Internal, RULE))?;
-    let upstream = vec![(Arc::clone(&way.link.backend.place), opened.negotiated(revision))];
+    let upstream = opened.as_mut().map(|opened| (Arc::clone(&way.link.backend.place), opened.negotiated(revision)));
+    let upstream = upstream.into_iter().collect();
     let record = SessionRecord { id, expires, upstream };
     let (inserted, given_up) = way.gateway.world.sessions.insert(record, issued).await;
     way.gateway.end_in_background(&way.trip.snapshot, given_up);
     match inserted {
         Ok(session) => {
-            opened.keep();
+            if let Some(opened) = opened {
+                opened.keep();
+            }
             way.gateway.world.metrics.session_opened();
             Ok((text, session))
         }

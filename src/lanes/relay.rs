@@ -65,13 +65,14 @@ async fn empty(way: Way<'_>, header: ResponseHeader, response: UpstreamResponse)
 
 async fn json(way: &mut Way<'_>, mut response: UpstreamResponse) -> Result<(), Broken> {
     let head = header(way, &response)?;
-    let gathered_most =
-        if way.trip.exchange.accepts.json { GATHERED_BYTES } else { way.trip.snapshot.limits.answer_bytes };
+    let streams = way.trip.exchange.accepts.json && !way.changes_answers();
+    let gathered_most = if streams { GATHERED_BYTES } else { way.trip.snapshot.limits.answer_bytes };
     let (body, whole) = match gather(way, &mut response, gathered_most).await {
         Err(Broken::ClientGone) => return left_behind(way, response),
         gathered => gathered?,
     };
     if whole {
+        let body = way.translated(body);
         let end = if way.trip.exchange.accepts.json || head.status != StatusCode::OK {
             respond::whole(way.session, head, body).await
         } else {
@@ -79,8 +80,8 @@ async fn json(way: &mut Way<'_>, mut response: UpstreamResponse) -> Result<(), B
         };
         return Ok(end?);
     }
-    if !way.trip.exchange.accepts.json {
-        let text = format!("backend \"{}\" gave an answer too long for an event", way.link.name());
+    if !streams {
+        let text = format!("backend \"{}\" gave an answer that is too long", way.link.name());
         return Err(Refusal::new(Fault::BackendProtocol, RULE).saying(text).into());
     }
     stream_json(way, response, head, body).await
@@ -196,6 +197,7 @@ async fn fold(way: Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
     };
     let said = said.map_err(|fault| attempt::failed(&way.link, &fault))?;
     let Some(said) = said else { return Err(judge::no_response(way.link.name(), StatusCode::OK).into()) };
+    let said = way.translated(said);
     respond::message(way.session, way.trip, &[], said).await?;
     Ok(())
 }

@@ -8,11 +8,12 @@ use super::opened::Opened;
 use super::{Broken, Way, attempt, speaker};
 use crate::serve::now;
 use crate::session::{InsertFault, Lists, Loss, NodeSession, SessionRecord, UpstreamId, UpstreamSession};
+use crate::snapshot::Link;
 use crate::upstream::{AttemptFault, Fetcher, Outcome, Reply, Speech};
 use http::{HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::headers;
-use lockgate_filters::revision::Revision;
+use lockgate_filters::revision::{Era, Revision};
 use lockgate_filters::rpc::members::member;
 use lockgate_filters::ticket::Ticket;
 use serde_json::json;
@@ -29,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const AT_A_TIME: usize = 8;
 
 /// Takes a session in again that this node has forgotten. It is open nowhere yet: [`renew`] sees to that.
-pub(super) async fn run(way: &mut Way<'_>, ticket: &Ticket) -> Result<Arc<NodeSession>, Broken> {
+pub(super) async fn run(way: &Way<'_>, ticket: &Ticket) -> Result<Arc<NodeSession>, Broken> {
     let record = SessionRecord { id: ticket.id, expires: ticket.expires, upstream: Vec::new() };
     let (inserted, given_up) = way.gateway.world.sessions.insert(record, now()).await;
     way.gateway.end_in_background(&way.trip.snapshot, given_up);
@@ -44,38 +45,56 @@ pub(super) async fn run(way: &mut Way<'_>, ticket: &Ticket) -> Result<Arc<NodeSe
 ///
 /// `lost` is the id that the backend no longer knows, `None` where the session was never open at this backend: where
 /// another request was faster, its new session is used.
-pub(super) async fn renew(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(), Broken> {
+pub(super) async fn renew(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>) -> Result<(), Broken> {
     tokio::select! {
         biased;
-        renewed = renewed(way, lost) => renewed,
+        renewed = renewed(way, link, lost) => renewed,
         () = way.gateway.drain.last_words() => Err(attempt::draining()),
     }
 }
 
-async fn renewed(way: &Way<'_>, lost: Option<&HeaderValue>) -> Result<(), Broken> {
+async fn renewed(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>) -> Result<(), Broken> {
     let (Some(ticket), Some(node)) = (&way.trip.exchange.ticket, &way.node) else { return Err(gone()) };
-    let place = &way.link.backend.place;
+    let place = &link.backend.place;
+    let federated = way.server.policy.federation.is_some();
     let deadline = Instant::now() + PATIENCE;
     let turn = node.turn(place);
-    let _turn = timeout_at(deadline, turn.lock()).await.map_err(|_| too_slow(way))?;
+    let _turn = timeout_at(deadline, turn.lock()).await.map_err(|_| too_slow(link))?;
     if node.is_gone() {
         return Err(gone());
     }
     let open = node.upstream(place);
-    if open.is_some_and(|open| open.id.as_ref().map(UpstreamId::header) != lost || lost.is_none()) {
+    if open.as_ref().is_some_and(|open| open.id.as_ref().map(UpstreamId::header) != lost || lost.is_none()) {
         return Ok(());
     }
-    let fetcher = speaker(&way.link.backend, &way.session.req_header().headers);
+    if open.is_some() && !link.heals {
+        // What follows begins anew; that something was lost has been said.
+        node.leave(place);
+        return Err(lost_for_good(link));
+    }
+    let fetcher = speaker(&link.backend, &way.session.req_header().headers);
     let again = async {
-        let (opened, upstream, lists) = initialize(way, &fetcher, ticket).await?;
-        replay(way, &fetcher, node, &upstream).await?;
+        let (opened, upstream, lists) = initialize(link, &fetcher, ticket, federated).await?;
+        replay(way, link, &fetcher, node, &upstream).await?;
         Ok::<_, Broken>((opened, upstream, lists))
     };
-    let (opened, upstream, lists) = timeout_at(deadline, again).await.map_err(|_| too_slow(way))??;
-    node.announces(lists);
-    way.gateway.world.sessions.bind(node, place, upstream, Loss::Everything).await.map_err(|_| gone())?;
+    let (opened, upstream, lists) = timeout_at(deadline, again).await.map_err(|_| too_slow(link))??;
+    let loss = match (federated, open.is_some()) {
+        (false, _) => Loss::Everything,
+        (true, true) => Loss::There,
+        (true, false) => Loss::Nothing,
+    };
+    if !federated {
+        node.announces(lists);
+    }
+    way.gateway.world.sessions.bind(node, place, upstream, loss).await.map_err(|_| gone())?;
     opened.keep();
-    tracing::warn!(backend = %way.link.name(), "a session was opened again at the backend");
+    if loss == Loss::Nothing {
+        tracing::debug!(backend = %link.name(), "a session was opened at the backend");
+    } else {
+        link.metrics.healed();
+        tracing::warn!(backend = %link.name(), session = %node.id(), "a session was opened again at the backend");
+    }
     Ok(())
 }
 
@@ -83,14 +102,22 @@ fn gone() -> Broken {
     Refusal::new(Fault::SessionUnknown, RULE).into()
 }
 
-fn too_slow(way: &Way<'_>) -> Broken {
-    let text = format!("backend \"{}\" did not open the session again in time", way.link.name());
+/// The backend has lost what it knew of the session, and may not silently begin anew.
+fn lost_for_good(link: &Link) -> Broken {
+    tracing::warn!(backend = %link.name(), "a session was lost at the backend");
+    let text = format!("backend \"{}\" has lost this session; what is sent to it from now on begins anew", link.name());
+    Refusal::new(Fault::BackendSessionLost, RULE).saying(text).into()
+}
+
+fn too_slow(link: &Link) -> Broken {
+    let text = format!("backend \"{}\" did not open the session in time", link.name());
     Refusal::new(Fault::BackendTimeout, RULE).saying(text).into()
 }
 
 /// The log level and the subscriptions of the session that was lost.
 async fn replay(
     way: &Way<'_>,
+    link: &Link,
     fetcher: &Fetcher,
     node: &NodeSession,
     upstream: &UpstreamSession,
@@ -98,10 +125,10 @@ async fn replay(
     if let Some(level) = node.log_level() {
         let params = format!(r#""level":"{}""#, level.as_str());
         let said = fetcher.call("logging/setLevel", &params, speech(upstream)).await;
-        said.map_err(|fault| attempt::failed(&way.link, &fault))?;
+        said.map_err(|fault| attempt::failed(link, &fault))?;
     }
     let mut subscribing: JoinSet<Result<Reply, AttemptFault>> = JoinSet::new();
-    let mut left = node.subscriptions().into_iter();
+    let mut left = subscriptions(way, link, node).into_iter();
     loop {
         while subscribing.len() < AT_A_TIME
             && let Some(uri) = left.next()
@@ -113,11 +140,24 @@ async fn replay(
             });
         }
         match subscribing.join_next().await {
-            Some(Ok(Err(fault))) => return Err(attempt::failed(&way.link, &fault)),
+            Some(Ok(Err(fault))) => return Err(attempt::failed(link, &fault)),
             Some(_) => {}
             None => return Ok(()),
         }
     }
+}
+
+/// The resources of one backend that the client is subscribed to, as that backend calls them.
+fn subscriptions(way: &Way<'_>, link: &Link, node: &NodeSession) -> Vec<Box<str>> {
+    let subscribed = node.subscriptions();
+    let Some(federation) = way.server.policy.federation.as_ref() else { return subscribed };
+    let catalog = federation.catalog();
+    let own = |uri: Box<str>| {
+        let owner = catalog.resource(&uri)?;
+        let theirs = way.server.links.get(owner.member)?;
+        (theirs.name() == link.name()).then(|| Box::from(&*owner.original))
+    };
+    subscribed.into_iter().filter_map(own).collect()
 }
 
 fn speech(upstream: &UpstreamSession) -> Speech<'_> {
@@ -126,11 +166,12 @@ fn speech(upstream: &UpstreamSession) -> Speech<'_> {
 
 /// The handshake that the client once made.
 async fn initialize(
-    way: &Way<'_>,
+    link: &Link,
     fetcher: &Fetcher,
     ticket: &Ticket,
+    federated: bool,
 ) -> Result<(Opened, UpstreamSession, Lists), Broken> {
-    let failed = |fault: AttemptFault| attempt::failed(&way.link, &fault);
+    let failed = |fault: AttemptFault| attempt::failed(link, &fault);
     let info = json!({"name": ticket.client_name.as_str(), "version": ticket.client_version.as_str()});
     let params = format!(
         r#""protocolVersion":"{}","capabilities":{},"clientInfo":{info}"#,
@@ -140,18 +181,26 @@ async fn initialize(
     let first = Speech::Legacy { session: None, revision: None };
     let reply = fetcher.call("initialize", &params, first).await.map_err(failed)?;
     let id = reply.headers.get(headers::SESSION_ID).and_then(|value| UpstreamId::new(value.as_bytes()));
-    let mut opened = Opened::new(Arc::clone(&way.link.backend), fetcher.clone(), id);
+    let mut opened = Opened::new(Arc::clone(&link.backend), fetcher.clone(), id);
     let Some(Outcome::Result(result)) = reply.outcome.as_ref().filter(|_| reply.status.is_success()) else {
-        return Err(refused(way.link.name(), reply.status, reply.outcome.as_ref()).into());
+        return Err(refused(link.name(), reply.status, reply.outcome.as_ref()).into());
     };
     let version = member(result, "protocolVersion").and_then(|value| value.text(result));
-    // A session never changes its revision: a backend that now speaks another cannot go on with it.
-    if version.and_then(|version| Revision::parse(version.as_bytes())) != Some(ticket.revision) {
-        return Err(gone());
-    }
-    let upstream = opened.negotiated(ticket.revision);
+    let negotiated = version.and_then(|version| Revision::parse(version.as_bytes()));
+    // What the client speaks was settled with the only backend, and a session never changes its revision. Of several
+    // backends each speaks its own.
+    let fits = |revision: &Revision| *revision == ticket.revision || (federated && revision.era() == Era::Legacy);
+    let Some(revision) = negotiated.filter(fits) else {
+        return Err(if federated { unspoken(link) } else { gone() });
+    };
+    let upstream = opened.negotiated(revision);
     fetcher.notify("notifications/initialized", "", speech(&upstream)).await.map_err(failed)?;
     Ok((opened, upstream, announced(result)))
+}
+
+fn unspoken(link: &Link) -> Broken {
+    let text = format!("backend \"{}\" negotiated a protocol revision that the gateway does not speak", link.name());
+    Refusal::new(Fault::BackendProtocol, RULE).saying(text).into()
 }
 
 /// Which changes a backend announces, by its `initialize` result.

@@ -5,13 +5,14 @@
 //! modern one, whose era has none (2026-07-28 asks with `input_required` instead).
 
 use super::messages::is_request;
+use super::translate::{self, Translate};
 use super::{Broken, Way, detached, relay, respond};
 use crate::downstream::gone;
 use crate::drain::Drain;
 use crate::session::{End, StreamKind, StreamRecord, Told};
 use crate::telemetry::labels;
 use crate::upstream::{AttemptFault, UpstreamResponse};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, TRANSFER_ENCODING};
 use lockgate_filters::fault::{Fault, Refusal};
@@ -21,6 +22,7 @@ use lockgate_filters::rpc::scan::{self, Kind, Limits};
 use lockgate_filters::sse::{self, BYTE_ORDER_MARK, Framer, Unmark};
 use pingora_http::ResponseHeader;
 use std::future::pending;
+use std::sync::Arc;
 use tokio::pin;
 use tokio::time::{Instant, sleep_until};
 
@@ -45,6 +47,12 @@ pub(super) struct Flow {
     may_ask: bool,
     /// Whether no frame has ended yet.
     first: bool,
+    /// How its events become ours, where they must; they are then passed on frame by frame.
+    translate: Option<Arc<Translate>>,
+    /// Whether its response must say that the backend's session was opened again.
+    healed: bool,
+    /// What is to be passed on of what was taken last, where events become ours.
+    translated: BytesMut,
 }
 
 /// Why a stream cannot be passed on any further.
@@ -126,7 +134,19 @@ async fn relay_on(
     let limit = way.trip.snapshot.limits.event_bytes;
     let may_ask = way.trip.exchange.era() != Some(Era::Modern);
     let framer = Framer::keeping(limit);
-    let mut flow = Flow { response, framer, record, asked, ours: true, last_data: Bytes::new(), may_ask, first: true };
+    let mut flow = Flow {
+        response,
+        framer,
+        record,
+        asked,
+        ours: true,
+        last_data: Bytes::new(),
+        may_ask,
+        first: true,
+        translate: way.translate.clone(),
+        healed: way.healed,
+        translated: BytesMut::new(),
+    };
     if !there {
         return left_behind(way, flow);
     }
@@ -143,7 +163,7 @@ async fn relay_on(
             told = told(&mut flow.record) => Turn::Told(told),
             chunk = flow.response.chunk() => Turn::Chunk(chunk),
             () = gone(way.session) => Turn::Gone,
-            () = sleep_until(quiet), if flow.framer.at_boundary() => Turn::Quiet,
+            () = sleep_until(quiet), if flow.is_between_events() => Turn::Quiet,
             () = &mut stopping => Turn::Stopping,
         };
         match turn {
@@ -151,6 +171,7 @@ async fn relay_on(
                 quiet = Instant::now() + patience;
                 let taken = flow.take(&chunk).await;
                 let passes = match taken {
+                    _ if flow.changes() => flow.translated.split().freeze(),
                     Ok(()) => chunk,
                     Err(Flaw::Request { before: Some(before) }) => chunk.slice(..before),
                     Err(flaw) => return broke_off(way, flow, &flaw.fault(), false).await,
@@ -175,7 +196,7 @@ async fn relay_on(
                 return Ok(());
             }
             Turn::Chunk(Err(fault)) => {
-                let whole = flow.framer.at_boundary();
+                let whole = flow.is_between_events();
                 return broke_off(way, flow, &fault, whole).await;
             }
             Turn::Gone => return left_behind(way, flow),
@@ -203,8 +224,19 @@ async fn relay_on(
 }
 
 impl Flow {
+    /// Whether events are passed on otherwise than as they came.
+    fn changes(&self) -> bool {
+        self.translate.is_some() || self.healed
+    }
+
+    /// Whether the client has got whole events only.
+    fn is_between_events(&self) -> bool {
+        self.changes() || self.framer.at_boundary()
+    }
+
     /// Frames what came, and records what a client may come back for.
     pub(super) async fn take(&mut self, chunk: &Bytes) -> Result<(), Flaw> {
+        self.translated.clear();
         let begun = self.framer.kept_length();
         self.framer.feed(chunk).map_err(|_| Flaw::TooLong)?;
         let mut read: usize = 0;
@@ -214,14 +246,27 @@ impl Flow {
                 return Err(Flaw::Request { before: (read > 0 || begun == 0).then(|| read.saturating_sub(begun)) });
             }
             read += frame.bytes.len();
+            // Who gets it later gets it behind something else.
+            let marked = first && frame.bytes.starts_with(&BYTE_ORDER_MARK);
+            let bytes = if marked { frame.bytes.slice(BYTE_ORDER_MARK.len()..) } else { frame.bytes.clone() };
+            let event = frame.has_data || frame.id.is_some();
+            let (id, bytes) = if self.changes() {
+                match translate::event(self.translate.as_deref(), &frame, self.healed) {
+                    Some((id, Some(changed))) => (id, changed),
+                    Some((id, None)) => (id, bytes),
+                    None => continue,
+                }
+            } else {
+                (frame.id, bytes)
+            };
+            if self.changes() {
+                self.translated.extend_from_slice(&bytes);
+            }
             if let Some(record) = &self.record
-                && (frame.has_data || frame.id.is_some())
+                && event
             {
                 self.last_data = frame.data;
-                // Who gets it later gets it behind something else.
-                let marked = first && frame.bytes.starts_with(&BYTE_ORDER_MARK);
-                let bytes = if marked { frame.bytes.slice(BYTE_ORDER_MARK.len()..) } else { frame.bytes };
-                self.ours &= record.push(frame.id, bytes).await;
+                self.ours &= record.push(id, bytes).await;
             }
         }
         Ok(())
@@ -267,7 +312,7 @@ async fn say_goodbye(way: Way<'_>, flow: &Flow, held: bool) -> Result<(), Broken
     if !held {
         way.trip.record.failed(Fault::Draining, RULE);
     }
-    if !flow.framer.at_boundary() {
+    if !flow.is_between_events() {
         return Err(Broken::Cut);
     }
     if !held {

@@ -26,6 +26,9 @@ struct Announced {
 }
 
 impl Lists {
+    /// All of them.
+    pub const ALL: Lists = Lists { tools: true, prompts: true, resources: true };
+
     /// What the `capabilities` of an `initialize` result declare; nothing where they cannot be read.
     pub fn declared(capabilities: &[u8]) -> Lists {
         let declared: Declared = serde_json::from_slice(capabilities).unwrap_or_default();

@@ -49,6 +49,9 @@ pub struct Session {
     turns: Mutex<Vec<(Arc<str>, Turn)>>,
     underway: Mutex<Vec<(u64, Bytes, Arc<str>)>>,
     number: AtomicU64,
+    /// Which stream gets the news.
+    newsreader: AtomicU64,
+    superseded: Notify,
 }
 
 /// Held while a session is opened at one backend, so that only one request does it.
@@ -94,6 +97,8 @@ struct State {
     /// Whether announcements may have been lost since the client was last told so.
     unheard: bool,
     gone: bool,
+    /// Which versions of the lists the client was last told of.
+    heard: Option<[u64; 3]>,
 }
 
 impl Session {
@@ -113,6 +118,8 @@ impl Session {
             turns: Mutex::default(),
             underway: Mutex::default(),
             number: AtomicU64::new(0),
+            newsreader: AtomicU64::new(0),
+            superseded: Notify::new(),
         }
     }
 
@@ -162,6 +169,40 @@ impl Session {
         let underway = self.underway.lock();
         let same = underway.iter().filter(|(_, own, _)| id::same(own, request));
         same.map(|(.., backend)| Arc::clone(backend)).collect()
+    }
+
+    /// Takes the session's news for a new stream: whoever had them before is told so, since each message goes to one stream
+    /// only (2025-11-25, "Multiple Connections").
+    pub fn take_news(&self) -> u64 {
+        let number = self.newsreader.fetch_add(1, Relaxed) + 1;
+        self.superseded.notify_waiters();
+        number
+    }
+
+    /// Waits until another stream has taken the news from the one with this number. Dropping the future loses nothing.
+    pub async fn news_taken(&self, number: u64) {
+        loop {
+            let superseded = self.superseded.notified();
+            if self.newsreader.load(Relaxed) != number {
+                return;
+            }
+            superseded.await;
+        }
+    }
+
+    /// The session is no longer open at a backend, which has lost it.
+    pub fn leave(&self, backend: &str) {
+        self.state.lock().upstream.retain(|(known, _)| **known != *backend);
+    }
+
+    /// Which versions of the lists the client has been told of.
+    pub fn heard(&self, versions: [u64; 3]) {
+        self.state.lock().heard = Some(versions);
+    }
+
+    /// Which versions of the lists the client was last told of; `None` where nobody here knows.
+    pub fn last_heard(&self) -> Option<[u64; 3]> {
+        self.state.lock().heard
     }
 
     /// Waits until a backend gives this session something. To be called before it is looked what there is.

@@ -14,6 +14,8 @@ pub(super) struct Families {
     first_byte: HistogramVec,
     up: IntGaugeVec,
     era: IntGaugeVec,
+    healed: IntCounterVec,
+    questions_refused: IntCounterVec,
 }
 
 impl Families {
@@ -23,6 +25,8 @@ impl Families {
             first_byte: d::UPSTREAM_DURATION.histogram_vec(registry)?,
             up: d::BACKEND_UP.gauge_vec(registry)?,
             era: d::BACKEND_ERA.gauge_vec(registry)?,
+            healed: d::SESSIONS_HEALED.counter_vec(registry)?,
+            questions_refused: d::BACKEND_QUESTIONS_REFUSED.counter_vec(registry)?,
         })
     }
 }
@@ -34,6 +38,8 @@ pub struct BackendMetrics {
     metrics: Arc<Metrics>,
     requests: [IntCounter; UpstreamOutcome::COUNT],
     first_byte: Histogram,
+    healed: IntCounter,
+    questions_refused: IntCounter,
     up: OnceLock<IntGauge>,
     eras: [OnceLock<IntGauge>; BackendEra::COUNT],
 }
@@ -47,6 +53,8 @@ impl BackendMetrics {
                 families.requests.with_label_values(&[name, UpstreamOutcome::ALL[i].label()])
             }),
             first_byte: families.first_byte.with_label_values(&[name]),
+            healed: families.healed.with_label_values(&[name]),
+            questions_refused: families.questions_refused.with_label_values(&[name]),
             up: OnceLock::new(),
             eras: std::array::from_fn(|_| OnceLock::new()),
             metrics,
@@ -61,6 +69,16 @@ impl BackendMetrics {
     /// Records the end of an attempt.
     pub fn finished(&self, outcome: UpstreamOutcome) {
         self.requests[outcome.index()].inc();
+    }
+
+    /// Records that a session was opened again there because it was lost.
+    pub fn healed(&self) {
+        self.healed.inc();
+    }
+
+    /// Records that a request of the backend could be put to no client.
+    pub fn refused_request(&self) {
+        self.questions_refused.inc();
     }
 
     /// Records whether the backend answered when it was last asked: by a probe or by an exchange.
@@ -81,6 +99,8 @@ impl BackendMetrics {
         // An error here says that the series was never there.
         let _ = families.first_byte.remove_label_values(&[name]);
         let _ = families.up.remove_label_values(&[name]);
+        let _ = families.healed.remove_label_values(&[name]);
+        let _ = families.questions_refused.remove_label_values(&[name]);
         for outcome in UpstreamOutcome::ALL {
             let _ = families.requests.remove_label_values(&[name, outcome.label()]);
         }

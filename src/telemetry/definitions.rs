@@ -65,6 +65,10 @@ definitions! {
         "Attempts at a backend that ended.");
     UPSTREAM_DURATION = histogram("lockgate_upstream_duration_seconds", &["backend"],
         "From the start of an attempt to the first byte of the backend's answer.");
+    SESSIONS_HEALED = counter("lockgate_sessions_healed_total", &["backend"],
+        "Sessions that were opened again at a backend that had lost them.");
+    BACKEND_QUESTIONS_REFUSED = counter("lockgate_backend_questions_refused_total", &["backend"],
+        "Requests of a backend that were answered with an error because they could be put to no client.");
     BACKEND_UP = gauge("lockgate_backend_up", &["backend"],
         "1 when the backend answered last time, 0 when it did not, or only with 502, 503 or 504; absent until it was asked.");
     BACKEND_ERA = gauge("lockgate_backend_era", &["backend", "era"],

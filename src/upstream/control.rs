@@ -158,7 +158,7 @@ impl Open {
     }
 
     async fn listen(&self, fetcher: &Fetcher) -> Result<Listened, AttemptFault> {
-        let response = fetcher.stream(self.speech()).await?;
+        let response = fetcher.stream(self.speech(), None).await?;
         Ok(match response.status {
             StatusCode::NOT_FOUND if self.id.is_some() => Listened::Lost,
             status if status.is_server_error() => Listened::Lost,

@@ -12,6 +12,7 @@ use super::response::{Form, UpstreamResponse};
 use super::settings::{StockSettings, Timeouts, ToolSettings};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use lockgate_filters::headers::LAST_EVENT_ID;
 use lockgate_filters::revision::Revision;
 use lockgate_filters::splice::{Outbound, Replay};
 use serde::Deserialize;
@@ -167,10 +168,19 @@ impl Fetcher {
         response.collect(self.answer_bytes).await.map(drop)
     }
 
-    /// Opens a legacy session's stream, which may be silent for as long as it lives.
-    pub(super) async fn stream(&self, speech: Speech<'_>) -> Result<UpstreamResponse, AttemptFault> {
+    /// Opens a legacy session's stream, which may be silent for as long as it lives; behind the event of this id, where there
+    /// is one.
+    pub async fn stream(
+        &self,
+        speech: Speech<'_>,
+        behind: Option<HeaderValue>,
+    ) -> Result<UpstreamResponse, AttemptFault> {
         let timeouts = Timeouts { idle_stream: HELD, total: HELD, ..self.timeouts };
-        Fetcher { timeouts, ..self.clone() }.send(Verb::Get, self.fields(&speech), Bytes::new()).await
+        let mut fields = self.fields(&speech);
+        if let Some(id) = behind {
+            fields.set(LAST_EVENT_ID, id);
+        }
+        Fetcher { timeouts, ..self.clone() }.send(Verb::Get, fields, Bytes::new()).await
     }
 
     /// Ends a legacy session, whose revision may not have been negotiated yet. A backend that does not let sessions be

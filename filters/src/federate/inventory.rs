@@ -229,6 +229,11 @@ impl Inventory {
             .is_some_and(|value| value.form == crate::rpc::scan::Form::Object)
     }
 
+    /// Whether the backend takes subscriptions to its resources.
+    pub fn subscribes(&self) -> bool {
+        super::describe::subscribes(self)
+    }
+
     /// Whether every list that the backend declares is known whole.
     pub fn is_whole(&self) -> bool {
         self.lists.iter().all(|list| matches!(list.extent, Extent::Whole | Extent::Absent))

@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod cursor;
 pub mod describe;
+pub mod event_id;
 pub mod glob;
 pub mod inventory;
 pub mod inward;

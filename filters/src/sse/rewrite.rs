@@ -49,10 +49,7 @@ mod tests {
     #[test]
     fn id_and_data_change_and_the_rest_stays() {
         let original = frame(": hello\r\nevent: message\r\nid: 7\r\nretry: 5\r\ndata: a\r\ndata: b\r\n\r\n");
-        assert_eq!(
-            original.rewritten(Some(b"x"), Some(b"c")),
-            ": hello\nevent: message\nretry: 5\nid: x\ndata: c\n\n"
-        );
+        assert_eq!(original.rewritten(Some(b"x"), Some(b"c")), ": hello\nevent: message\nretry: 5\nid: x\ndata: c\n\n");
         assert_eq!(original.rewritten(None, None), ": hello\nevent: message\nretry: 5\ndata: a\ndata: b\n\n");
         let again = frame(std::str::from_utf8(&original.rewritten(Some(b"x"), None)).unwrap());
         assert_eq!((again.data, again.retry, again.id), (original.data, Some(5), Some(Bytes::from("x"))));

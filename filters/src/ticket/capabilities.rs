@@ -76,6 +76,15 @@ impl ClientCapabilities {
         declared
     }
 
+    /// Whether a server may ask this client anything: for its roots, to sample, to elicit.
+    pub fn may_be_asked(self) -> bool {
+        let questions = ClientCapabilities::ROOTS
+            | ClientCapabilities::SAMPLING
+            | ClientCapabilities::ELICITATION_FORM
+            | ClientCapabilities::ELICITATION_URL;
+        self.0 & questions.0 != 0
+    }
+
     pub(super) const fn bits(self) -> u32 {
         self.0
     }

@@ -34,6 +34,11 @@ impl ReplayBudget {
         }
     }
 
+    /// Counts a client that came back for more than is left.
+    pub fn gap(&self) {
+        self.gaps.fetch_add(1, Relaxed);
+    }
+
     pub(super) fn limits(&self) -> Guard<Arc<ReplayLimits>> {
         self.limits.load()
     }

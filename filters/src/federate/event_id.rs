@@ -1,0 +1,153 @@
+//! Sealed ids of events on the streams of a federated server: where a client stands on the streams of its backends.
+//!
+//! A client that lost a stream names the last event that it has. That one id tells any node where to go on at each backend
+//! that the stream came from; the backends' own ids mean nothing to anybody else.
+
+use crate::ticket::{Keyring, Purpose, SessionId};
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+
+/// The longest id of a backend's event that is kept, in bytes.
+pub const RAW_BYTES_MAX: usize = 255;
+/// The most bytes of backends' ids in one id of ours: those that do not fit cannot be resumed.
+const BEHIND_BYTES_MAX: usize = 560;
+
+/// A place where events come from, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source([u8; 8]);
+
+impl Source {
+    /// What a place is called in ids; the same in every process.
+    pub fn of(place: &str) -> Source {
+        let mut short = [0; 8];
+        for (byte, hashed) in short.iter_mut().zip(digest(&SHA256, place.as_bytes()).as_ref()) {
+            *byte = *hashed;
+        }
+        Source(short)
+    }
+}
+
+/// Which kind of stream an event was on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// The answer to a request, from one backend.
+    Answer,
+    /// What the backends say of their own accord, all together.
+    News,
+}
+
+/// Where a client stands behind one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventId {
+    /// Whose stream it was.
+    pub session: SessionId,
+    /// Which kind of stream.
+    pub stream: Stream,
+    /// Which process sent it: it may have more that no backend can send again.
+    pub boot: [u8; 8],
+    /// Tells the events of one process apart, where their backends' ids do not.
+    pub number: u64,
+    /// The last event of each backend that gives its events ids.
+    pub behind: Vec<(Source, Bytes)>,
+}
+
+impl EventId {
+    /// The text that the client gets; `None` where it cannot be sealed. What does not fit of `behind` is left out, the
+    /// longest first.
+    pub fn seal(&self, keys: &Keyring, server: &str) -> Option<Bytes> {
+        let mut behind: Vec<&(Source, Bytes)> =
+            self.behind.iter().filter(|(_, id)| id.len() <= RAW_BYTES_MAX).collect();
+        behind.sort_by_key(|(source, id)| (id.len(), *source));
+        let mut plain = Vec::with_capacity(64);
+        plain.push(matches!(self.stream, Stream::News).into());
+        plain.extend_from_slice(&self.session.0);
+        plain.extend_from_slice(&self.boot);
+        plain.extend_from_slice(&self.number.to_be_bytes());
+        let mut left = BEHIND_BYTES_MAX;
+        for (source, id) in behind {
+            let Some(rest) = left.checked_sub(id.len() + 9) else { break };
+            left = rest;
+            plain.extend_from_slice(&source.0);
+            plain.push(u8::try_from(id.len()).ok()?);
+            plain.extend_from_slice(id);
+        }
+        keys.seal_alike(Purpose::Event, server, &plain).ok().map(Bytes::from)
+    }
+
+    /// Opens an id that a client names; `None` for whatever was not sealed here, for this virtual server.
+    pub fn open(keys: &Keyring, server: &str, text: &str) -> Option<EventId> {
+        let plain = keys.open_small(Purpose::Event, server, text).ok()?;
+        let (&news, rest) = plain.split_first()?;
+        let (session, rest) = rest.split_first_chunk()?;
+        let (boot, rest) = rest.split_first_chunk()?;
+        let (number, mut rest) = rest.split_first_chunk()?;
+        let mut behind = Vec::new();
+        while let Some((source, more)) = rest.split_first_chunk() {
+            let (&length, more) = more.split_first()?;
+            let (id, more) = more.split_at_checked(usize::from(length))?;
+            behind.push((Source(*source), Bytes::copy_from_slice(id)));
+            rest = more;
+        }
+        rest.is_empty().then_some(EventId {
+            session: SessionId(*session),
+            stream: if news == 0 { Stream::Answer } else { Stream::News },
+            boot: *boot,
+            number: u64::from_be_bytes(*number),
+            behind,
+        })
+    }
+
+    /// Where to go on at a backend.
+    pub fn at(&self, source: Source) -> Option<&Bytes> {
+        self.behind.iter().find(|(known, _)| *known == source).map(|(_, id)| id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::federate::testing::keys;
+    use crate::ticket::TICKET_BYTES_MAX;
+    use proptest::prelude::*;
+
+    fn id(behind: Vec<(Source, Bytes)>) -> EventId {
+        EventId { session: SessionId([1; 16]), stream: Stream::News, boot: [2; 8], number: 7, behind }
+    }
+
+    fn open(text: &Bytes) -> Option<EventId> {
+        EventId::open(&keys(), "s", std::str::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out() {
+        let long = Bytes::from(vec![b'x'; RAW_BYTES_MAX]);
+        let many = (0..9).map(|n| (Source::of(&n.to_string()), long.clone()));
+        let short = (Source::of("short"), Bytes::from_static(b"1"));
+        let sealed = id(many.chain([short.clone()]).collect()).seal(&keys(), "s").unwrap();
+        assert!(sealed.len() <= TICKET_BYTES_MAX, "{}", sealed.len());
+        let opened = open(&sealed).unwrap();
+        assert_eq!(opened.at(short.0), Some(&short.1));
+        assert_eq!(opened.behind.len(), 3);
+    }
+
+    #[test]
+    fn an_id_opens_only_where_it_was_sealed() {
+        let sealed = id(Vec::new()).seal(&keys(), "s").unwrap();
+        assert_eq!(open(&sealed), Some(id(Vec::new())));
+        assert_eq!(EventId::open(&keys(), "t", std::str::from_utf8(&sealed).unwrap()), None);
+        for other in [&b""[..], b"7", b"AAAA", &sealed[1..]] {
+            assert_eq!(open(&Bytes::copy_from_slice(other)), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_is_opened(raw in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..8)) {
+            let mut behind: Vec<_> =
+                raw.into_iter().enumerate().map(|(n, raw)| (Source::of(&n.to_string()), Bytes::from(raw))).collect();
+            let sealed = id(behind.clone()).seal(&keys(), "s").unwrap();
+            behind.sort_by_key(|(source, id)| (id.len(), *source));
+            prop_assert_eq!(open(&sealed), Some(id(behind)));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! One backend's stream among those that are merged for a client: opened, read, and opened again where it left off.
+
+use super::super::translate::{Becomes, Translate};
+use crate::session::{UpstreamId, UpstreamSession};
+use crate::snapshot::Link;
+use crate::upstream::{Fetcher, Form, Speech, UpstreamResponse};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use lockgate_filters::federate::event_id::Source;
+use lockgate_filters::sse::{Frame, Framer};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// How long a backend is left alone whose stream ended; twice as long each time that it ends at once.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// A stream that lived this long was no failure.
+const LIVED: Duration = Duration::from_secs(10);
+
+/// An event on its way into the merged stream.
+pub(super) struct Piece {
+    /// Where it comes from.
+    pub source: Source,
+    /// The backend's own id of it.
+    pub id: Option<Bytes>,
+    /// Its frame.
+    pub frame: Frame,
+    /// What stands in the place of its data.
+    pub data: Option<Bytes>,
+}
+
+/// What is needed to read one backend's stream.
+pub(super) struct Reading {
+    pub link: Arc<Link>,
+    pub upstream: UpstreamSession,
+    pub fetcher: Fetcher,
+    pub translate: Arc<Translate>,
+    /// The event behind which it goes on.
+    pub behind: Option<Bytes>,
+    pub event_bytes: usize,
+    pub pieces: mpsc::Sender<Piece>,
+}
+
+/// How a stream ended.
+enum Ended {
+    /// It may be opened again.
+    Again,
+    /// There is none, or the session is gone.
+    Over,
+}
+
+impl Reading {
+    /// Reads until the backend has no stream for the session, or nobody listens.
+    pub async fn run(mut self) {
+        let mut wait = BACKOFF.0;
+        loop {
+            let since = Instant::now();
+            match self.once().await {
+                Ended::Over => return,
+                Ended::Again if since.elapsed() >= LIVED => wait = BACKOFF.0,
+                Ended::Again => {}
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(BACKOFF.1);
+        }
+    }
+
+    async fn once(&mut self) -> Ended {
+        let session = self.upstream.id.as_ref().map(UpstreamId::header);
+        let speech = Speech::Legacy { session, revision: Some(self.upstream.revision) };
+        let behind = self.behind.as_deref().and_then(|id| HeaderValue::from_bytes(id).ok());
+        let response = match self.fetcher.stream(speech, behind).await {
+            Ok(response) => response,
+            Err(fault) => {
+                tracing::debug!(backend = %self.link.name(), "a backend's stream cannot be opened: {fault}");
+                return Ended::Again;
+            }
+        };
+        match response.status {
+            StatusCode::OK if response.form() == Form::EventStream => self.read(response).await,
+            status if status.is_server_error() => Ended::Again,
+            // No stream (405), no such session any more (404), or nothing that is known.
+            _ => Ended::Over,
+        }
+    }
+
+    async fn read(&mut self, mut response: UpstreamResponse) -> Ended {
+        let mut framer = Framer::keeping(self.event_bytes);
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                () = self.pieces.closed() => return Ended::Over,
+                chunk = response.chunk() => chunk,
+            };
+            let Ok(Some(chunk)) = chunk else { return Ended::Again };
+            if framer.feed(&chunk).is_err() {
+                tracing::warn!(backend = %self.link.name(), "a backend sent an event that is too long");
+                return Ended::Again;
+            }
+            while let Some(frame) = framer.next_frame() {
+                if !self.take(frame).await {
+                    return Ended::Over;
+                }
+            }
+        }
+    }
+
+    /// Hands an event on; `false` where nobody listens any more.
+    async fn take(&mut self, frame: Frame) -> bool {
+        let id = frame.id.clone().filter(|id| !id.is_empty());
+        if let Some(id) = &id {
+            self.behind = Some(id.clone());
+        }
+        if frame.data.is_empty() {
+            // A position without a message means something only to whoever reads this stream.
+            return true;
+        }
+        let data = match self.translate.message(&frame.data) {
+            Becomes::Same => None,
+            Becomes::Other(data) => Some(data),
+            Becomes::Nothing => return true,
+        };
+        let source = Source::of(&self.link.backend.place);
+        self.pieces.send(Piece { source, id, frame, data }).await.is_ok()
+    }
+}

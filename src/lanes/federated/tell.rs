@@ -1,0 +1,81 @@
+//! What a legacy client says to the server as a whole goes to every backend that its session was opened at.
+
+use super::super::{Broken, Way, attempt, detached, speaker};
+use super::RULE;
+use crate::session::{Cost, LogLevel, UpstreamId, UpstreamSession};
+use crate::snapshot::Link;
+use crate::upstream::{Fetcher, Speech};
+use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::rpc::scan::Value;
+use lockgate_filters::splice::{Onward, edited};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// How long a client waits for backends to take its log level.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The backends that the session was opened at, and what they gave it.
+fn opened(way: &Way<'_>) -> Vec<(Arc<Link>, UpstreamSession)> {
+    let Some(node) = &way.node else { return Vec::new() };
+    let links = way.server.links.iter();
+    links.filter_map(|link| Some((Arc::clone(link), node.upstream(&link.backend.place)?))).collect()
+}
+
+/// Passes the notification on to all of them. Nobody waits for it.
+pub(super) fn all(way: &Way<'_>, index: usize) {
+    pass_on(way, index, opened(way));
+}
+
+/// Passes a cancellation on to the backend that the request is at; there is none where it has been answered.
+pub(super) fn owner(way: &Way<'_>, index: usize, request: Value) {
+    let Some(node) = &way.node else { return };
+    let places = node.sent_to(request.span.of(&way.trip.exchange.body));
+    pass_on(way, index, opened(way).into_iter().filter(|(link, _)| places.contains(&link.backend.place)).collect());
+}
+
+fn pass_on(way: &Way<'_>, index: usize, to: Vec<(Arc<Link>, UpstreamSession)>) {
+    let exchange = &way.trip.exchange;
+    let Some(message) = exchange.scan.messages.get(index) else { return };
+    let body = edited(&exchange.body, message.span, &[]);
+    for (link, upstream) in to {
+        let session = upstream.id.as_ref().map(|id| id.header().clone());
+        let onward = Onward { session, revision: Some(upstream.revision), name: None };
+        let headers = &way.session.req_header().headers;
+        let request = attempt::post(&link, headers, exchange, message, body.clone(), onward);
+        let work = async move {
+            match attempt::ask(Arc::clone(&link), request, false).await {
+                Ok(response) => detached::settle(response).await,
+                Err(fault) => tracing::debug!(backend = %link.name(), "a notification was not taken: {fault}"),
+            }
+        };
+        detached::go_on(way, Cost { exchanges: 1, bytes: body.len() }, work);
+    }
+}
+
+/// Sets the log level, at every backend that the session was opened at and, later, at those where it will be.
+pub(super) async fn set_level(way: &Way<'_>, level: LogLevel) -> Result<(), Broken> {
+    let Some(node) = &way.node else { return Ok(()) };
+    let remembered = way.gateway.world.sessions.set_log_level(node, level).await;
+    remembered.map_err(|_| Refusal::new(Fault::SessionUnknown, RULE))?;
+    let mut telling = JoinSet::new();
+    for (link, upstream) in opened(way) {
+        let logs = link.backend.backend.facts().inventory.as_ref().is_none_or(|known| known.declares("logging"));
+        if logs {
+            telling.spawn(tell_level(speaker(&link.backend, &way.session.req_header().headers), upstream, level));
+        }
+    }
+    // A backend that is slow, or has no levels, keeps nobody from setting them elsewhere.
+    let _ = timeout(PATIENCE, async { while telling.join_next().await.is_some() {} }).await;
+    Ok(())
+}
+
+async fn tell_level(fetcher: Fetcher, upstream: UpstreamSession, level: LogLevel) {
+    let params = format!(r#""level":"{}""#, level.as_str());
+    let session = upstream.id.as_ref().map(UpstreamId::header);
+    let speech = Speech::Legacy { session, revision: Some(upstream.revision) };
+    if let Err(fault) = fetcher.call("logging/setLevel", &params, speech).await {
+        tracing::debug!("a backend did not take a log level: {fault}");
+    }
+}
