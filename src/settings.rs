@@ -221,7 +221,7 @@ fn backend(
         protocol: match backend.protocol {
             BackendProtocol::Auto => Protocol::Auto,
             BackendProtocol::Modern => Protocol::Modern,
-            BackendProtocol::Legacy => Protocol::Legacy,
+            BackendProtocol::Legacy | BackendProtocol::Sse => Protocol::Legacy,
         },
         timeouts: Timeouts {
             connect: backend.timeouts.connect.get(),
@@ -240,10 +240,10 @@ fn backend(
         answer_bytes: limits.answer_bytes.as_usize(),
         sse_event: limits.sse_event.as_usize(),
         tools: ToolSettings {
-            pages: limits.tool_pages as usize,
-            time: limits.tool_time.get(),
+            pages: limits.list_pages as usize,
+            time: limits.list_time.get(),
             params: ParamLimits {
-                tools: limits.tools as usize,
+                tools: limits.list_items as usize,
                 mirrors: limits.tool_headers as usize,
                 depth: limits.tool_depth as usize,
             },

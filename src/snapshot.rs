@@ -4,6 +4,7 @@ use crate::bodies::Bodies;
 use crate::catalog::Catalogs;
 use crate::config::model::{Config, Listener as ListenerConfig};
 use crate::config::path::KeyPath;
+use crate::config::sections::Member;
 use crate::config::values::Name;
 use crate::config::{Loaded, Objection};
 use crate::request::BodyLimits;
@@ -179,16 +180,16 @@ impl World {
     }
 
     /// The backends of a virtual server.
-    fn links(&self, path: KeyPath, names: &[Name], backends: &Generation) -> Result<Box<[Arc<Link>]>, Objection> {
-        if names.is_empty() {
+    fn links(&self, path: KeyPath, members: &[Member], backends: &Generation) -> Result<Box<[Arc<Link>]>, Objection> {
+        if members.is_empty() {
             return Err(Objection::new(path, "there is no backend"));
         }
-        let link = |name: &Name| {
-            let backend = backends.get(name.as_str())?;
+        let link = |member: &Member| {
+            let backend = backends.get(member.backend.as_str())?;
             let metrics = self.metrics.backend(&backend.backend.name);
             Some(Arc::new(Link { backend: Arc::clone(backend), metrics, heals: true }))
         };
-        let links: Option<_> = names.iter().map(link).collect();
+        let links: Option<_> = members.iter().map(link).collect();
         links.ok_or_else(|| Objection::new(path, "there is no such backend"))
     }
 

@@ -27,7 +27,7 @@ pub fn served(config: &Config, bound: impl Fn(&Name) -> Option<SocketAddr>) -> V
             all.push(Served {
                 name: client_name(server_name),
                 url: public.join(server.path.as_str()),
-                backends: server.backends.clone(),
+                backends: server.backends.iter().map(|member| member.backend.clone()).collect(),
             });
         }
     }
@@ -94,7 +94,7 @@ fn shell(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{BackendFlag, ConfigSource, NoSources, Overrides, load};
+    use crate::config::{BackendFlag, ConfigSource, NoSources, Overrides, Reached, load};
 
     fn config(source: &ConfigSource) -> Config {
         let overrides = Overrides { listen: Some("127.0.0.1:0".to_owned()), ..Overrides::default() };
@@ -132,11 +132,12 @@ VS Code, .vscode/mcp.json
     }
 
     #[test]
-    fn every_virtual_server_is_announced() {
-        let flag = |name: &str| BackendFlag { name: name.to_owned(), url: "http://x/mcp".to_owned() };
+    fn several_backends_are_announced_as_one_server() {
+        let reached = || Reached::Url("http://x/mcp".to_owned());
+        let flag = |name: &str| BackendFlag { name: name.to_owned(), reached: reached() };
         let source = ConfigSource::Backends(vec![flag("one"), flag("two")]);
-        let all = served(&config(&source), |_| None);
-        assert_eq!(all.iter().map(|served| served.name.as_str()).collect::<Vec<_>>(), ["one", "two"]);
-        assert!(announcement(&all).contains("claude mcp add --transport http two http://127.0.0.1:0/mcp/two"));
+        let text = announcement(&served(&config(&source), |_| None));
+        assert!(text.starts_with("Serving\n  http://127.0.0.1:0/mcp  ->  one, two\n\n"), "{text}");
+        assert!(text.contains("claude mcp add --transport http lockgate http://127.0.0.1:0/mcp\n"), "{text}");
     }
 }

@@ -6,16 +6,18 @@ use std::path::PathBuf;
 
 /// Where the configuration comes from. Without any of these, the built-in quickstart.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[group(multiple = false)]
 pub(super) struct SourceArgs {
     /// A configuration file (YAML)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["backend", "command", "mcp_json"])]
     config: Option<PathBuf>,
     /// An MCP server to put the gateway in front of; may be given several times
-    #[arg(long, value_name = "NAME=URL", value_parser = backend_flag::parse)]
+    #[arg(long, value_name = "NAME=URL", value_parser = backend_flag::backend)]
     backend: Vec<BackendFlag>,
+    /// An MCP server to start, which speaks on its standard input and output; may be given several times
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = backend_flag::command)]
+    command: Vec<BackendFlag>,
     /// The JSON file in which an MCP client lists its servers (`mcpServers`)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["backend", "command"])]
     mcp_json: Option<PathBuf>,
 }
 
@@ -38,8 +40,10 @@ impl From<SourceArgs> for ConfigSource {
         match arguments {
             SourceArgs { config: Some(path), .. } => ConfigSource::File(path),
             SourceArgs { mcp_json: Some(path), .. } => ConfigSource::McpJson(path),
-            SourceArgs { backend, .. } if !backend.is_empty() => ConfigSource::Backends(backend),
-            SourceArgs { .. } => ConfigSource::Quickstart,
+            SourceArgs { backend, command, .. } => {
+                let flags: Vec<BackendFlag> = backend.into_iter().chain(command).collect();
+                if flags.is_empty() { ConfigSource::Quickstart } else { ConfigSource::Backends(flags) }
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ fn as_json(result: &Result<Loaded, Report>) -> String {
 fn overview(config: &Config, style: Style) -> String {
     let rows = config.listeners.iter().flat_map(|(name, listener)| {
         config.offered_on(name).map(move |(server_name, server)| {
-            let backends: Vec<&str> = server.backends.iter().map(|backend| backend.as_str()).collect();
+            let backends: Vec<&str> = server.backends.iter().map(|member| member.backend.as_str()).collect();
             [server_name.to_string(), listener.public_url.join(server.path.as_str()), backends.join(", ")]
         })
     });

@@ -5,8 +5,13 @@
 //!
 //! What must be given is optional here too: its absence is told with everything else that is wrong, instead of hiding it.
 
-use super::sections::{AdminLimits, Backend, Drain, Limits, ListenerTls, Log, MetricsAccess, ProxyProtocol, Streams};
-use super::values::{AllowedHost, AllowedOrigin, ListenAddress, Name, Network, PublicUrl, RoutePath, Secret, TimeSpan};
+use super::sections::{
+    AdminLimits, Backend, Drain, FailurePolicy, Limits, ListenerTls, Log, Member, MetricsAccess, PrefixPolicy,
+    ProtocolRevision, ProxyProtocol, Streams,
+};
+use super::values::{
+    AllowedHost, AllowedOrigin, ListenAddress, Name, Network, PublicUrl, RoutePath, Secret, Separator, TimeSpan,
+};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,6 +22,12 @@ pub const ADMIN_PORT: u16 = 9901;
 
 /// How long a session ticket lives when nothing else is said: thirty days.
 const TICKET_LIFETIME: TimeSpan = TimeSpan::seconds(30 * 86_400);
+
+/// How long the items of a backend that does not answer are listed when nothing else is said.
+const GRACE: TimeSpan = TimeSpan::seconds(60);
+
+/// The items on one page of a list when nothing else is said.
+const PAGE_SIZE: u32 = 1_000;
 
 /// The configuration of a Lockgate gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -130,19 +141,57 @@ pub struct TicketKeyFile {
     pub secret: Secret,
 }
 
-/// One MCP endpoint as clients see it.
+/// One MCP endpoint as clients see it: the items of one backend or of several.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("required" = ["path", "backends"]))]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["backends"]))]
 pub struct VirtualServerFile {
-    /// The URL path at which it is found.
-    #[schemars(required)]
+    /// The URL path at which it is found. Default: `/servers/NAME/mcp`, which leads to it in any case.
     pub path: Option<RoutePath>,
     /// The listeners that offer it. Default: all.
     pub listeners: Option<Vec<Name>>,
-    /// The backends whose items it exposes. One backend for now.
-    #[serde(default)]
-    pub backends: Vec<Name>,
+    /// The backends whose items it exposes: names, or maps that say more. Of two items that clash, that of the backend
+    /// listed first is shown.
+    pub backends: Vec<Member>,
+    /// Whether the names of items get prefixes, and so the URIs of resources. Default: `always` with several backends,
+    /// `never` with one.
+    pub prefix: Option<PrefixPolicy>,
+    /// What stands between a prefix and a name.
+    pub separator: Separator,
+    /// What becomes of lists when one backend does not answer.
+    pub failure: FailurePolicy,
+    /// How long the items of a backend that does not answer are still listed, where `failure` is `partial`.
+    pub grace: TimeSpan,
+    /// What clients are told about the use of this server, in place of what its backends say. At most 16 KiB.
+    pub instructions: Option<String>,
+    /// The protocol revisions that clients are offered. Default: all that its backends allow.
+    pub revisions: Option<Vec<ProtocolRevision>>,
+    /// Whether each backend is found alone too, under its own names, at `path` followed by `/` and the backend's name.
+    pub direct_views: bool,
+    /// Whether clients that speak HTTP+SSE (revision 2024-11-05) are served: their event stream is at `/servers/NAME/sse`
+    /// and at `path` followed by `/sse`, their messages go to `message` in the same places.
+    pub sse: bool,
+    /// The items on one page of a list.
+    pub page_size: u32,
+}
+
+impl Default for VirtualServerFile {
+    fn default() -> VirtualServerFile {
+        VirtualServerFile {
+            path: None,
+            listeners: None,
+            backends: Vec::new(),
+            prefix: None,
+            separator: Separator::default(),
+            failure: FailurePolicy::default(),
+            grace: GRACE,
+            instructions: None,
+            revisions: None,
+            direct_views: false,
+            sse: false,
+            page_size: PAGE_SIZE,
+        }
+    }
 }
 
 /// The default of a switch that is on.

@@ -1,4 +1,5 @@
-//! Configurations written on the command line: `--backend NAME=URL`, `--listen`, `--admin`, `--state-dir`.
+//! Configurations written on the command line: `--backend NAME=URL`, `--command NAME=COMMAND`, `--listen`, `--admin`,
+//! `--state-dir`.
 //!
 //! The flags are written out as a text, so that what is wrong with them can be pointed at as in a file.
 
@@ -6,7 +7,7 @@ use super::diagnostic::Finding;
 use super::document::Document;
 use super::gate::Mark;
 use super::path::KeyPath;
-use super::source::{BackendFlag, Overrides};
+use super::source::{BackendFlag, Overrides, Reached};
 use super::text::SourceText;
 use super::tree::Node;
 use super::values::Name;
@@ -53,26 +54,38 @@ impl Written {
     }
 }
 
-/// The document that `--backend` flags stand for.
+/// The document that `--backend` and `--command` flags stand for. Relative paths start at the working directory.
 pub(super) fn read(backends: &[BackendFlag]) -> Document {
-    let mut document = Document::empty(Path::new("/"));
+    let here = std::path::absolute(".").unwrap_or_else(|_| Path::new("/").to_owned());
+    let mut document = Document::empty(&here);
     let mut written = Written::default();
     let mut entries = IndexMap::new();
     let mut findings = Vec::new();
-    for BackendFlag { name, url } in backends {
+    for BackendFlag { name, reached } in backends {
         let path = KeyPath::from(["backends", name]);
-        let flag = written.push("--backend ");
+        let (flag, value, inner) = match reached {
+            Reached::Url(url) => ("--backend ", url, path.key("endpoints").index(0).key("url")),
+            Reached::Command(command) => ("--command ", command, path.key("command").key("run")),
+        };
+        let flag = written.push(flag);
         let key = written.push(name);
         written.push("=");
-        let value = written.push(url);
+        let place = written.push(value);
         written.push("\n");
+        let node = match reached {
+            Reached::Url(url) => Some(backend(Node::text(url.clone()))),
+            Reached::Command(line) => shlex::split(line).map(|words| command(words.into_iter().map(Node::text))),
+        };
+        if node.is_none() {
+            findings.push(Finding::error(inner.clone(), "a quote in this command is never closed"));
+        }
         if let Err(error) = name.parse::<Name>() {
             findings.push(Finding::error(path.clone(), error.to_string()).at_key());
-        } else if entries.insert(name.clone(), backend(Node::text(url.clone()))).is_some() {
+        } else if entries.insert(name.clone(), node.unwrap_or(Node::Pruned)).is_some() {
             findings.push(Finding::error(path.clone(), format!("there are two backends `{name}`")).at_key());
         }
-        written.marks.push((path.key("endpoints").index(0).key("url"), Mark { key: Some(flag), value: value.clone() }));
-        written.marks.push((path, Mark { key: Some(key), value }));
+        written.marks.push((inner, Mark { key: Some(flag), value: place.clone() }));
+        written.marks.push((path, Mark { key: Some(key), value: place }));
     }
     written.into_document(&mut document);
     document.tree = (!entries.is_empty()).then(|| tree(entries));
@@ -85,24 +98,22 @@ pub(super) fn backend(url: Node) -> Node {
     Node::map([("endpoints", Node::List(vec![Node::map([("url", url)])]))])
 }
 
-/// The configuration of these backends: alone, a backend is found at `/mcp`; beside others, each at `/mcp/NAME`.
+/// A backend that is started by a command of these words.
+pub(super) fn command(words: impl Iterator<Item = Node>) -> Node {
+    Node::map([("command", Node::map([("run", Node::List(words.collect()))]))])
+}
+
+/// The configuration of these backends: one virtual server at `/mcp`, and several backends each at `/mcp/NAME` too.
 pub(super) fn tree(backends: IndexMap<String, Node>) -> Node {
-    let server = |path: String, name: &str| {
-        Node::map([("path", Node::text(path)), ("backends", Node::List(vec![Node::text(name)]))])
-    };
-    let alone = backends.len() == 1;
-    let servers = backends.keys().map(|name| {
-        if alone {
-            ("default".to_owned(), server("/mcp".to_owned(), name))
-        } else {
-            (name.clone(), server(format!("/mcp/{name}"), name))
-        }
-    });
-    let servers = Node::map(servers.collect::<Vec<_>>());
+    let members = backends.keys().map(|name| Node::text(name.as_str())).collect();
+    let mut server = vec![("path", Node::text("/mcp")), ("backends", Node::List(members))];
+    if backends.len() > 1 {
+        server.push(("direct_views", Node::Bool(true)));
+    }
     Node::map([
         ("listeners", Node::map([("main", Node::map([("address", Node::text(LISTEN))]))])),
         ("backends", Node::Map(backends)),
-        ("virtual_servers", servers),
+        ("virtual_servers", Node::map([("default", Node::map(server))])),
     ])
 }
 

@@ -200,6 +200,9 @@ pub(super) fn is_secret(path: &KeyPath) -> bool {
         [Key(section), Key(key)] => section == "admin" && key == "token",
         [Key(section), Key(list), Index(_), Key(key)] => section == "tickets" && list == "keys" && key == "secret",
         [Key(section), Key(_), Key(headers), Key(_)] => section == "backends" && headers == "headers",
+        [Key(section), Key(_), Key(command), Key(environment), Key(_)] => {
+            section == "backends" && command == "command" && environment == "environment"
+        }
         _ => false,
     }
 }

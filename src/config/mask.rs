@@ -13,7 +13,7 @@ const SENSITIVE: [&str; 9] =
     ["secret", "token", "tokn", "password", "passwd", "authorization", "apikey", "cookie", "credential"];
 
 /// Keys of maps whose every value is a secret.
-const SENSITIVE_MAPS: [&str; 3] = ["headers", "header", "env"];
+const SENSITIVE_MAPS: [&str; 4] = ["headers", "header", "env", "environment"];
 
 /// A text with its secrets masked.
 pub(super) struct Masked {

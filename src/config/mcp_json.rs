@@ -1,5 +1,5 @@
 //! The JSON files in which MCP clients list their servers: `mcpServers` (Claude Code, Cursor, Windsurf, Gemini and others)
-//! and `servers` (VS Code). Servers reached over HTTP become backends.
+//! and `servers` (VS Code). Servers reached over HTTP and those started by a command become backends.
 //!
 //! Members that clients add for themselves are passed over. Comments and trailing commas, which several clients allow,
 //! are allowed. References are written the clients' way: `${NAME}`, `${NAME:-default}`, `${env:NAME}`.
@@ -83,18 +83,28 @@ fn servers(tree: &Node, document: &mut Document) -> IndexMap<String, Node> {
             skipped = true;
             continue;
         }
-        let Some((member, url)) = endpoint(name, &path, entry, document) else { continue };
+        let Some(transport) = transport(name, &path, entry, document) else { continue };
         let Some(backend) = backend_name(name) else {
             document.add(Finding::error(path, "this name has no letter or digit to name a backend by").at_key());
             continue;
         };
         let target = KeyPath::from(["backends", &backend]);
-        let mut node = flags::backend(url);
         same_place(document, &path, &target);
-        same_place(document, &path.key(member), &target.key("endpoints").index(0).key("url"));
-        if let Some(headers) = entry.get("headers") {
-            node.set(&KeyPath::from(["headers"]), headers_of(headers, &path.key("headers"), &target, document));
-        }
+        let node = match transport {
+            Transport::Command(program) => command(program, entry, &path, &target.key("command"), document),
+            Transport::Http { member, url, sse } => {
+                let mut node = flags::backend(url);
+                same_place(document, &path.key(member), &target.key("endpoints").index(0).key("url"));
+                if sse {
+                    node.set(&KeyPath::from(["protocol"]), Node::text("sse"));
+                }
+                if let Some(headers) = entry.get("headers") {
+                    let fields = headers_of(headers, &path.key("headers"), &target, document);
+                    node.set(&KeyPath::from(["headers"]), fields);
+                }
+                node
+            }
+        };
         if backends.insert(backend.clone(), node).is_some() {
             document.add(Finding::error(path, format!("another server is called `{backend}` here too")).at_key());
         }
@@ -106,38 +116,83 @@ fn servers(tree: &Node, document: &mut Document) -> IndexMap<String, Node> {
     backends
 }
 
-/// The member with the URL of a server, and the URL; what is not reached over HTTP is noted.
-fn endpoint(
-    name: &str,
-    path: &KeyPath,
-    entry: &IndexMap<String, Node>,
-    document: &mut Document,
-) -> Option<(&'static str, Node)> {
+/// How a server is reached.
+enum Transport {
+    /// By starting this program.
+    Command(Node),
+    /// At the URL in this member, over Streamable HTTP or over HTTP+SSE.
+    Http { member: &'static str, url: Node, sse: bool },
+}
+
+/// How a server is reached; what is missing is noted.
+fn transport(name: &str, path: &KeyPath, entry: &IndexMap<String, Node>, document: &mut Document) -> Option<Transport> {
     let kind = match entry.get("type").or_else(|| entry.get("transport")) {
         Some(Node::Text(kind)) => kind.value.to_ascii_lowercase(),
         _ => String::new(),
     };
-    if entry.contains_key("command") || kind == "stdio" {
-        let message = format!("`{name}` is started by a command; command servers are not supported yet");
-        let help = "remove it, set `\"disabled\": true`, or put an HTTP bridge in front of it";
-        document.add(Finding::error(path.clone(), message).at_key().help(help));
-        return None;
+    let sse = kind == "sse";
+    if kind == "stdio" || (kind.is_empty() && entry.contains_key("command")) {
+        let program = entry.get("command").cloned().map(Transport::Command);
+        if program.is_none() {
+            document.add(Finding::error(path.clone(), format!("`{name}` has no `command`")).at_key());
+        }
+        return program;
     }
-    if kind == "sse" {
-        let message = format!("`{name}` uses the old SSE transport, which is not supported yet");
-        let help = "use the server's Streamable HTTP URL (often `/mcp`) with `\"type\": \"http\"`";
-        document.add(Finding::error(path.clone(), message).at_key().help(help));
-        return None;
-    }
-    if !kind.is_empty() && !HTTP_TYPES.contains(&kind.as_str()) {
-        document.add(Finding::error(path.key("type"), "this kind of server is not known").help("`http` is"));
+    if !sse && !kind.is_empty() && !HTTP_TYPES.contains(&kind.as_str()) {
+        let finding = Finding::error(path.key("type"), "this kind of server is not known");
+        document.add(finding.help("`http`, `sse` and `stdio` are"));
         return None;
     }
     let url = URLS.iter().find_map(|member| Some((*member, entry.get(*member)?.clone())));
     if url.is_none() {
         document.add(Finding::error(path.clone(), format!("`{name}` has no `url`")).at_key());
     }
-    url
+    url.map(|(member, url)| Transport::Http { member, url, sse })
+}
+
+/// A backend that is started; `target` is the place of its command in the configuration.
+fn command(
+    program: Node,
+    entry: &IndexMap<String, Node>,
+    path: &KeyPath,
+    target: &KeyPath,
+    document: &mut Document,
+) -> Node {
+    let run = target.key("run");
+    same_place(document, &path.key("command"), &run);
+    let mut words = match program {
+        // Some clients write program and arguments as one list.
+        Node::List(words) => words,
+        program => vec![program],
+    };
+    same_place(document, &path.key("command"), &run.index(0));
+    let first = words.len();
+    match entry.get("args") {
+        None | Some(Node::Null) => {}
+        Some(Node::List(arguments)) => {
+            for index in 0..arguments.len() {
+                same_place(document, &path.key("args").index(index), &run.index(first + index));
+            }
+            words.extend(arguments.iter().cloned());
+        }
+        Some(_) => document.add(Finding::error(path.key("args"), "the arguments of a command are a list")),
+    }
+    let mut node = flags::command(words.into_iter());
+    for (member, key) in [("env", "environment"), ("cwd", "directory")] {
+        let Some(value) = entry.get(member) else { continue };
+        same_place(document, &path.key(member), &target.key(key));
+        if let Node::Map(variables) = value {
+            for name in variables.keys() {
+                same_place(document, &path.key(member).key(name), &target.key(key).key(name));
+            }
+        }
+        node.set(&KeyPath::from(["command", key]), value.clone());
+    }
+    if entry.contains_key("envFile") {
+        let finding = Finding::warning(path.key("envFile"), "this file is not read");
+        document.add(finding.help("write its variables under `env`, as `${NAME}` where they are secrets"));
+    }
+    node
 }
 
 /// The header fields of a server. Those that the gateway sets itself are left out.

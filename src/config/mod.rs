@@ -42,7 +42,7 @@ pub use loader::{CONFIG_BYTES_MAX, Loaded, load, load_file, load_judged, load_st
 pub use model::Config;
 pub use report::{Entry, Report, Style};
 pub use show::Effective;
-pub use source::{BackendFlag, ConfigSource, Overrides};
+pub use source::{BackendFlag, ConfigSource, Overrides, Reached};
 pub use sources::{NoSources, NotUtf8, Sources, SystemSources};
 pub use text::LineColumn;
 

@@ -3,9 +3,13 @@
 //! It serializes to the same keys as the file, so what `config show` prints can be loaded again once the masks are
 //! replaced.
 
-use super::sections::{AdminLimits, Backend, Drain, Limits, ListenerTls, Log, MetricsAccess, ProxyProtocol, Streams};
+use super::sections::{
+    AdminLimits, Backend, Drain, FailurePolicy, Limits, ListenerTls, Log, Member, MetricsAccess, PrefixPolicy,
+    ProtocolRevision, ProxyProtocol, Streams,
+};
 use super::values::{
-    AllowedHost, AllowedOrigin, KeyMaterial, ListenAddress, Name, Network, PublicUrl, RoutePath, Secret, TimeSpan,
+    AllowedHost, AllowedOrigin, ItemPrefix, KeyMaterial, ListenAddress, Name, Network, PublicUrl, RoutePath, Secret,
+    Separator, TimeSpan,
 };
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -45,6 +49,23 @@ impl Config {
     /// The virtual servers that a listener offers, in the order of the configuration.
     pub fn offered_on<'a>(&'a self, listener: &'a Name) -> impl Iterator<Item = (&'a Name, &'a VirtualServer)> {
         self.virtual_servers.iter().filter(move |(_, server)| server.listeners.contains(listener))
+    }
+
+    /// What stands before the names of a member's items, where the virtual server gives prefixes.
+    pub fn prefix_of(&self, member: &Member) -> ItemPrefix {
+        let own = || self.backends.get(&member.backend).and_then(|backend| backend.prefix.clone());
+        member.prefix.clone().or_else(own).unwrap_or_else(|| ItemPrefix::of_name(&member.backend))
+    }
+
+    /// Whether a virtual server passes everything on as it is: one backend that speaks Streamable HTTP, nothing selected,
+    /// nothing renamed, nothing added.
+    pub fn is_direct(&self, server: &VirtualServer) -> bool {
+        let [member] = server.backends.as_slice() else { return false };
+        let backend = self.backends.get(&member.backend);
+        server.prefix == PrefixPolicy::Never
+            && server.instructions.is_none()
+            && member.takes_all()
+            && backend.is_some_and(Backend::is_streamable_http)
     }
 }
 
@@ -117,10 +138,65 @@ pub struct TicketKey {
 /// One MCP endpoint as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VirtualServer {
-    /// Its URL path.
+    /// Its URL path. `/servers/NAME/mcp` leads to it too: [`VirtualServer::routes`] knows all.
     pub path: RoutePath,
     /// The listeners that offer it; never empty.
     pub listeners: Vec<Name>,
-    /// The backends behind it; exactly one for now.
-    pub backends: Vec<Name>,
+    /// The backends behind it, none twice; never empty.
+    pub backends: Vec<Member>,
+    /// Whether items get prefixes.
+    pub prefix: PrefixPolicy,
+    /// What stands between a prefix and a name.
+    pub separator: Separator,
+    /// What becomes of lists when one backend does not answer.
+    pub failure: FailurePolicy,
+    /// How long the items of a backend that does not answer are listed, under [`FailurePolicy::Partial`].
+    pub grace: TimeSpan,
+    /// What clients are told in place of what the backends say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
+    /// The revisions that clients are offered, none twice; empty means all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<ProtocolRevision>,
+    /// Whether each backend is found alone too.
+    pub direct_views: bool,
+    /// Whether clients that speak HTTP+SSE are served.
+    pub sse: bool,
+    /// The items on one page of a list.
+    pub page_size: u32,
+}
+
+/// What a URL path of a virtual server leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// The server itself.
+    Mcp,
+    /// One of its backends, alone and under its own names.
+    View(&'a Name),
+    /// The event stream of HTTP+SSE.
+    Sse,
+    /// Where clients of HTTP+SSE send their messages.
+    Message,
+}
+
+impl VirtualServer {
+    /// Every path that leads to it, each once; that of the configuration first.
+    pub fn routes(&self, name: &Name) -> Vec<(RoutePath, Route<'_>)> {
+        let own = RoutePath::of_server(name, "mcp");
+        let mut routes = vec![(self.path.clone(), Route::Mcp)];
+        if self.path != own {
+            routes.push((own, Route::Mcp));
+        }
+        if self.direct_views {
+            let view = |member: &'_ Member| self.path.below(member.backend.as_str());
+            routes.extend(self.backends.iter().map(|member| (view(member), Route::View(&member.backend))));
+        }
+        if self.sse {
+            for (segment, route) in [("sse", Route::Sse), ("message", Route::Message)] {
+                routes.push((RoutePath::of_server(name, segment), route));
+                routes.push((self.path.below(segment), route));
+            }
+        }
+        routes
+    }
 }

@@ -4,9 +4,13 @@
 //! only when no part said anything.
 
 mod backends;
+mod command;
+mod eras;
 mod files;
 mod limits;
 mod listeners;
+mod members;
+mod routes;
 mod servers;
 mod tickets;
 

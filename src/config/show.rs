@@ -75,6 +75,10 @@ fn secrets(config: &Config) -> BTreeMap<KeyPath, Secret> {
         for (key, value) in &backend.headers {
             secrets.insert(headers.key(key.to_string()), value.clone());
         }
+        let environment = KeyPath::from(["backends", name.as_str(), "command", "environment"]);
+        for (key, value) in backend.command.iter().flat_map(|command| &command.environment) {
+            secrets.insert(environment.key(key.as_str()), value.secret().clone());
+        }
     }
     secrets
 }

@@ -25,13 +25,22 @@ impl ConfigSource {
     }
 }
 
-/// One `--backend NAME=URL`. Neither part has been looked at yet.
+/// One `--backend NAME=URL` or `--command NAME=COMMAND`. No part has been looked at yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendFlag {
     /// The name.
     pub name: String,
-    /// The URL of its endpoint.
-    pub url: String,
+    /// How the server is reached.
+    pub reached: Reached,
+}
+
+/// How a server of the command line is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// At the URL of its endpoint.
+    Url(String),
+    /// By starting it: a program and its arguments, quoted as for a shell. No shell sees it.
+    Command(String),
 }
 
 /// What the command line says in place of the configuration. The values have not been looked at yet.

@@ -18,7 +18,7 @@ admin:
 limits:
   { write_time: 12s, write_rate: 13B, ended_sessions: 14, subscriptions: 15, subscription_bytes: 16B, replay_bytes: 17B,
     replay_time: 18s, replay_streams: 19, replay_bytes_total: 20B, replay_streams_total: 21, sessions: 22,
-    session_idle: 23s, tools: 24, tool_pages: 25, tool_time: 26s, tool_headers: 27, tool_depth: 28,
+    session_idle: 23s, list_items: 24, list_pages: 25, list_time: 26s, tool_headers: 27, tool_depth: 28,
     left_bytes: 31B, detached: 32, detached_total: 33, detached_bytes: 34KiB }
 drain: { time: 29s, idle: 30s }
 ";

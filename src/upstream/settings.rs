@@ -193,7 +193,7 @@ pub struct ToolSettings {
 
 impl Default for ToolSettings {
     fn default() -> ToolSettings {
-        ToolSettings { pages: 64, time: Duration::from_secs(60), params: ParamLimits::default() }
+        ToolSettings { pages: 64, time: Duration::from_secs(30), params: ParamLimits::default() }
     }
 }
 

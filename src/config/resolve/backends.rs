@@ -5,7 +5,7 @@ use super::files::Pem;
 use crate::config::diagnostic::Finding;
 use crate::config::path::KeyPath;
 use crate::config::sections::{Backend, BackendTls};
-use crate::config::values::Name;
+use crate::config::values::{ItemPrefix, Name};
 use http::HeaderValue;
 use indexmap::IndexMap;
 use rustls::pki_types::ServerName;
@@ -27,11 +27,17 @@ impl Resolver<'_> {
         self.check_count(&path, backends.len(), BACKENDS_MAX);
         for (name, backend) in &mut backends {
             let path = path.key(name);
+            backend.prefix.get_or_insert_with(|| ItemPrefix::of_name(name));
+            self.check_transport(&path, backend);
+            if let Some(command) = &mut backend.command {
+                self.command(&path.key("command"), command);
+            }
             self.endpoints(&path.key("endpoints"), backend);
             self.headers(&path, backend);
             let tls_endpoint = backend.endpoints.iter().any(|endpoint| endpoint.url.is_tls());
+            let is_command = backend.command.is_some();
             if let Some(tls) = &mut backend.tls {
-                self.backend_tls(&path.key("tls"), tls, tls_endpoint);
+                self.backend_tls(&path.key("tls"), tls, tls_endpoint, is_command);
             }
             self.check_timeouts(&path.key("timeouts"), &backend.timeouts);
             self.check_pool(&path.key("pool"), &backend.pool);
@@ -40,9 +46,10 @@ impl Resolver<'_> {
     }
 
     fn endpoints(&mut self, path: &KeyPath, backend: &Backend) {
-        if backend.endpoints.is_empty() {
-            let backend = path.parent().unwrap_or_default();
-            self.missing(&backend, "endpoints", "add `endpoints: [{ url: http://127.0.0.1:9000/mcp }]`");
+        let parent = path.parent().unwrap_or_default();
+        if backend.endpoints.is_empty() && backend.command.is_none() && !self.is_pruned(&parent.key("command")) {
+            let help = "add `endpoints: [{ url: http://127.0.0.1:9000/mcp }]`, or `command: { run: [some-program] }`";
+            self.missing(&parent, "endpoints", help);
         }
         if backend.endpoints.len() > 1 {
             self.note(
@@ -74,9 +81,9 @@ impl Resolver<'_> {
         }
     }
 
-    fn backend_tls(&mut self, path: &KeyPath, tls: &mut BackendTls, tls_endpoint: bool) {
+    fn backend_tls(&mut self, path: &KeyPath, tls: &mut BackendTls, tls_endpoint: bool, is_command: bool) {
         let endpoints = path.parent().unwrap_or_default().key("endpoints");
-        if !tls_endpoint && !self.is_pruned(&endpoints) {
+        if !tls_endpoint && !is_command && !self.is_pruned(&endpoints) {
             self.note(
                 Finding::error(path.clone(), "`tls` is set, but the endpoint is not https")
                     .at_key()

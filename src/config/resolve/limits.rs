@@ -3,7 +3,7 @@
 use super::Resolver;
 use crate::config::diagnostic::Finding;
 use crate::config::path::KeyPath;
-use crate::config::sections::{AdminLimits, Drain, Limits, Pool, Streams, Timeouts};
+use crate::config::sections::{AdminLimits, Command, Drain, Limits, Pool, Streams, Timeouts};
 use crate::config::values::{ByteSize, TimeSpan};
 use std::fmt;
 
@@ -35,6 +35,7 @@ impl Resolver<'_> {
             ("replay_bytes", limits.replay_bytes, ByteSize::bytes(0), GIB),
             ("replay_bytes_total", limits.replay_bytes_total, ByteSize::bytes(0), TIB),
             ("detached_bytes", limits.detached_bytes, ByteSize::kib(1), ByteSize::mib(65_536)),
+            ("list_bytes", limits.list_bytes, ByteSize::kib(1), GIB),
         ];
         for (key, value, least, most) in sizes {
             self.check_range(path.key(key), value, least, most);
@@ -57,8 +58,8 @@ impl Resolver<'_> {
             ("detached", limits.detached, 1, 100_000),
             ("detached_total", limits.detached_total, 1, 1_000_000),
             ("streams_per_connection", limits.streams_per_connection, 1, 10_000),
-            ("tools", limits.tools, 1, 1_000_000),
-            ("tool_pages", limits.tool_pages, 1, 10_000),
+            ("list_items", limits.list_items, 1, 1_000_000),
+            ("list_pages", limits.list_pages, 1, 10_000),
             ("tool_headers", limits.tool_headers, 0, 1_000),
             ("tool_depth", limits.tool_depth, 1, 512),
         ];
@@ -72,7 +73,8 @@ impl Resolver<'_> {
             ("write_time", limits.write_time, SECOND, HOUR),
             ("session_idle", limits.session_idle, SECOND, TimeSpan::seconds(365 * 86_400)),
             ("replay_time", limits.replay_time, NO_TIME, DAY),
-            ("tool_time", limits.tool_time, MILLISECOND, HOUR),
+            ("list_time", limits.list_time, MILLISECOND, HOUR),
+            ("catalog_refresh", limits.catalog_refresh, SECOND, DAY),
         ];
         for (key, value, least, most) in times {
             self.check_range(path.key(key), value, least, most);
@@ -122,6 +124,35 @@ impl Resolver<'_> {
         for (key, value, most) in times {
             self.check_range(path.key(key), value, MILLISECOND, most);
         }
+    }
+
+    /// Checks what one command and its instances may use.
+    pub(super) fn check_command_limits(&mut self, path: &KeyPath, command: &Command) {
+        self.check_range(path.key("instances"), command.instances, 1, 10_000);
+        self.check_range(path.key("open_files"), command.open_files, 16, 1_048_576);
+        self.check_range(path.key("memory"), command.memory, ByteSize::mib(16), TIB);
+        let restart = path.key("restart");
+        let times = [
+            (path.key("idle_stop"), command.idle_stop, SECOND, DAY),
+            (restart.key("first"), command.restart.first, TimeSpan::millis(10), HOUR),
+            (restart.key("most"), command.restart.most, TimeSpan::millis(10), HOUR),
+            (path.key("stop_time"), command.stop_time, MILLISECOND, TimeSpan::seconds(600)),
+        ];
+        for (path, value, least, most) in times {
+            self.check_range(path, value, least, most);
+        }
+        if let Some(time) = command.cpu_time {
+            self.check_range(path.key("cpu_time"), time, SECOND, TimeSpan::seconds(365 * 86_400));
+        }
+        if command.restart.most < command.restart.first && command.restart.first <= HOUR {
+            self.note(Finding::error(restart.key("most"), "the longest wait must be at least the first"));
+        }
+    }
+
+    /// Checks the numbers of one virtual server.
+    pub(super) fn check_server_limits(&mut self, path: &KeyPath, grace: TimeSpan, page_size: u32) {
+        self.check_range(path.key("grace"), grace, NO_TIME, DAY);
+        self.check_range(path.key("page_size"), page_size, 1, 10_000);
     }
 
     fn check_range<T: PartialOrd + fmt::Display>(&mut self, path: KeyPath, value: T, least: T, most: T) {

@@ -6,14 +6,17 @@ use crate::config::diagnostic::Finding;
 use crate::config::file::VirtualServerFile;
 use crate::config::model::{Listener, VirtualServer};
 use crate::config::path::KeyPath;
-use crate::config::sections::Backend;
+use crate::config::sections::{Backend, PrefixPolicy};
 use crate::config::suggest::closest;
-use crate::config::values::Name;
+use crate::config::values::{Name, RoutePath};
 use indexmap::IndexMap;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// The most virtual servers.
 const VIRTUAL_SERVERS_MAX: usize = 10_000;
+
+/// The longest instructions, in bytes: every client's model reads them.
+const INSTRUCTIONS_BYTES_MAX: usize = 16 << 10;
 
 impl Resolver<'_> {
     /// The virtual servers of a file, with every reference followed.
@@ -34,36 +37,44 @@ impl Resolver<'_> {
         self.check_count(&path, servers.len(), VIRTUAL_SERVERS_MAX);
         let mut resolved = IndexMap::with_capacity(servers.len());
         for (name, server) in servers.into_iter().take(VIRTUAL_SERVERS_MAX) {
-            let path = path.key(&name);
-            self.check_backends(&path.key("backends"), &server.backends, backends);
-            let listeners = self.offered_on(&path.key("listeners"), server.listeners, listeners);
-            match server.path {
-                Some(path) => {
-                    resolved.insert(name, VirtualServer { path, listeners, backends: server.backends });
-                }
-                None => self.missing(&path, "path", "add the URL path at which clients find it, such as `path: /mcp`"),
-            }
+            let server = self.virtual_server(&path.key(&name), &name, server, listeners, backends);
+            resolved.insert(name, server);
         }
         self.check_routes(&path, &resolved);
         self.warn_of_unused(listeners, backends, &resolved);
         resolved
     }
 
-    fn check_backends(&mut self, path: &KeyPath, names: &[Name], backends: &IndexMap<Name, Backend>) {
-        if names.is_empty() {
-            self.missing(&path.parent().unwrap_or_default(), "backends", "name the backend that it exposes");
+    fn virtual_server(
+        &mut self,
+        path: &KeyPath,
+        name: &Name,
+        file: VirtualServerFile,
+        listeners: &IndexMap<Name, Bound<Listener>>,
+        backends: &IndexMap<Name, Backend>,
+    ) -> VirtualServer {
+        let by_count = if file.backends.len() > 1 { PrefixPolicy::Always } else { PrefixPolicy::Never };
+        let prefix = file.prefix.unwrap_or(by_count);
+        self.check_members(&path.key("backends"), &file.backends, prefix, backends);
+        self.check_eras(path, &file.backends, file.revisions.as_deref(), file.sse, backends);
+        self.check_server_limits(path, file.grace, file.page_size);
+        if file.instructions.as_ref().is_some_and(|text| text.len() > INSTRUCTIONS_BYTES_MAX) {
+            let message = format!("instructions have at most {} KiB", INSTRUCTIONS_BYTES_MAX >> 10);
+            self.note(Finding::error(path.key("instructions"), message));
         }
-        if names.len() > 1 {
-            self.note(
-                Finding::error(
-                    self.element(path, 1),
-                    "several backends in one virtual server come with federation; list one",
-                )
-                .help("give each backend a virtual server of its own, such as `/mcp/name`"),
-            );
-        }
-        for (index, name) in names.iter().enumerate() {
-            self.check_reference(&self.element(path, index), "backend", "backends", name, backends);
+        VirtualServer {
+            path: file.path.unwrap_or_else(|| RoutePath::of_server(name, "mcp")),
+            listeners: self.offered_on(&path.key("listeners"), file.listeners, listeners),
+            backends: file.backends,
+            prefix,
+            separator: file.separator,
+            failure: file.failure,
+            grace: file.grace,
+            instructions: file.instructions,
+            revisions: file.revisions.unwrap_or_default(),
+            direct_views: file.direct_views,
+            sse: file.sse,
+            page_size: file.page_size,
         }
     }
 
@@ -94,7 +105,7 @@ impl Resolver<'_> {
     }
 
     /// Says when a name refers to nothing; silent when what it refers to is wrong itself.
-    fn check_reference<T>(
+    pub(super) fn check_reference<T>(
         &mut self,
         path: &KeyPath,
         kind: &str,
@@ -112,22 +123,6 @@ impl Resolver<'_> {
         self.note(Finding::error(path.clone(), message).did_you_mean(guess));
     }
 
-    /// Two virtual servers cannot share a path on one listener.
-    fn check_routes(&mut self, path: &KeyPath, servers: &IndexMap<Name, VirtualServer>) {
-        let mut taken: HashMap<(&Name, &str), &Name> = HashMap::new();
-        for (name, server) in servers {
-            for listener in &server.listeners {
-                if let Some(earlier) = taken.insert((listener, server.path.as_str()), name)
-                    && earlier != name
-                {
-                    let message = format!("virtual server `{earlier}` has the same path on listener `{listener}`");
-                    self.note(Finding::error(path.key(name).key("path"), message));
-                    break;
-                }
-            }
-        }
-    }
-
     fn warn_of_unused(
         &mut self,
         listeners: &IndexMap<Name, Bound<Listener>>,
@@ -139,7 +134,8 @@ impl Resolver<'_> {
             let path = KeyPath::from(["listeners", name.as_str()]);
             self.note(Finding::warning(path, "no virtual server is offered on this listener"));
         }
-        let used: HashSet<&Name> = servers.values().flat_map(|server| &server.backends).collect();
+        let members = servers.values().flat_map(|server| &server.backends);
+        let used: HashSet<&Name> = members.map(|member| &member.backend).collect();
         for name in backends.keys().filter(|name| !used.contains(name)) {
             let path = KeyPath::from(["backends", name.as_str()]);
             self.note(Finding::warning(path, "no virtual server uses this backend"));

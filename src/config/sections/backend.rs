@@ -1,6 +1,7 @@
 //! What belongs to a backend.
 
-use crate::config::values::{EndpointUrl, HeaderKey, Secret, TimeSpan};
+use super::Command;
+use crate::config::values::{EndpointUrl, HeaderKey, ItemPrefix, Secret, TimeSpan};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -8,17 +9,26 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
-/// An MCP server behind the gateway.
+/// An MCP server behind the gateway: reached at `endpoints`, or started by `command`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("required" = ["endpoints"]))]
 pub struct Backend {
     /// Where the server is reached. One endpoint for now.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,
-    /// Which protocol eras the server speaks.
+    /// How the server is started, where it is reached on its standard input and output (stdio).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Command>,
+    /// Which protocol eras and which transport the server speaks.
     #[serde(default)]
     pub protocol: BackendProtocol,
+    /// What stands before the names of its items where a virtual server gives prefixes. Default: the backend's name; where
+    /// that is longer than 16 characters, its first nine, a `-` and six digits of its hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<ItemPrefix>,
+    /// What happens when the server has lost a client's session.
+    #[serde(default)]
+    pub on_session_loss: SessionLoss,
     /// Whether HTTP/2 is spoken to the server.
     #[serde(default)]
     pub http2: BackendHttp2,
@@ -41,18 +51,9 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// A backend with one endpoint and every default.
-    pub fn of(url: EndpointUrl) -> Backend {
-        Backend {
-            endpoints: vec![Endpoint { url }],
-            protocol: BackendProtocol::default(),
-            http2: BackendHttp2::default(),
-            tls: None,
-            timeouts: Timeouts::default(),
-            pool: Pool::default(),
-            forward_headers: Vec::new(),
-            headers: IndexMap::new(),
-        }
+    /// Whether it speaks Streamable HTTP, as opposed to HTTP+SSE or standard input and output.
+    pub fn is_streamable_http(&self) -> bool {
+        self.command.is_none() && self.protocol != BackendProtocol::Sse
     }
 }
 
@@ -98,6 +99,32 @@ pub enum BackendProtocol {
     Modern,
     /// The session era only (up to 2025-11-25).
     Legacy,
+    /// The session era over HTTP+SSE, the transport of revision 2024-11-05: the endpoint is the URL of its event stream.
+    Sse,
+}
+
+impl BackendProtocol {
+    /// Whether the session era is excluded.
+    pub const fn is_modern_only(self) -> bool {
+        matches!(self, BackendProtocol::Modern)
+    }
+
+    /// Whether the stateless era is excluded.
+    pub const fn is_legacy_only(self) -> bool {
+        matches!(self, BackendProtocol::Legacy | BackendProtocol::Sse)
+    }
+}
+
+/// What happens when a backend has lost a client's session: it answers 404, its command ended, its stream broke off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionLoss {
+    /// Another session is opened in its place: log level and subscriptions are set again, and a call that provably did not
+    /// run is made again. Everything else that the server remembered of the session is gone.
+    #[default]
+    Heal,
+    /// The client is told: its own session ends too, so that it begins anew.
+    Fail,
 }
 
 /// Whether HTTP/2 is spoken to a backend.

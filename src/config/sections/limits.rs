@@ -74,12 +74,18 @@ pub struct Limits {
     pub detached_bytes: ByteSize,
     /// HTTP/2 streams at a time on one connection, and how many of them a client may reset in a second.
     pub streams_per_connection: u32,
-    /// Tools of one backend whose schemas are remembered. A longer list is not used.
-    pub tools: u32,
-    /// Pages that are read of a backend's tool list.
-    pub tool_pages: u32,
-    /// How long reading a backend's tool list may take, all pages together.
-    pub tool_time: TimeSpan,
+    /// Items of one kind (tools, prompts, resources, resource templates) that one backend may list. A longer list is not
+    /// used.
+    pub list_items: u32,
+    /// What one backend's list of one kind may take in memory. A larger one is not used.
+    pub list_bytes: ByteSize,
+    /// Pages that are read of a backend's list.
+    pub list_pages: u32,
+    /// How long reading a backend's list may take, all pages together.
+    pub list_time: TimeSpan,
+    /// After how long a backend's lists are read again, where the backend says nothing else; each time a little earlier or
+    /// later, so that not all are read at once.
+    pub catalog_refresh: TimeSpan,
     /// Arguments of one tool that may be mirrored into `Mcp-Param-*` header fields. A tool with more is passed on unchecked.
     pub tool_headers: u32,
     /// How deep the schema of a tool may be nested. A deeper one is passed on unchecked.
@@ -119,9 +125,11 @@ impl Default for Limits {
             detached_total: 1_000,
             detached_bytes: ByteSize::mib(64),
             streams_per_connection: 100,
-            tools: 10_000,
-            tool_pages: 64,
-            tool_time: TimeSpan::seconds(60),
+            list_items: 10_000,
+            list_bytes: ByteSize::mib(8),
+            list_pages: 64,
+            list_time: TimeSpan::seconds(30),
+            catalog_refresh: TimeSpan::seconds(300),
             tool_headers: 64,
             tool_depth: 64,
         }

@@ -4,12 +4,18 @@
 
 mod admin;
 mod backend;
+mod command;
 mod limits;
 mod listener;
 mod log;
+mod member;
+mod virtual_server;
 
 pub use admin::{AdminLimits, MetricsAccess};
-pub use backend::{Backend, BackendHttp2, BackendProtocol, BackendTls, Endpoint, Pool, Timeouts};
+pub use backend::{Backend, BackendHttp2, BackendProtocol, BackendTls, Endpoint, Pool, SessionLoss, Timeouts};
+pub use command::{Command, Restart};
 pub use limits::{Drain, Limits, Streams};
 pub use listener::{ListenerTls, ProxyProtocol};
 pub use log::{Log, LogFormat, LogLevel};
+pub use member::{Member, Rename, ResourceSelection, Selection};
+pub use virtual_server::{FailurePolicy, PrefixPolicy, ProtocolRevision};

@@ -16,8 +16,10 @@ fn urls(loaded: &Loaded) -> Vec<String> {
     let servers = loaded.config.virtual_servers.iter();
     servers
         .map(|(name, server)| {
-            let backend = &server.backends[0];
-            format!("{name} {} {backend} {}", server.path, loaded.config.backends[backend].endpoints[0].url)
+            let urls = server.backends.iter().map(|member| {
+                format!("{} {}", member.backend, loaded.config.backends[&member.backend].endpoints[0].url)
+            });
+            format!("{name} {} {}", server.path, urls.collect::<Vec<_>>().join(", "))
         })
         .collect()
 }
@@ -39,13 +41,45 @@ fn every_client_is_understood() {
 }
 
 #[test]
-fn several_servers_get_a_path_each() {
+fn several_servers_become_one_with_a_view_of_each() {
     let text = r#"{"mcpServers": {"One": {"url": "http://a/mcp"}, "my_two": {"url": "http://b/mcp"},
         "off": {"command": "x", "disabled": true}}}"#;
-    assert_eq!(
-        urls(&load_json(text).unwrap()),
-        ["one /mcp/one one http://a/mcp", "my-two /mcp/my-two my-two http://b/mcp"]
-    );
+    let loaded = load_json(text).unwrap();
+    assert_eq!(urls(&loaded), ["default /mcp one http://a/mcp, my-two http://b/mcp"]);
+    let default: &str = "default";
+    let (name, server) = loaded.config.virtual_servers.get_key_value(default).unwrap();
+    let routes: Vec<String> = server.routes(name).iter().map(|(path, _)| path.to_string()).collect();
+    assert_eq!(routes, ["/mcp", "/servers/default/mcp", "/mcp/one", "/mcp/my-two"]);
+}
+
+#[test]
+fn commands_are_started_and_the_old_transport_is_spoken() {
+    let text = r#"{"mcpServers": {
+  "files": {"command": "npx", "args": ["-y", "server-filesystem", "${HOME}"], "cwd": "work",
+    "env": {"KEY": "${TOKEN}", "PLAIN": "literal-secret", "EMPTY": ""}},
+  "tool": {"type": "stdio", "command": "./bin/tool"},
+  "list": {"command": ["uvx", "mcp-server-time"], "args": ["--local"]},
+  "old": {"type": "sse", "url": "http://a/sse"}
+}}"#;
+    let loaded = load_json(text).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let run = |name: &str| loaded.config.backends[name].command.as_ref().unwrap().run.join(" ");
+    assert_eq!(run("files"), "npx -y server-filesystem /home/ada");
+    assert_eq!(run("tool"), "/home/ada/bin/tool", "relative to the file");
+    assert_eq!(run("list"), "uvx mcp-server-time --local");
+    let files = loaded.config.backends["files"].command.as_ref().unwrap();
+    assert_eq!(files.directory.as_deref(), Some(Path::new("/home/ada/work")));
+    let variables: Vec<_> = files.environment.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    assert_eq!(variables, [("KEY", "hidden-token"), ("PLAIN", "literal-secret"), ("EMPTY", "")]);
+    let shown = loaded.effective.to_yaml();
+    assert!(!shown.contains("hidden-token") && !shown.contains("literal-secret"), "{shown}");
+    assert_eq!(loaded.config.backends["old"].protocol, sections::BackendProtocol::Sse);
+}
+
+#[test]
+fn a_file_of_variables_is_not_read_silently() {
+    let text = r#"{"servers": {"a": {"command": "x", "envFile": "${workspaceFolder}/.env"}}}"#;
+    let loaded = load_json(text).unwrap();
+    assert!(findings(&loaded.warnings)[0].contains("servers.a.envFile: this file is not read"));
 }
 
 #[test]
@@ -82,24 +116,29 @@ fn warnings_do_not_crowd_errors_out() {
 }
 
 #[test]
-fn commands_and_old_transports_are_named_and_refused() {
+fn what_cannot_be_reached_is_named_and_refused() {
     let text = r#"{"mcpServers": {
-  "files": {"command": "npx", "args": ["server-filesystem"], "env": {"X": "${UNSET}"}},
-  "old": {"type": "sse", "url": "http://a/sse"},
+  "files": {"command": "npx", "args": ["server-filesystem"], "env": {"X": "${workspaceFolder}"}},
+  "words": {"command": "npx", "args": "-y x"},
   "new": {"url": "http://a/mcp"},
   "odd": {"type": "pigeon", "url": "http://a/mcp"},
-  "none": {}
+  "none": {},
+  "bare": {"type": "stdio"},
+  "number": {"command": "x", "args": [1]}
 }}"#;
     let errors = load_json(text).unwrap_err();
-    assert_eq!(errors.len(), 4, "{errors:#?}");
+    assert_eq!(errors.len(), 6, "{errors:#?}");
     assert!(
-        errors[0].starts_with(
-            "2:3 mcpServers.files: `files` is started by a command; command servers are not supported yet"
-        )
+        errors[0].starts_with("2:75 backends.files.command.environment.X: the environment variable `workspaceFolder`")
     );
-    assert!(errors[1].starts_with("3:3 mcpServers.old: `old` uses the old SSE transport, which is not supported yet"));
+    assert!(errors[1].starts_with("3:39 mcpServers.words.args: the arguments of a command are a list"));
     assert!(errors[2].starts_with("5:19 mcpServers.odd.type: this kind of server is not known"));
     assert!(errors[3].starts_with("6:3 mcpServers.none: `none` has no `url`"));
+    assert!(errors[4].starts_with("7:3 mcpServers.bare: `bare` has no `command`"));
+    assert!(
+        errors[5].starts_with("8:39 backends.number.command.run[1]: expected a text, found a number"),
+        "{errors:#?}"
+    );
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::*;
 
 fn backends(flags: &[(&str, &str)]) -> ConfigSource {
-    let flag = |(name, url): &(&str, &str)| BackendFlag { name: (*name).to_owned(), url: (*url).to_owned() };
+    let reached = |url: &str| Reached::Url(url.to_owned());
+    let flag = |(name, url): &(&str, &str)| BackendFlag { name: (*name).to_owned(), reached: reached(url) };
     ConfigSource::Backends(flags.iter().map(flag).collect())
 }
 
@@ -16,14 +17,38 @@ fn listen(address: &str) -> Overrides {
 }
 
 #[test]
-fn one_backend_is_found_at_mcp_and_several_below_it() {
+fn all_backends_are_found_at_mcp_and_several_below_it_too() {
     let paths = |source: &ConfigSource| {
-        let loaded = load_flags(source, &Overrides::default()).unwrap();
-        let servers = loaded.config.virtual_servers.iter();
-        servers.map(|(name, server)| format!("{name} {}", server.path)).collect::<Vec<_>>()
+        let config = load_flags(source, &Overrides::default()).unwrap().config;
+        assert_eq!(config.virtual_servers.len(), 1);
+        let (name, server) = config.virtual_servers.get_index(0).unwrap();
+        let routes: Vec<String> = server.routes(name).iter().map(|(path, _)| path.to_string()).collect();
+        (routes.join(" "), config.is_direct(server))
     };
-    assert_eq!(paths(&backends(&[("github", "https://x/mcp")])), ["default /mcp"]);
-    assert_eq!(paths(&backends(&[("a", "http://a/mcp"), ("b", "http://b/mcp")])), ["a /mcp/a", "b /mcp/b"]);
+    assert_eq!(paths(&backends(&[("github", "https://x/mcp")])), ("/mcp /servers/default/mcp".into(), true));
+    let two = backends(&[("a", "http://a/mcp"), ("b", "http://b/mcp")]);
+    assert_eq!(paths(&two), ("/mcp /servers/default/mcp /mcp/a /mcp/b".into(), false));
+}
+
+#[test]
+fn commands_are_taken_apart_as_a_shell_would() {
+    let flag = |line: &str| {
+        let flag = BackendFlag { name: "a".to_owned(), reached: Reached::Command(line.to_owned()) };
+        load_flags(&ConfigSource::Backends(vec![flag]), &Overrides::default())
+    };
+    let run = |line: &str| flag(line).unwrap().config.backends["a"].command.clone().unwrap().run;
+    assert_eq!(run("npx -y 'a b' \"c d\" e\\ f"), ["npx", "-y", "a b", "c d", "e f"]);
+    assert_eq!(run("sh -c 'echo $HOME > x'"), ["sh", "-c", "echo $HOME > x"], "no shell sees it");
+    let relative = run("./server --stdio");
+    assert!(Path::new(&relative[0]).is_absolute() && relative[0].ends_with("/server"), "{relative:?}");
+    let report = flag("npx 'unclosed").unwrap_err();
+    let expected = "\
+error: a quote in this command is never closed
+ --> command line:1:13
+  |
+1 | --command a=npx 'unclosed
+  |             ^^^^^^^^^^^^^ backends.a.command.run";
+    assert_eq!(report.to_string(), expected);
 }
 
 #[test]

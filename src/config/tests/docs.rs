@@ -25,19 +25,25 @@ const SECTIONS: [&str; 11] = [
 ];
 
 /// What the types of single values are called.
-const WORDS: [(&str, &str); 12] = [
+const WORDS: [(&str, &str); 18] = [
     ("AllowedHost", "host"),
     ("AllowedOrigin", "origin"),
     ("ByteSize", "size"),
     ("EndpointUrl", "endpoint URL"),
+    ("Glob", "pattern"),
     ("HeaderKey", "header name"),
+    ("ItemName", "item name"),
+    ("ItemPrefix", "prefix"),
     ("ListenAddress", "address"),
     ("Name", "name"),
     ("Network", "network"),
     ("PublicUrl", "public URL"),
     ("RoutePath", "URL path"),
     ("Secret", "secret"),
+    ("Separator", "separator"),
     ("TimeSpan", "time span"),
+    ("VariableName", "variable name"),
+    ("VariableValue", "secret (may be empty)"),
 ];
 
 #[test]
@@ -164,7 +170,10 @@ impl Reference {
 
     /// What may be chosen, each with its meaning.
     fn choices(&self, node: &Value) -> Option<String> {
-        let node = self.resolved(node);
+        let mut node = self.resolved(node);
+        if let Some(element) = node.get("items") {
+            node = self.resolved(element);
+        }
         let one = |choice: &Value| {
             let (value, meaning) = (choice["const"].as_str().unwrap_or_default(), description(choice));
             format!("`{value}`: {}", meaning.trim_end_matches('.'))
@@ -206,7 +215,8 @@ fn keys(object: &Value) -> Vec<String> {
 
 /// The schema of the entries of a map.
 fn entry(node: &Value) -> Option<&Value> {
-    node.get("patternProperties")?.as_object()?.values().next()
+    let named = || node.get("patternProperties")?.as_object()?.values().next();
+    named().or_else(|| node.get("additionalProperties").filter(|entry| entry.is_object()))
 }
 
 fn plural(kind: &str) -> String {

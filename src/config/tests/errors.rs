@@ -36,7 +36,7 @@ error: this key is not known here
   |
   = help: did you mean `public_url`?
 
-error: expected one of `auto`, `modern`, `legacy`
+error: expected one of `auto`, `modern`, `legacy`, `sse`
   --> lockgate.yaml:10:15
    |
 10 |     protocol: moderm

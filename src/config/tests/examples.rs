@@ -79,7 +79,9 @@ fn the_schema_describes_every_setting_and_knows_the_secrets() {
     let mut secrets = Vec::new();
     walk(&schema, &schema, &path::KeyPath::root(), &mut secrets, 0);
     let written: Vec<String> = secrets.iter().map(ToString::to_string).collect();
-    assert_eq!(written, ["admin.token", "backends.x.headers.x", "tickets.keys[0].secret"]);
+    let expected =
+        ["admin.token", "backends.x.command.environment.x", "backends.x.headers.x", "tickets.keys[0].secret"];
+    assert_eq!(written, expected);
     assert!(secrets.iter().all(loader::is_secret));
 }
 

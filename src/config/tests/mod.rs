@@ -2,10 +2,12 @@
 
 mod clients;
 mod command_line;
+mod commands;
 mod difference;
 mod docs;
 mod errors;
 mod examples;
+mod federation;
 mod hostile;
 mod references;
 mod rules;
@@ -48,5 +50,16 @@ fn errors_of(text: &str) -> Vec<String> {
     match load_alone(text) {
         Ok(_) => Vec::new(),
         Err(report) => findings(&report),
+    }
+}
+
+/// `RIGHT` with one piece replaced and lines added gives exactly these errors.
+fn expect(from: &str, to: &str, more: &str, expected: &[&str]) {
+    assert!(RIGHT.contains(from), "{from}");
+    let text = format!("{}{more}", RIGHT.replace(from, to));
+    let errors = errors_of(&text);
+    assert_eq!(errors.len(), expected.len(), "{text}\n{errors:#?}");
+    for (error, part) in errors.iter().zip(expected) {
+        assert!(error.contains(part), "{text}\nexpected {part:?} in {error:?}");
     }
 }

@@ -33,6 +33,11 @@ impl EndpointUrl {
         matches!(self, EndpointUrl::Http(url) if url.scheme() == "https")
     }
 
+    /// Whether it is reached over HTTP, on the network or through a unix socket.
+    pub const fn is_http(&self) -> bool {
+        !matches!(self, EndpointUrl::Demo)
+    }
+
     /// Whether it carries a query, which often holds a key.
     pub fn has_query(&self) -> bool {
         match self {

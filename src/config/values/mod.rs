@@ -5,8 +5,10 @@
 
 mod address;
 mod endpoint;
+mod glob;
 mod header;
 mod host;
+mod item;
 mod name;
 mod network;
 mod origin;
@@ -15,11 +17,14 @@ mod route;
 mod secret;
 mod size;
 mod span;
+mod variable;
 
 pub use address::ListenAddress;
 pub use endpoint::EndpointUrl;
+pub use glob::Glob;
 pub use header::HeaderKey;
 pub use host::AllowedHost;
+pub use item::{ItemName, ItemPrefix, Separator};
 pub use name::Name;
 pub use network::Network;
 pub use origin::{AllowedOrigin, OriginPort};
@@ -28,6 +33,7 @@ pub use route::RoutePath;
 pub use secret::{KeyMaterial, MASK, Secret};
 pub use size::ByteSize;
 pub use span::TimeSpan;
+pub use variable::{VariableName, VariableValue};
 
 use std::fmt;
 

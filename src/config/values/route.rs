@@ -1,6 +1,6 @@
 //! The URL path at which a virtual server is found.
 
-use super::{Invalid, read_from_text, write_as_text};
+use super::{Invalid, Name, read_from_text, write_as_text};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,6 +16,17 @@ impl RoutePath {
     /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The path with this segment behind it.
+    #[must_use]
+    pub fn below(&self, segment: &str) -> RoutePath {
+        RoutePath(format!("{}/{segment}", self.0.trim_end_matches('/')).into())
+    }
+
+    /// The path of a virtual server by its name: `/servers/NAME/what`.
+    pub fn of_server(name: &Name, what: &str) -> RoutePath {
+        RoutePath(format!("/servers/{name}/{what}").into())
     }
 }
 
@@ -59,6 +70,13 @@ read_from_text!(RoutePath, expecting: "a path such as `/mcp`", schema: {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_go_on() {
+        let below = |path: &str| path.parse::<RoutePath>().unwrap().below("x").to_string();
+        assert_eq!((below("/"), below("/mcp")), ("/x".to_owned(), "/mcp/x".to_owned()));
+        assert_eq!(RoutePath::of_server(&"a".parse().unwrap(), "mcp").as_str(), "/servers/a/mcp");
+    }
 
     #[test]
     fn paths_have_one_normal_form() {
