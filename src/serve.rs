@@ -10,6 +10,7 @@ use crate::snapshot::{Limits, Snapshot};
 use crate::telemetry::CorrelationId;
 use crate::trip::{Record, Trip, head};
 use http::Method;
+use lockgate_filters::backend::Backend;
 use lockgate_filters::chain::Stop;
 use lockgate_filters::exchange::{Exchange, UnixMillis};
 use lockgate_filters::fault::{Fault, Refusal};
@@ -20,6 +21,7 @@ use lockgate_filters::rpc::scan;
 use pingora_proxy::Session;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::task::JoinSet;
 
 /// What a decision came to.
 enum Decision {
@@ -30,6 +32,9 @@ enum Decision {
 
 /// How long a request waits for what a filter asked about a backend.
 const LOOK_UP: Duration = Duration::from_secs(10);
+
+/// How long a request waits until something is known of every backend: while nothing is known of any, and otherwise.
+const FIRST_LOOK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
 
 /// How long of a refused request's body is read, so that its sender gets to see the refusal.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -122,18 +127,25 @@ impl Gateway {
     }
 
     async fn look_up(&self, snapshot: &Snapshot, ask: &Ask) -> Result<(), Refusal> {
-        let backend = match ask {
-            Ask::Eras(backend) | Ask::Tools(backend) => backend,
-            // No virtual server is federated yet.
-            Ask::Catalog(_) => return Ok(()),
-        };
-        let Some(live) = snapshot.backends.get(&backend.name) else {
-            return Err(Refusal::new(Fault::Internal, "look_up"));
+        let live = |backend: &Arc<Backend>| {
+            snapshot.backends.get(&backend.name).ok_or_else(|| Refusal::new(Fault::Internal, "look_up"))
         };
         match ask {
-            Ask::Eras(_) => live.ensure_eras(LOOK_UP).await,
-            Ask::Tools(_) => live.refresh_tools(LOOK_UP).await,
-            Ask::Catalog(_) => Ok(()),
+            Ask::Eras(backend) => live(backend)?.ensure_eras(LOOK_UP).await,
+            Ask::Tools(backend) => live(backend)?.refresh_tools(LOOK_UP).await,
+            Ask::Catalog(server) => {
+                let known = server.federation.as_ref().is_some_and(|federation| federation.catalog().is_filled());
+                let within = if known { FIRST_LOOK.1 } else { FIRST_LOOK.0 };
+                let mut asking = JoinSet::new();
+                for backend in &server.backends {
+                    let live = Arc::clone(live(backend)?);
+                    asking.spawn(async move { live.ensure_inventory(within).await });
+                }
+                // One that does not answer delays the others once, and not for long.
+                while asking.join_next().await.is_some() {}
+                self.world.catalogs.fill(server);
+                Ok(())
+            }
         }
     }
 

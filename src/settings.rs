@@ -1,8 +1,10 @@
 //! From the configuration's words to the settings that rooms take: each room has its own plain structs, so that none
 //! depends on the shape of the file.
 
+mod federation;
 mod judge;
 
+pub use federation::{federation, is_stocked, pinned};
 pub use judge::{judge, judge_with};
 
 use crate::admin;
@@ -20,6 +22,7 @@ use crate::upstream::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, header};
+use lockgate_filters::federate::InventoryLimits;
 use lockgate_filters::rpc::params::ParamLimits;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -248,8 +251,17 @@ fn backend(
                 depth: limits.tool_depth as usize,
             },
         },
-        stock: StockSettings::default(),
-        stocked: false,
+        stock: StockSettings {
+            limits: InventoryLimits {
+                items: limits.list_items as usize,
+                bytes: limits.list_bytes.as_usize(),
+                pages: limits.list_pages as usize,
+                ..InventoryLimits::default()
+            },
+            time: limits.list_time.get(),
+            refresh: limits.catalog_refresh.get(),
+        },
+        stocked: is_stocked(config, &name),
         name,
     })
 }

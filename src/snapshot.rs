@@ -1,10 +1,11 @@
 //! Everything compiled from one configuration generation: immutable, behind one pointer, pinned by each exchange.
 
+mod servers;
+
 use crate::bodies::Bodies;
 use crate::catalog::Catalogs;
 use crate::config::model::{Config, Listener as ListenerConfig};
 use crate::config::path::KeyPath;
-use crate::config::sections::Member;
 use crate::config::values::Name;
 use crate::config::{Loaded, Objection};
 use crate::request::BodyLimits;
@@ -29,6 +30,7 @@ use lockgate_filters::rpc::scan;
 use lockgate_filters::session::Session;
 use lockgate_filters::ticket::{Keyring, SessionId};
 use lockgate_filters::virtual_server::VirtualServer;
+use servers::Servers;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,40 +159,13 @@ impl World {
         let backends = self.prepare_backends(config, demo.as_deref())?;
         let keys = self.keyring(config)?;
         let admin_token = self.admin_token(config)?;
-        let mut servers = Vec::with_capacity(config.virtual_servers.len());
-        for (index, (name, server)) in config.virtual_servers.iter().enumerate() {
-            let path = KeyPath::from(["virtual_servers", name.as_str(), "backends"]);
-            let links = self.links(path, &server.backends, &backends).map_err(|objection| vec![objection])?;
-            let policy = Arc::new(VirtualServer {
-                index,
-                name: name.shared(),
-                backends: links.iter().map(|link| Arc::clone(&link.backend.backend)).collect(),
-                chain: self.server_chain(name.shared(), config, &keys),
-                federation: None,
-                pinned: None,
-            });
-            let metrics = self.metrics.virtual_server(name.as_str());
-            servers.push(Arc::new(Server { policy, links, keys: Arc::clone(&keys), metrics }));
-        }
-        let listeners = self.bound.iter().map(|name| Arc::new(listener(name, config, &servers))).collect();
+        let compiled = self.servers(config, &backends, &keys)?;
+        let listeners = self.bound.iter().map(|name| Arc::new(listener(name, config, &compiled))).collect();
+        let servers = compiled.servers;
         let limits = Limits::of(config);
         let unrouted = self.metrics.unrouted();
         let loaded = Arc::new(loaded);
         Ok(Snapshot { generation, since, loaded, listeners, servers, backends, limits, admin_token, unrouted })
-    }
-
-    /// The backends of a virtual server.
-    fn links(&self, path: KeyPath, members: &[Member], backends: &Generation) -> Result<Box<[Arc<Link>]>, Objection> {
-        if members.is_empty() {
-            return Err(Objection::new(path, "there is no backend"));
-        }
-        let link = |member: &Member| {
-            let backend = backends.get(member.backend.as_str())?;
-            let metrics = self.metrics.backend(&backend.backend.name);
-            Some(Arc::new(Link { backend: Arc::clone(backend), metrics, heals: true }))
-        };
-        let links: Option<_> = members.iter().map(link).collect();
-        links.ok_or_else(|| Objection::new(path, "there is no such backend"))
     }
 
     /// What tickets are sealed with.
@@ -236,13 +211,11 @@ impl World {
 }
 
 /// A listener that the configuration no longer names stays bound until a restart, and serves nothing.
-fn listener(name: &Name, config: &Config, servers: &[Arc<Server>]) -> Listener {
+fn listener(name: &Name, config: &Config, servers: &Servers) -> Listener {
     let Some(settings) = config.listeners.get(name) else {
         return Listener { name: name.shared(), chain: listener_chain(Vec::new(), Vec::new(), Vec::new()) };
     };
-    let offered = config.virtual_servers.iter().zip(servers).filter(|((_, server), _)| server.listeners.contains(name));
-    let paths =
-        offered.map(|((_, server), live)| (Box::from(server.path.as_str()), Arc::clone(&live.policy))).collect();
+    let paths = servers.on(name);
     Listener { name: name.shared(), chain: listener_chain(hosts(settings), origins(settings), paths) }
 }
 

@@ -76,6 +76,12 @@ impl Backend {
         self.facts.load()
     }
 
+    /// Whether nobody has found out yet what it offers, or that it cannot be asked.
+    pub fn is_unasked(&self) -> bool {
+        let facts = self.facts();
+        facts.inventory.is_none() && facts.lost.is_none()
+    }
+
     /// Publishes new facts; the closure may run more than once.
     pub fn learn(&self, mut change: impl FnMut(&mut Facts)) {
         self.facts.rcu(|known| {

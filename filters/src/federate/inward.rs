@@ -61,7 +61,8 @@ impl Filter for Federate {
             Some(pinned) => Arc::clone(pinned),
             None => {
                 let catalog = federation.pinned();
-                if needs_catalog(message, &exchange.body) && !catalog.is_filled() && !exchange.has_asked(&ask) {
+                let unasked = || server.backends.iter().any(|backend| backend.is_unasked());
+                if needs_catalog(message, &exchange.body) && unasked() && !exchange.has_asked(&ask) {
                     return Verdict::Ask(ask);
                 }
                 exchange.catalog = Some(Arc::clone(&catalog));

@@ -1,0 +1,120 @@
+//! Virtual servers of one configuration: what each leads to, and under which paths it is found.
+
+use super::{Link, Server, World};
+use crate::config::Objection;
+use crate::config::model::{Config, Route, VirtualServer as Settings};
+use crate::config::path::KeyPath;
+use crate::config::sections::{Member, SessionLoss};
+use crate::config::values::Name;
+use crate::settings;
+use crate::upstream::Generation;
+use lockgate_filters::federate::Federation;
+use lockgate_filters::ticket::Keyring;
+use lockgate_filters::virtual_server::VirtualServer;
+use std::sync::Arc;
+
+/// The virtual servers of a configuration.
+#[derive(Default)]
+pub(super) struct Servers {
+    /// In the order of the configuration; behind each stand the views of its backends.
+    pub servers: Vec<Arc<Server>>,
+    /// Every path on every listener, and where it leads: a place among `servers`.
+    paths: Vec<(Name, Box<str>, usize)>,
+}
+
+impl Servers {
+    /// The paths of one listener.
+    pub fn on(&self, listener: &Name) -> Vec<(Box<str>, Arc<VirtualServer>)> {
+        let here = self.paths.iter().filter(|(name, ..)| name == listener);
+        here.filter_map(|(_, path, at)| Some((path.clone(), Arc::clone(&self.servers.get(*at)?.policy)))).collect()
+    }
+
+    fn lead(&mut self, settings: &Settings, path: &str, at: usize) {
+        self.paths.extend(settings.listeners.iter().map(|listener| (listener.clone(), path.into(), at)));
+    }
+}
+
+impl World {
+    /// Compiles the virtual servers.
+    ///
+    /// # Errors
+    /// The first that names a backend which there is not.
+    pub(super) fn servers(
+        &self,
+        config: &Config,
+        backends: &Generation,
+        keys: &Arc<Keyring>,
+    ) -> Result<Servers, Vec<Objection>> {
+        let mut compiled = Servers::default();
+        for (name, settings) in &config.virtual_servers {
+            let members: Vec<&Member> = settings.backends.iter().collect();
+            let place = Place { name: name.shared(), config, settings, backends, keys };
+            let federation = settings::federation(config, settings).map(Arc::new);
+            let at = compiled.servers.len();
+            compiled.servers.push(self.server(&place, &members, federation, at)?);
+            for (path, route) in settings.routes(name) {
+                match route {
+                    Route::Mcp => compiled.lead(settings, path.as_str(), at),
+                    Route::View(backend) => {
+                        let own =
+                            members.iter().copied().filter(|member| member.backend == *backend).collect::<Vec<_>>();
+                        // Tickets of a view are no tickets of the server: another name, with what no name can hold.
+                        let name = format!("{name}/{backend}").into();
+                        let at = compiled.servers.len();
+                        compiled.servers.push(self.server(&Place { name, ..place }, &own, None, at)?);
+                        compiled.lead(settings, path.as_str(), at);
+                    }
+                    Route::Sse | Route::Message => {}
+                }
+            }
+        }
+        Ok(compiled)
+    }
+
+    fn server(
+        &self,
+        place: &Place<'_>,
+        members: &[&Member],
+        federation: Option<Arc<Federation>>,
+        index: usize,
+    ) -> Result<Arc<Server>, Vec<Objection>> {
+        let links = self.links(place, members).map_err(|objection| vec![objection])?;
+        let policy = VirtualServer {
+            index,
+            name: Arc::clone(&place.name),
+            backends: links.iter().map(|link| Arc::clone(&link.backend.backend)).collect(),
+            chain: self.server_chain(Arc::clone(&place.name), place.config, place.keys),
+            federation,
+            pinned: settings::pinned(place.settings),
+        };
+        self.catalogs.fill(&policy);
+        let metrics = self.metrics.virtual_server(&place.name);
+        Ok(Arc::new(Server { policy: Arc::new(policy), links, keys: Arc::clone(place.keys), metrics }))
+    }
+
+    /// The backends of a virtual server.
+    fn links(&self, place: &Place<'_>, members: &[&Member]) -> Result<Box<[Arc<Link>]>, Objection> {
+        let path = KeyPath::from(["virtual_servers", &place.name, "backends"]);
+        if members.is_empty() {
+            return Err(Objection::new(path, "there is no backend"));
+        }
+        let link = |member: &&Member| {
+            let backend = place.backends.get(member.backend.as_str())?;
+            let heals = place.config.backends.get(&member.backend)?.on_session_loss == SessionLoss::Heal;
+            let metrics = self.metrics.backend(&backend.backend.name);
+            Some(Arc::new(Link { backend: Arc::clone(backend), metrics, heals }))
+        };
+        let links: Option<_> = members.iter().map(link).collect();
+        links.ok_or_else(|| Objection::new(path, "there is no such backend"))
+    }
+}
+
+/// What a virtual server is compiled of.
+#[derive(Clone)]
+struct Place<'a> {
+    name: Arc<str>,
+    config: &'a Config,
+    settings: &'a Settings,
+    backends: &'a Generation,
+    keys: &'a Arc<Keyring>,
+}
