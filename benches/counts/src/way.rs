@@ -8,14 +8,17 @@ use lockgate_filters::chain::{Chain, Stop};
 use lockgate_filters::envelope::Envelope;
 use lockgate_filters::era::Era;
 use lockgate_filters::exchange::{Exchange, UnixMillis};
+use lockgate_filters::federate::Federate;
 use lockgate_filters::filter::Head;
 use lockgate_filters::guard::{Guard, HostRule};
 use lockgate_filters::lane::Lane;
 use lockgate_filters::negotiate::Negotiate;
+use lockgate_filters::params::Params;
 use lockgate_filters::route::Route;
 use lockgate_filters::rpc::params::ToolParams;
 use lockgate_filters::rpc::scan::{Limits, scan};
 use lockgate_filters::session::{Session, Sessions};
+use lockgate_filters::splice::Onward;
 use lockgate_filters::splice::wire::{Wire, encode};
 use lockgate_filters::splice::{self, Forwarding};
 use lockgate_filters::ticket::{Key, KeyFault, Keyring, SessionId};
@@ -78,9 +81,13 @@ impl Way {
             chain: Chain::new(vec![
                 Box::new(Negotiate::new(BODY_BYTES)),
                 Box::new(Era),
-                Box::new(Session::new("default".into(), keys, Arc::new(NoneEnded))),
+                Box::new(Session::new("default".into(), Arc::clone(&keys), Arc::new(NoneEnded))),
                 Box::new(Envelope),
+                Box::new(Federate::new("default".into(), Arc::clone(&keys))),
+                Box::new(Params),
             ]),
+            federation: None,
+            pinned: None,
         });
         let hosts = ["localhost", "127.0.0.1", "[::1]"].map(HostRule::parse).into();
         let paths = [(Box::from("/mcp"), server)];
@@ -107,7 +114,7 @@ impl Way {
     /// The bytes that go upstream of a request that may pass; `None` where it holds no message.
     pub fn splice(&self, exchange: &Exchange) -> Option<Wire> {
         let message = exchange.scan.messages.first()?;
-        let (fields, _) = splice::post(&self.forwarding, &self.headers, exchange, message, None);
+        let (fields, _) = splice::post(&self.forwarding, &self.headers, exchange, message, Onward::default());
         Some(encode(PREFIX, &fields, Some(&exchange.body), ROOM_BYTES))
     }
 }
