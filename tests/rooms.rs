@@ -8,12 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms of `src/` a room may use, and why. A room that is not named on the left fails the test: say where it belongs.
-const ROOMS: [(&str, &[&str], &str); 29] = [
+const ROOMS: [(&str, &[&str], &str); 30] = [
     // What knows nothing of the gateway: each could be a package of its own.
     ("config", &[], "Text becomes values; what is done with them is not its business."),
     ("upstream", &[], "Takes its own settings, so that a change of the configuration's form does not reach it."),
     ("session", &[], "State of sessions, however they are opened and whoever carries their messages."),
     ("telemetry", &[], "Everybody counts and logs; so it may know nobody."),
+    ("catalog", &[], "Merges what backends offer; who asks them, and who serves it, it is told."),
     ("drain", &[], "Counts what is in flight, whatever that is."),
     ("watch", &[], "Says that a file changed, not what that means."),
     ("bodies", &[], "Counts bytes, whoever holds them."),
@@ -31,7 +32,7 @@ const ROOMS: [(&str, &[&str], &str); 29] = [
     ),
     (
         "snapshot",
-        &["bodies", "config", "request", "session", "settings", "telemetry", "upstream"],
+        &["bodies", "catalog", "config", "request", "session", "settings", "telemetry", "upstream"],
         "Compiles a configuration; what is compiled does not know who serves it.",
     ),
     (
@@ -58,7 +59,19 @@ const ROOMS: [(&str, &[&str], &str); 29] = [
     ),
     (
         "lanes",
-        &["downstream", "drain", "gateway", "listen", "serve", "session", "snapshot", "telemetry", "trip", "upstream"],
+        &[
+            "catalog",
+            "downstream",
+            "drain",
+            "gateway",
+            "listen",
+            "serve",
+            "session",
+            "snapshot",
+            "telemetry",
+            "trip",
+            "upstream",
+        ],
         "Carries out what was decided. It reads no configuration and accepts no connection; of a client's it asks whether it ends.",
     ),
     ("unheard", &["listen", "snapshot", "telemetry"], "Answers for the gateway where a request does not reach it."),

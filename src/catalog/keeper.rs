@@ -214,13 +214,12 @@ mod tests {
         let members = backends.iter().map(|backend| Member::new(Arc::clone(&backend.name))).collect();
         let policy = Policy { members, separator: "__".into(), page_size: 100, ..Policy::default() };
         Arc::new(VirtualServer {
+            index: 0,
+            name: "default".into(),
+            backends: backends.iter().map(|backend| Arc::clone(backend)).collect(),
+            chain: Chain::default(),
             federation: Some(Arc::new(Federation::new(policy, failure, 1000))),
-            ..VirtualServer::new(
-                0,
-                "default",
-                backends.iter().map(|backend| Arc::clone(backend)).collect(),
-                Chain::default(),
-            )
+            pinned: None,
         })
     }
 

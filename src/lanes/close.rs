@@ -127,7 +127,7 @@ pub(super) async fn end_at(
 mod tests {
     use super::*;
     use crate::upstream::{
-        BackendSettings, EndpointSettings, PoolSettings, Protocol, Registry, Timeouts, ToolSettings,
+        BackendSettings, EndpointSettings, PoolSettings, Protocol, Registry, StockSettings, Timeouts, ToolSettings,
     };
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -154,6 +154,8 @@ mod tests {
             sse_event: 1 << 16,
             pool: PoolSettings::default(),
             tools: ToolSettings::default(),
+            stock: StockSettings::default(),
+            stocked: false,
         };
         let generation = Registry::new().prepare(&[settings]).expect("usable settings");
         (Arc::clone(generation.get("demo").expect("a backend")), asked)

@@ -4,7 +4,7 @@ use super::connector::Connector;
 use super::endpoint::{Endpoint, Verb};
 use super::exchange::UpstreamRequest;
 use super::fetch::Fetcher;
-use super::settings::{EndpointSettings, PoolSettings, Timeouts, ToolSettings};
+use super::settings::{EndpointSettings, PoolSettings, StockSettings, Timeouts, ToolSettings};
 use bytes::Bytes;
 use lockgate_filters::splice::{Outbound, Replay};
 use std::future::Future;
@@ -182,5 +182,6 @@ pub(crate) fn fetcher(address: SocketAddr) -> Fetcher {
         answer_bytes: 1 << 20,
         sse_event: 1 << 16,
         tools: ToolSettings::default(),
+        stock: StockSettings::default(),
     }
 }

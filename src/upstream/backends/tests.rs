@@ -1,7 +1,7 @@
 //! The registry against scripted backends on real sockets.
 
 use super::*;
-use crate::upstream::settings::{EndpointSettings, Protocol, ToolSettings};
+use crate::upstream::settings::{EndpointSettings, Protocol, StockSettings, ToolSettings};
 use crate::upstream::testing::{Received, answer, at, error, post, receive, result, say, serve, serve_mcp};
 use lockgate_filters::fault::Fault;
 use std::net::SocketAddr;
@@ -21,6 +21,8 @@ fn settings(name: &str, address: SocketAddr) -> BackendSettings {
         answer_bytes: 1 << 20,
         sse_event: 1 << 16,
         tools: ToolSettings::default(),
+        stock: StockSettings::default(),
+        stocked: false,
     }
 }
 

@@ -47,7 +47,7 @@ async fn a_modern_backend_describes_itself() {
     let description = findings.description.expect("a description");
     assert_eq!(description.result, MODERN_RESULT);
     assert_eq!(description.ttl_millis, 60_000);
-    assert!(description.tools && description.tools_list_changed);
+    assert!(description.declared.tools && description.declared.tools_changed);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::upstream::backends::{LiveBackend, Registry};
-use crate::upstream::settings::{BackendSettings, PoolSettings, Protocol, Timeouts, ToolSettings};
+use crate::upstream::settings::{BackendSettings, PoolSettings, Protocol, StockSettings, Timeouts, ToolSettings};
 use crate::upstream::testing::{answer, at, error, fetcher, receive, result, say, serve, serve_mcp};
 use lockgate_filters::fault::Fault;
 use std::net::SocketAddr;
@@ -27,6 +27,8 @@ fn started(address: SocketAddr) -> (Registry, Arc<LiveBackend>) {
         answer_bytes: 1 << 20,
         sse_event: 1 << 16,
         tools: ToolSettings::default(),
+        stock: StockSettings::default(),
+        stocked: false,
     };
     let registry = Registry::new();
     let generation = registry.prepare(&[settings]).expect("usable settings");
