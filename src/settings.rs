@@ -221,6 +221,7 @@ fn backend(
     let limits = &config.limits;
     Ok(BackendSettings {
         endpoints: backend.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?,
+        command: None,
         protocol: match backend.protocol {
             BackendProtocol::Auto => Protocol::Auto,
             BackendProtocol::Modern => Protocol::Modern,

@@ -9,7 +9,7 @@ use crate::session::Cost;
 use crate::snapshot::Link;
 use crate::telemetry::BackendMetrics;
 use crate::telemetry::labels::UpstreamOutcome;
-use crate::upstream::{AttemptFault, Timeouts, UpstreamRequest, UpstreamResponse, Verb};
+use crate::upstream::{AttemptFault, Caller, Timeouts, UpstreamRequest, UpstreamResponse, Verb};
 use bytes::Bytes;
 use http::HeaderMap;
 use lockgate_filters::exchange::Exchange;
@@ -35,13 +35,19 @@ pub(super) fn post(
     onward: Onward,
 ) -> UpstreamRequest {
     let (fields, replay) = splice::post(&link.backend.forwarding, client, exchange, message, onward);
-    UpstreamRequest { verb: Verb::Post, fields, body, replay }
+    UpstreamRequest { verb: Verb::Post, fields, body, replay, caller: caller(exchange) }
 }
 
 /// Prepares a GET of a legacy session's stream, resumed behind `last` where it is given.
 pub(super) fn get(link: &Link, client: &HeaderMap, exchange: &Exchange, onward: Onward) -> UpstreamRequest {
     let fields = splice::get(&link.backend.forwarding, client, exchange, onward);
-    UpstreamRequest { verb: Verb::Get, fields, body: Bytes::new(), replay: Replay::IfUnanswered }
+    let replay = Replay::IfUnanswered;
+    UpstreamRequest { verb: Verb::Get, fields, body: Bytes::new(), replay, caller: caller(exchange) }
+}
+
+/// On whose behalf the backend is asked.
+pub(super) fn caller(exchange: &Exchange) -> Caller {
+    Caller { principal: exchange.principal, session: exchange.ticket.as_ref().map(|ticket| ticket.id) }
 }
 
 /// Sends a request and waits for the answer's header. What came of it is counted, however it ends.

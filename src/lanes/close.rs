@@ -147,6 +147,7 @@ mod tests {
         let settings = BackendSettings {
             name: "demo".into(),
             endpoints: vec![EndpointSettings::new(url.parse().expect("a URL"))],
+            command: None,
             protocol: Protocol::Legacy,
             timeouts: Timeouts { first_byte: Duration::from_millis(200), ..Timeouts::default() },
             forward_headers: Vec::new(),

@@ -72,7 +72,8 @@ async fn renewed(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>) -> Resu
         node.leave(place);
         return Err(lost_for_good(link));
     }
-    let fetcher = speaker(&link.backend, &way.session.req_header().headers);
+    let fetcher =
+        speaker(&link.backend, &way.session.req_header().headers).calling(attempt::caller(&way.trip.exchange));
     let again = async {
         let (opened, upstream, lists) = initialize(link, &fetcher, ticket, federated).await?;
         replay(way, link, &fetcher, node, &upstream).await?;

@@ -33,6 +33,8 @@ pub(super) fn path_of(backend: &str, setting: &Setting) -> KeyPath {
     let tls = backend.key("tls");
     match setting {
         Setting::Endpoints => backend.key("endpoints"),
+        Setting::Command => backend.key("command").key("run"),
+        Setting::Protocol => backend.key("protocol"),
         Setting::Url => backend.key("endpoints").index(0).key("url"),
         Setting::Ca => tls.key("ca"),
         Setting::ServerName => tls.key("server_name"),

@@ -4,14 +4,19 @@
 //! commits it. Backends whose endpoint and protocol stayed the same keep their connections and all that is known of
 //! them.
 
+use super::caller::Caller;
 use super::connector::Connector;
+use super::counters::Counters;
 use super::endpoint::Endpoint;
 use super::exchange::UpstreamRequest;
 use super::fault::AttemptFault;
 use super::fetch::Fetcher;
+use super::ground::Ground;
 use super::inventory::Stock;
+use super::reach::{Kept, Reach};
 use super::response::UpstreamResponse;
-use super::settings::{BackendSettings, PoolSettings, Setting, SettingsError, Timeouts};
+use super::settings::{BackendSettings, Protocol, Setting, SettingsError, Timeouts};
+use super::stdio::Command;
 use super::watch::{PATIENCE, Watched};
 use indexmap::IndexMap;
 use lockgate_filters::backend::{Backend, Speaks};
@@ -20,11 +25,11 @@ use lockgate_filters::splice::{Forwarding, Outbound};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// One backend as one generation of the configuration sees it.
 pub struct LiveBackend {
@@ -38,22 +43,27 @@ pub struct LiveBackend {
     /// Which client fields it gets.
     pub forwarding: Forwarding,
     connector: Arc<Connector>,
-    endpoint: Arc<Endpoint>,
-    pool: PoolSettings,
+    reach: Reach,
+    kept: Kept,
     fetcher: Fetcher,
     stocked: bool,
     watched: Arc<Watched>,
 }
 
 impl LiveBackend {
-    /// Its only endpoint.
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+    /// What its adapter counts, where it is not reached over Streamable HTTP.
+    pub fn counters(&self) -> Option<&Arc<Counters>> {
+        self.reach.counters()
+    }
+
+    #[cfg(test)]
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        self.reach.endpoint().expect("a URL")
     }
 
     /// Whether it answered when it was last asked; `None` until it was.
     pub fn is_up(&self) -> Option<bool> {
-        self.endpoint.answered.last()
+        self.reach.is_up()
     }
 
     /// Sends a request; see [`Connector::send`].
@@ -68,7 +78,7 @@ impl LiveBackend {
         timeouts: &Timeouts,
     ) -> Result<UpstreamResponse, AttemptFault> {
         self.watched.used();
-        self.connector.send(&self.endpoint, request, timeouts, self.fetcher.answer_bytes).await
+        self.reach.send(&self.connector, request, timeouts, self.fetcher.answer_bytes).await
     }
 
     /// Asks this backend on the gateway's own behalf, over the connections of clients' requests.
@@ -152,6 +162,7 @@ pub struct UnusableBackend {
 pub struct Registry {
     connector: Arc<Connector>,
     news: Arc<watch::Sender<u64>>,
+    ground: Arc<Ground>,
     state: Mutex<State>,
 }
 
@@ -160,6 +171,8 @@ struct State {
     generation: Generation,
     runtime: Option<Handle>,
     working: HashMap<Arc<str>, Work>,
+    /// Commands of earlier generations, whose processes may still work.
+    retired: Vec<Weak<Command>>,
 }
 
 /// The background work for one backend; it ends with this value.
@@ -178,7 +191,8 @@ impl Drop for Work {
 impl Registry {
     /// A registry without backends.
     pub fn new() -> Registry {
-        Registry { connector: Arc::new(Connector::new()), news: Arc::default(), state: Mutex::default() }
+        let (news, state) = (Arc::default(), Mutex::default());
+        Registry { connector: Arc::new(Connector::new()), news, ground: Arc::default(), state }
     }
 
     /// Compiles a generation. Changes nothing, connects to nothing.
@@ -203,14 +217,11 @@ impl Registry {
         settings: &BackendSettings,
         known: Option<&Arc<LiveBackend>>,
     ) -> Result<LiveBackend, SettingsError> {
-        let [endpoint] = settings.endpoints.as_slice() else {
-            let message = "exactly one endpoint: several come with load balancing";
-            return Err(SettingsError::new(Setting::Endpoints, message));
-        };
-        let kept = known.filter(|known| known.watched.protocol == settings.protocol && known.endpoint.is(endpoint));
-        let fetcher = |endpoint| Fetcher {
+        let kept = known.filter(|known| known.watched.protocol == settings.protocol && known.reach.is(settings));
+        let fetcher = |reach| Fetcher {
             connector: self.connector.clone(),
-            endpoint,
+            reach,
+            caller: Caller::default(),
             fields: Outbound::new(),
             timeouts: settings.timeouts,
             answer_bytes: settings.answer_bytes,
@@ -221,8 +232,7 @@ impl Registry {
         let watched = match kept {
             Some(kept) => kept.watched.clone(),
             None => {
-                let traffic = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?);
-                let control = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?.beside(&traffic));
+                let (traffic, control) = self.reaches(settings)?;
                 let backend = Backend::new(settings.name.clone(), Watched::given(settings.protocol));
                 let stock = Stock::new(Arc::clone(&self.news));
                 Arc::new(Watched::new(Arc::new(backend), settings.protocol, traffic, fetcher(control), stock))
@@ -236,12 +246,35 @@ impl Registry {
                 settings.endpoints.iter().flat_map(|endpoint| &endpoint.headers).map(|(name, _)| name.clone()),
             ),
             connector: self.connector.clone(),
-            endpoint: watched.traffic.clone(),
-            pool: settings.pool,
+            reach: watched.traffic.clone(),
+            kept: Kept::of(settings),
             fetcher: fetcher(watched.traffic.clone()),
             stocked: settings.stocked,
             watched,
         })
+    }
+
+    /// The ways to a backend: for clients' requests, and for the gateway's own.
+    fn reaches(&self, settings: &BackendSettings) -> Result<(Reach, Reach), SettingsError> {
+        let one = |message| Err(SettingsError::new(Setting::Endpoints, message));
+        match (settings.endpoints.as_slice(), &settings.command) {
+            ([endpoint], None) => {
+                let traffic = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?);
+                let control = Endpoint::new(endpoint, settings.pool, &self.connector)?.beside(&traffic);
+                Ok((Reach::Http(traffic), Reach::Http(Arc::new(control))))
+            }
+            ([], Some(_)) if settings.protocol == Protocol::Sse => {
+                let message = "a command is spoken to over its standard input and output";
+                Err(SettingsError::new(Setting::Protocol, message))
+            }
+            ([], Some(command)) => {
+                let name = settings.name.clone();
+                let command = Command::new(name, command, settings.sse_event, self.ground.clone())?;
+                Ok((Reach::Command(command.clone()), Reach::Command(command)))
+            }
+            (_, Some(_)) => one("either endpoints or a command"),
+            (_, None) => one("exactly one endpoint: several come with load balancing"),
+        }
     }
 
     /// Makes a prepared generation the current one: work begins for new backends and ends for those that are gone.
@@ -250,10 +283,10 @@ impl Registry {
         state.generation = generation.clone();
         for live in generation.iter() {
             // The endpoint that background work asks stays; its bounds are this generation's.
-            let control = live.watched.fetcher.load().endpoint.clone();
-            live.endpoint.set_pool(live.pool);
-            control.set_pool(live.pool);
-            live.watched.fetcher.store(Arc::new(Fetcher { endpoint: control, ..live.fetcher.clone() }));
+            let control = live.watched.fetcher.load().reach.clone();
+            live.reach.keep_as(&live.kept);
+            control.keep_as(&live.kept);
+            live.watched.fetcher.store(Arc::new(Fetcher { reach: control, ..live.fetcher.clone() }));
             live.watched
                 .stock
                 .wanted
@@ -264,6 +297,7 @@ impl Registry {
 
     /// Starts the background work on the control plane's runtime; until then nothing is found out about any backend.
     pub fn start(&self, runtime: Handle) {
+        self.ground.set(runtime.clone());
         let mut state = self.state.lock();
         state.runtime = Some(runtime);
         state.work();
@@ -272,6 +306,21 @@ impl Registry {
     /// Counts up whenever something became known of what a backend offers.
     pub fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
+    }
+
+    /// Stops all child processes and waits until they are gone: each has the time that its configuration gives it. The
+    /// gateway's end would end them as well, but without a word.
+    pub async fn stop_children(&self) {
+        let commands: Vec<_> = {
+            let mut state = self.state.lock();
+            let running = state.generation.iter().filter_map(|live| live.reach.command().cloned()).collect::<Vec<_>>();
+            running.into_iter().chain(std::mem::take(&mut state.retired).iter().filter_map(Weak::upgrade)).collect()
+        };
+        let mut stopping = JoinSet::new();
+        for command in commands {
+            stopping.spawn(async move { command.stop_all().await });
+        }
+        while stopping.join_next().await.is_some() {}
     }
 
     /// Ends all background work: the process is stopping.
@@ -297,6 +346,8 @@ impl State {
         });
         for (_, work) in leaving {
             work.watched.retire();
+            self.retired.retain(|command| command.strong_count() > 0);
+            self.retired.extend(work.watched.traffic.command().map(Arc::downgrade));
             // Requests of the earlier generation may wait for what is being found out.
             runtime.spawn(async move {
                 tokio::time::sleep(PATIENCE).await;

@@ -1,5 +1,6 @@
 //! One request to one endpoint: connect or reuse, send, read the response header; retry and redirect where that is safe.
 
+use super::caller::Caller;
 use super::connector::{Connector, Session};
 use super::decode::{self, Coding};
 use super::endpoint::{Endpoint, Target, Verb};
@@ -28,6 +29,8 @@ pub struct UpstreamRequest {
     pub body: Bytes,
     /// Whether it may be sent twice.
     pub replay: Replay,
+    /// For whom: a backend that is a process may have one for each caller.
+    pub caller: Caller,
 }
 
 impl Connector {

@@ -1,6 +1,7 @@
 //! What can go wrong with one attempt at a backend, and whether the backend can have acted on it.
 
 use lockgate_filters::fault::{Fault, Refusal};
+use std::borrow::Cow;
 use std::fmt;
 
 /// What went wrong.
@@ -10,6 +11,10 @@ pub enum FaultKind {
     Unresolved,
     /// No connection could be made.
     Unreachable,
+    /// Its process does not run.
+    NotRunning,
+    /// It has as much to do as it may have.
+    Busy,
     /// No connection could be made in time.
     ConnectTimeout,
     /// The TLS handshake failed, certificate verification included.
@@ -35,6 +40,8 @@ impl FaultKind {
         match self {
             FaultKind::Unresolved => "its host name cannot be resolved",
             FaultKind::Unreachable => "no connection could be made",
+            FaultKind::NotRunning => "its process does not run",
+            FaultKind::Busy => "it has too much to do",
             FaultKind::ConnectTimeout => "no connection could be made in time",
             FaultKind::Tls => "the TLS handshake failed",
             FaultKind::Closed => "it closed the connection before answering",
@@ -64,7 +71,7 @@ pub struct AttemptFault {
     /// Whether the attempt was made on a kept-alive connection.
     pub reused: bool,
     /// Text for clients, where it says more than the kind does.
-    pub text: Option<&'static str>,
+    pub text: Option<Cow<'static, str>>,
     /// What the system or a library said: for logs only, it may hold addresses.
     pub cause: Option<Box<str>>,
 }
@@ -82,7 +89,13 @@ impl AttemptFault {
 
     /// An answer that may not be passed on, and why.
     pub(crate) fn protocol(text: &'static str) -> AttemptFault {
-        AttemptFault { text: Some(text), ..AttemptFault::new(FaultKind::Protocol) }
+        AttemptFault::new(FaultKind::Protocol).saying(text)
+    }
+
+    /// With text for clients that says more than the kind does.
+    #[must_use]
+    pub(super) fn saying(self, text: impl Into<Cow<'static, str>>) -> AttemptFault {
+        AttemptFault { text: Some(text.into()), ..self }
     }
 
     #[must_use]
@@ -100,9 +113,13 @@ impl AttemptFault {
     /// The kind of error the client is shown.
     pub const fn fault(&self) -> Fault {
         match self.kind {
-            FaultKind::Unresolved | FaultKind::Unreachable | FaultKind::Tls | FaultKind::Closed | FaultKind::Cut => {
-                Fault::BackendUnreachable
-            }
+            FaultKind::Unresolved
+            | FaultKind::Unreachable
+            | FaultKind::NotRunning
+            | FaultKind::Tls
+            | FaultKind::Closed
+            | FaultKind::Cut => Fault::BackendUnreachable,
+            FaultKind::Busy => Fault::Overloaded,
             FaultKind::ConnectTimeout
             | FaultKind::FirstByteTimeout
             | FaultKind::IdleTimeout
@@ -119,7 +136,7 @@ impl AttemptFault {
 
 impl fmt::Display for AttemptFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text.unwrap_or(self.kind.text()))
+        f.write_str(self.text.as_deref().unwrap_or(self.kind.text()))
     }
 }
 

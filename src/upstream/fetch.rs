@@ -3,11 +3,13 @@
 //! It serves the probe, the tool list and legacy sessions that the gateway opens or ends itself. Messages of clients
 //! never pass here.
 
+use super::caller::Caller;
 use super::connector::Connector;
-use super::endpoint::{Endpoint, USER_AGENT, Verb};
+use super::endpoint::{USER_AGENT, Verb};
 use super::events::Events;
 use super::exchange::UpstreamRequest;
 use super::fault::AttemptFault;
+use super::reach::Reach;
 use super::response::{Form, UpstreamResponse};
 use super::settings::{StockSettings, Timeouts, ToolSettings};
 use bytes::Bytes;
@@ -87,7 +89,9 @@ pub struct Fetcher {
     /// What connects.
     pub connector: Arc<Connector>,
     /// Who is asked.
-    pub endpoint: Arc<Endpoint>,
+    pub(super) reach: Reach,
+    /// On whose behalf.
+    pub caller: Caller,
     /// Fields that every request carries: what a client's request forwards, where one is the cause.
     pub fields: Outbound,
     /// How long it may take.
@@ -109,6 +113,11 @@ impl Fetcher {
     /// The same, on behalf of a client whose request forwards these fields.
     pub fn on_behalf(&self, fields: Outbound) -> Fetcher {
         Fetcher { fields, ..self.clone() }
+    }
+
+    /// The same, for this caller: a backend that is a process may have one for each.
+    pub fn calling(&self, caller: Caller) -> Fetcher {
+        Fetcher { caller, ..self.clone() }
     }
 
     /// The same, but waiting no longer than `most` for a response.
@@ -195,12 +204,12 @@ impl Fetcher {
     }
 
     async fn send(&self, verb: Verb, mut fields: Outbound, body: Bytes) -> Result<UpstreamResponse, AttemptFault> {
-        if self.endpoint.forwards_user_agent() {
+        if self.reach.forwards_user_agent() {
             // Here the gateway asks for itself.
             fields.set(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         }
-        let request = UpstreamRequest { verb, fields, body, replay: Replay::IfUnanswered };
-        self.connector.send(&self.endpoint, &request, &self.timeouts, self.answer_bytes).await
+        let request = UpstreamRequest { verb, fields, body, replay: Replay::IfUnanswered, caller: self.caller };
+        self.reach.send(&self.connector, &request, &self.timeouts, self.answer_bytes).await
     }
 
     async fn reply(&self, mut response: UpstreamResponse) -> Result<Reply, AttemptFault> {

@@ -1,13 +1,17 @@
 //! Backends, their endpoints, and how bytes get there and back.
 //!
 //! [`exchange`] is the centre: one request to one endpoint. Below it stand the endpoint, its addresses, its TLS and its
-//! open connections; above it [`fetch`] asks backends on the gateway's own behalf, for `probe` and `tools`, which find
+//! open connections. Beside it stand adapters that behave like a Streamable HTTP server and are none: [`stdio`], over what
+//! [`channel`] makes of one duplex of messages. [`reach`] is the one or the other; above it [`fetch`] asks backends on the gateway's own behalf, for `probe` and `tools`, which find
 //! out what [`backends`] publishes to the filters.
 
 mod answered;
 pub mod backends;
+mod caller;
+mod channel;
 pub mod connector;
 mod control;
+mod counters;
 mod decode;
 pub mod endpoint;
 mod events;
@@ -15,15 +19,18 @@ pub mod exchange;
 pub mod fault;
 pub mod fetch;
 mod gate;
+mod ground;
 mod h1;
 mod h2;
 pub mod headers;
 mod inventory;
 mod pool;
 mod probe;
+mod reach;
 mod resolve;
 pub mod response;
 pub mod settings;
+mod stdio;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -32,6 +39,8 @@ mod tools;
 mod watch;
 
 pub use backends::{Generation, LiveBackend, Registry, UnusableBackend};
+pub use caller::Caller;
+pub use counters::Counters;
 pub use endpoint::Verb;
 pub use exchange::UpstreamRequest;
 pub use fault::{AttemptFault, FaultKind};
@@ -40,6 +49,6 @@ pub use fetch::{Fetcher, Outcome, Reply, RpcError, Speech};
 pub use h1::fuzz::{FuzzedResponse, fuzz_response};
 pub use response::{Form, UpstreamResponse};
 pub use settings::{
-    BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError, StockSettings, Timeouts,
-    TlsIdentity, TlsSettings, ToolSettings,
+    BackendSettings, CommandSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError,
+    StockSettings, Timeouts, TlsIdentity, TlsSettings, ToolSettings,
 };

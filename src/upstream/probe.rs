@@ -4,6 +4,8 @@
 //! nothing: a backend that cannot be reached, asks for credentials or fails inside is never taken for a legacy one. That
 //! it *answers* proves no era either: some legacy servers answer whatever they are asked.
 
+mod command;
+
 use super::fault::AttemptFault;
 use super::fetch::{Fetcher, LEGACY, MODERN, Outcome, Reply, SESSION_ID, Speech, client_info};
 use super::settings::Protocol;
@@ -38,7 +40,10 @@ pub(super) struct Findings {
 /// Asks a backend for its eras, as far as its configuration leaves that open.
 pub(super) async fn probe(fetcher: &Fetcher, protocol: Protocol) -> Findings {
     let mut findings = match protocol {
-        Protocol::Legacy => Findings { modern: Speaks::No, legacy: Speaks::Yes, description: None, fault: None },
+        Protocol::Legacy | Protocol::Sse => {
+            Findings { modern: Speaks::No, legacy: Speaks::Yes, description: None, fault: None }
+        }
+        Protocol::Auto if fetcher.reach.command().is_some() => return command::probe(fetcher).await,
         Protocol::Auto | Protocol::Modern => discover(fetcher).await,
     };
     match (protocol, findings.modern) {
@@ -47,7 +52,7 @@ pub(super) async fn probe(fetcher: &Fetcher, protocol: Protocol) -> Findings {
             findings.legacy = Speaks::No;
         }
         // During an outage `initialize` would be refused as well, or worse: be taken by something in between.
-        (Protocol::Legacy, _) | (Protocol::Auto, Speaks::Unknown) => {}
+        (Protocol::Legacy | Protocol::Sse, _) | (Protocol::Auto, Speaks::Unknown) => {}
         (Protocol::Auto, Speaks::Yes | Speaks::No) => match initialize(fetcher).await {
             Ok(speaks) => findings.legacy = speaks,
             Err(fault) => findings.fault = Some(fault),

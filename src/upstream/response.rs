@@ -1,5 +1,6 @@
 //! A backend's response: its header, and its body as it comes.
 
+use super::channel::Listening;
 use super::endpoint::Endpoint;
 use super::fault::{AttemptFault, FaultKind};
 use super::resolve::Address;
@@ -48,6 +49,7 @@ enum Body {
     Whole(Bytes),
     H1 { reader: h1::Reader, home: Arc<Endpoint>, address: Address },
     H2(h2::Reader),
+    Channel(Box<Listening>),
 }
 
 impl UpstreamResponse {
@@ -66,6 +68,23 @@ impl UpstreamResponse {
 
     pub(super) fn over_h2(answer: h2::Answer, idle: Duration, deadline: Instant) -> UpstreamResponse {
         UpstreamResponse::new(answer.status, answer.headers, Body::H2(answer.body), idle, deadline)
+    }
+
+    /// A whole answer that an adapter makes.
+    pub(super) fn made(status: StatusCode, headers: HeaderMap, body: Bytes) -> UpstreamResponse {
+        let now = Instant::now();
+        let body = if body.is_empty() { Body::Done } else { Body::Whole(body) };
+        UpstreamResponse::new(status, headers, body, Duration::MAX, now)
+    }
+
+    /// An event stream of what an adapter hears.
+    pub(super) fn heard(
+        headers: HeaderMap,
+        listening: Listening,
+        idle: Duration,
+        deadline: Instant,
+    ) -> UpstreamResponse {
+        UpstreamResponse::new(StatusCode::OK, headers, Body::Channel(Box::new(listening)), idle, deadline)
     }
 
     fn new(status: StatusCode, headers: HeaderMap, body: Body, idle: Duration, deadline: Instant) -> UpstreamResponse {
@@ -111,6 +130,7 @@ impl UpstreamResponse {
             }
             Body::H1 { reader, .. } => timeout_at(until, reader.chunk()).await,
             Body::H2(reader) => timeout_at(until, reader.chunk()).await,
+            Body::Channel(listening) => timeout_at(until, listening.chunk()).await,
         };
         match read {
             Ok(Ok(Some(bytes))) => {

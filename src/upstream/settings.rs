@@ -22,6 +22,8 @@ pub enum Protocol {
     Modern,
     /// Legacy only: `server/discover` is never sent.
     Legacy,
+    /// Legacy over the transport of 2024-11-05: an event stream, and a URL of its own for messages.
+    Sse,
 }
 
 /// Whether HTTP/2 is spoken to a backend.
@@ -41,8 +43,10 @@ pub enum Http2 {
 pub struct BackendSettings {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// Its replicas; exactly one until balancing exists.
+    /// Its replicas; exactly one until balancing exists. None where it is a command.
     pub endpoints: Vec<EndpointSettings>,
+    /// The command that is the server, spoken to over its standard input and output.
+    pub command: Option<CommandSettings>,
     /// Which eras it may be spoken to in.
     pub protocol: Protocol,
     /// How long it may take for what.
@@ -124,6 +128,77 @@ pub struct TlsIdentity {
     pub certificate: Bytes,
     /// PEM private key.
     pub key: Bytes,
+}
+
+/// A server that is a command: a child process of the gateway, spoken to over its standard input and output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CommandSettings {
+    /// The program and its arguments; no shell reads them.
+    pub run: Vec<String>,
+    /// Variables that are set for it; values may be secrets.
+    pub environment: Vec<(String, String)>,
+    /// Which of the gateway's own variables it gets; no others.
+    pub inherit: Vec<String>,
+    /// Where it runs; where the gateway does, without.
+    pub directory: Option<PathBuf>,
+    /// Whether one process serves everybody in the legacy era. It is then offered no sampling, elicitation or roots.
+    pub shared: bool,
+    /// The most processes at a time.
+    pub instances: usize,
+    /// How long a process is kept that nobody uses.
+    pub idle_stop: Duration,
+    /// The first and the longest time between a failure and the next start.
+    pub restart: (Duration, Duration),
+    /// The most memory of a process and its descendants, in bytes.
+    pub memory: Option<u64>,
+    /// The most files that each of its processes may have open.
+    pub open_files: Option<u64>,
+    /// The most CPU time that each of its processes may use.
+    pub cpu_time: Option<Duration>,
+    /// How long it is given to end by itself when its input closes, and again when it is told to (`SIGTERM`).
+    pub stop_time: Duration,
+}
+
+impl CommandSettings {
+    /// A command with nothing special about it.
+    pub fn new(run: impl IntoIterator<Item = impl Into<String>>) -> CommandSettings {
+        CommandSettings {
+            run: run.into_iter().map(Into::into).collect(),
+            environment: Vec::new(),
+            inherit: CommandSettings::INHERITED.map(str::to_owned).to_vec(),
+            directory: None,
+            shared: false,
+            instances: 32,
+            idle_stop: Duration::from_secs(600),
+            restart: (Duration::from_millis(500), Duration::from_secs(60)),
+            memory: None,
+            open_files: None,
+            cpu_time: None,
+            stop_time: Duration::from_secs(5),
+        }
+    }
+
+    /// The gateway's own variables that a command gets where nothing else is said: what programs need to find others, their
+    /// user's files and their language. None of them is a secret.
+    pub const INHERITED: [&str; 10] =
+        ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "TERM"];
+
+    /// Whether a process that was started with these settings is one that `other` wants: the rest is about how processes
+    /// are kept, and can change while they run.
+    pub(super) fn starts_the_same(&self, other: &CommandSettings) -> bool {
+        let CommandSettings { instances, idle_stop, restart, stop_time, .. } = *other;
+        CommandSettings { instances, idle_stop, restart, stop_time, ..self.clone() } == *other
+    }
+}
+
+impl fmt::Debug for CommandSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        f.debug_struct("CommandSettings")
+            .field("program", &self.run.first())
+            .field("environment", &names)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How long a backend may take.
@@ -240,6 +315,10 @@ impl SettingsError {
 pub enum Setting {
     /// The list of its endpoints.
     Endpoints,
+    /// The command and its arguments.
+    Command,
+    /// Which transport and eras are spoken.
+    Protocol,
     /// The URL of its first endpoint.
     Url,
     /// The trusted authorities.
@@ -258,6 +337,8 @@ impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Setting::Endpoints => f.write_str("endpoints"),
+            Setting::Command => f.write_str("command.run"),
+            Setting::Protocol => f.write_str("protocol"),
             Setting::Url => f.write_str("endpoints[0].url"),
             Setting::Ca => f.write_str("tls.ca"),
             Setting::ServerName => f.write_str("tls.server_name"),

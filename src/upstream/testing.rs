@@ -1,9 +1,11 @@
 //! Scripted servers on real sockets, for the tests of this room.
 
+use super::caller::Caller;
 use super::connector::Connector;
 use super::endpoint::{Endpoint, Verb};
 use super::exchange::UpstreamRequest;
 use super::fetch::Fetcher;
+use super::reach::Reach;
 use super::settings::{EndpointSettings, PoolSettings, StockSettings, Timeouts, ToolSettings};
 use bytes::Bytes;
 use lockgate_filters::splice::{Outbound, Replay};
@@ -133,7 +135,13 @@ impl Client {
 
 /// A POST that may not be repeated.
 pub(crate) fn post(body: impl Into<Bytes>) -> UpstreamRequest {
-    UpstreamRequest { verb: Verb::Post, fields: Outbound::new(), body: body.into(), replay: Replay::IfNotRun }
+    UpstreamRequest {
+        verb: Verb::Post,
+        fields: Outbound::new(),
+        body: body.into(),
+        replay: Replay::IfNotRun,
+        caller: Caller::default(),
+    }
 }
 
 /// Serves MCP: each request is answered with what `script` makes of it.
@@ -176,7 +184,8 @@ pub(crate) fn fetcher(address: SocketAddr) -> Fetcher {
     let client = Client::to(address);
     Fetcher {
         connector: Arc::new(client.connector),
-        endpoint: client.endpoint,
+        reach: Reach::Http(client.endpoint),
+        caller: Caller::default(),
         fields: Outbound::new(),
         timeouts: client.timeouts,
         answer_bytes: 1 << 20,

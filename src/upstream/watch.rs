@@ -1,11 +1,11 @@
 //! Keeping what is known of one backend true: which eras it speaks, what it says of itself, where it is.
 
-use super::endpoint::Endpoint;
 use super::fault::{AttemptFault, FaultKind};
 use super::fetch::Fetcher;
 use super::gate::{Backoff, Gate, jittered};
 use super::inventory::Stock;
 use super::probe::{Description, Findings, discover, probe};
+use super::reach::Reach;
 use super::settings::Protocol;
 use super::{inventory, tools};
 use arc_swap::ArcSwap;
@@ -22,6 +22,9 @@ use tokio::time::Instant;
 const VERDICT_TIME: Duration = Duration::from_secs(300);
 /// How long a probe may wait for an answer, whatever clients' requests may.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for a command: each time processes are started, and runners of packages take long to start them.
+const COMMAND_VERDICT_TIME: Duration = Duration::from_secs(3600);
+const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
 /// How soon after a failed probe a request may cause another.
 const FAILURE_TIME: Duration = Duration::from_millis(250);
 /// The first and the longest time between probes while a backend cannot be asked.
@@ -49,7 +52,7 @@ pub(super) struct Watched {
     pub(super) backend: Arc<Backend>,
     pub(super) protocol: Protocol,
     /// Where clients' requests go.
-    pub(super) traffic: Arc<Endpoint>,
+    pub(super) traffic: Reach,
     /// How the gateway asks for itself: over connections of its own, which belong to another runtime than clients'.
     pub(super) fetcher: ArcSwap<Fetcher>,
     pub(super) eras: Gate,
@@ -64,7 +67,7 @@ impl Watched {
     pub(super) fn new(
         backend: Arc<Backend>,
         protocol: Protocol,
-        traffic: Arc<Endpoint>,
+        traffic: Reach,
         fetcher: Fetcher,
         stock: Stock,
     ) -> Watched {
@@ -87,19 +90,19 @@ impl Watched {
         let (modern, legacy) = match protocol {
             Protocol::Auto => (Speaks::Unknown, Speaks::Unknown),
             Protocol::Modern => (Speaks::Yes, Speaks::No),
-            Protocol::Legacy => (Speaks::No, Speaks::Yes),
+            Protocol::Legacy | Protocol::Sse => (Speaks::No, Speaks::Yes),
         };
         Facts { modern, legacy, ..Facts::default() }
     }
 
     /// Whether each look at it starts a process.
     pub(super) fn is_command(&self) -> bool {
-        false
+        self.traffic.command().is_some()
     }
 
     /// Waits until it answers again, or does so no more.
     pub(super) fn flipped(&self) -> Notified<'_> {
-        self.traffic.answered.flips()
+        self.traffic.flips()
     }
 
     /// Notes that a client's request was sent.
@@ -132,15 +135,12 @@ impl Watched {
     /// Keeps no connection to it any more: its configuration has changed. Requests that began before still reach it.
     pub(super) fn retire(&self) {
         self.traffic.retire();
-        self.fetcher.load().endpoint.retire();
+        self.fetcher.load().reach.retire();
     }
 
     /// Tells whoever waits for something to be found out that nobody looks any more.
     pub(super) fn give_up(&self) {
-        let gone = AttemptFault {
-            text: Some("its configuration has changed meanwhile"),
-            ..AttemptFault::not_run(FaultKind::Unreachable)
-        };
+        let gone = AttemptFault::not_run(FaultKind::Unreachable).saying("its configuration has changed meanwhile");
         self.tools.close(gone.clone());
         self.stock.gate.close(gone.clone());
         self.eras.close(gone);
@@ -148,19 +148,19 @@ impl Watched {
 
     /// Everything that is done in the background for this backend. Ends when dropped.
     pub(super) async fn keep(self: Arc<Self>) {
-        let control = self.fetcher.load().endpoint.clone();
+        let control = self.fetcher.load().reach.clone();
         tokio::join!(
             self.keep_eras(),
             tools::keep(&self),
             tools::keep_listening(&self),
             inventory::keep(&self),
-            self.traffic.resolver.keep_fresh(|| self.traffic.pool().resolve_interval),
-            control.resolver.keep_fresh(|| control.pool().resolve_interval),
+            self.traffic.keep_fresh(),
+            control.keep_fresh(),
             self.keep_sweeping(&control),
         );
     }
 
-    async fn keep_sweeping(&self, control: &Endpoint) {
+    async fn keep_sweeping(&self, control: &Reach) {
         loop {
             tokio::time::sleep(SWEEP).await;
             self.traffic.sweep();
@@ -171,10 +171,15 @@ impl Watched {
     async fn keep_eras(&self) {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         let mut verdict_until = None;
+        let (patience, verdict_time) = match self.traffic.command() {
+            Some(_) => (COMMAND_PATIENCE, COMMAND_VERDICT_TIME),
+            None => (PATIENCE, VERDICT_TIME),
+        };
         loop {
-            let fetcher = self.fetcher.load().patient(PATIENCE);
+            let fetcher = self.fetcher.load().patient(patience);
             let fresh = verdict_until.is_some_and(|until| Instant::now() < until);
-            let findings = if fresh && self.protocol == Protocol::Auto {
+            let modern = self.backend.facts().modern == Speaks::Yes;
+            let findings = if fresh && modern && self.protocol == Protocol::Auto {
                 // Only what it says of itself has run out.
                 discover(&fetcher).await
             } else {
@@ -191,8 +196,8 @@ impl Watched {
             } else {
                 backoff.reset();
                 let now = Instant::now();
-                let until = *verdict_until.get_or_insert_with(|| now + jittered(VERDICT_TIME));
-                self.next_refresh().min(until.saturating_duration_since(now)).max(LEAST_REFRESH)
+                let until = *verdict_until.get_or_insert_with(|| now + jittered(verdict_time));
+                self.next_refresh(verdict_time).min(until.saturating_duration_since(now)).max(LEAST_REFRESH)
             };
             if verdict_until.is_some_and(|until| Instant::now() + wait >= until) {
                 verdict_until = None;
@@ -203,12 +208,12 @@ impl Watched {
     }
 
     /// How long what the backend says of itself stays true; not long where it speaks neither era.
-    fn next_refresh(&self) -> Duration {
+    fn next_refresh(&self, verdict_time: Duration) -> Duration {
         let facts = self.backend.facts();
         match (facts.modern, facts.legacy, &facts.discover) {
             (Speaks::Yes, _, Some(discover)) => until(discover.fresh_until),
             (Speaks::No, Speaks::No, _) => BACKOFF.1,
-            _ => VERDICT_TIME,
+            _ => verdict_time,
         }
     }
 

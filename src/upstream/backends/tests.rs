@@ -1,7 +1,7 @@
 //! The registry against scripted backends on real sockets.
 
 use super::*;
-use crate::upstream::settings::{EndpointSettings, Protocol, StockSettings, ToolSettings};
+use crate::upstream::settings::{EndpointSettings, PoolSettings, Protocol, StockSettings, ToolSettings};
 use crate::upstream::testing::{Received, answer, at, error, post, receive, result, say, serve, serve_mcp};
 use lockgate_filters::fault::Fault;
 use std::net::SocketAddr;
@@ -14,6 +14,7 @@ fn settings(name: &str, address: SocketAddr) -> BackendSettings {
     BackendSettings {
         name: name.into(),
         endpoints: vec![at(format!("http://{address}/mcp"))],
+        command: None,
         protocol: Protocol::Auto,
         timeouts: Timeouts::default(),
         pool: PoolSettings::default(),
@@ -208,7 +209,7 @@ async fn a_backend_that_leaves_keeps_no_connection() {
         response.collect(1 << 20).await.expect("all of it");
     };
     ask().await;
-    let control = live.watched.fetcher.load().endpoint.clone();
+    let control = live.watched.fetcher.load().reach.endpoint().expect("a URL").clone();
     assert_eq!(live.endpoint().idle.len(), 1);
     registry.commit(&registry.prepare(&[]).expect("usable"));
     assert_eq!((live.endpoint().idle.len(), control.idle.len()), (0, 0));

@@ -20,6 +20,7 @@ fn started(address: SocketAddr) -> (Registry, Arc<LiveBackend>) {
     let settings = BackendSettings {
         name: "demo".into(),
         endpoints: vec![at(format!("http://{address}/mcp"))],
+        command: None,
         protocol: Protocol::Modern,
         timeouts: Timeouts::default(),
         pool: PoolSettings::default(),
