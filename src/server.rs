@@ -140,6 +140,7 @@ pub fn run(start: Start) -> Result<(), StartError> {
     let gateway = Gateway { current, world: Arc::clone(&world), drain: drain.clone(), node: opened.node, boot };
     greeting.print();
     serve(gateway, bound, drain, config.workers.get());
+    plane.block_on(world.upstream.stop_children());
     plane.block_on(world.sessions.close());
     plane.block_on(demo.stop());
     Ok(())

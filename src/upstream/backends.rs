@@ -57,6 +57,11 @@ impl LiveBackend {
     }
 
     #[cfg(test)]
+    pub(super) fn reach_for_tests(&self) -> &Reach {
+        &self.reach
+    }
+
+    #[cfg(test)]
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
         self.reach.endpoint().expect("a URL")
     }

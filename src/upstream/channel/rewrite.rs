@@ -60,7 +60,7 @@ pub(super) fn number(raw: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(raw).ok()?;
     text.parse().ok().or_else(|| {
         let number: f64 = text.parse().ok()?;
-        (number >= 0.0 && number <= MOST && number.fract() == 0.0).then_some(number as u64)
+        ((0.0..=MOST).contains(&number) && number.fract() == 0.0).then_some(number as u64)
     })
 }
 

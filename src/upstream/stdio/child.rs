@@ -143,7 +143,8 @@ async fn end(process: &mut dyn ChildWrapper, pid: u32, patience: Duration) -> Op
         return status.ok();
     }
     signal(pid, Signal::SIGKILL);
-    process.wait().await.ok()
+    // The kernel may hold a process back; it is not waited for longer than that.
+    timeout(patience.max(LAST_WORDS), process.wait()).await.ok()?.ok()
 }
 
 fn signal(group: u32, signal: Signal) {

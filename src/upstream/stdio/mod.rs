@@ -74,6 +74,8 @@ struct State {
     retries: HashMap<Option<Owner>, Retry>,
     next: u64,
     retired: bool,
+    /// Whether the process stops: nothing is started any more.
+    closed: bool,
     keeping: bool,
 }
 
@@ -298,6 +300,9 @@ impl Command {
         if let Some(known) = state.instances.get(&owner).filter(|known| !known.is_stopping() && !known.is_over()) {
             return Ok(Arc::clone(known));
         }
+        if state.closed {
+            return Err(AttemptFault::not_run(FaultKind::NotRunning).saying("the gateway is stopping"));
+        }
         for failed in [None, Some(owner)] {
             if let Some(fault) = state.retries.get(&failed).and_then(Retry::fault) {
                 return Err(fault);
@@ -414,6 +419,7 @@ impl Command {
     pub(super) async fn stop_all(&self) {
         let all: Vec<_> = {
             let mut state = self.state.lock();
+            state.closed = true;
             let running: Vec<_> = state.instances.drain().map(|(_, instance)| instance).collect();
             state.leaving.extend(running);
             state.leaving.clone()
