@@ -1,6 +1,7 @@
 //! From the configuration's words to the settings that rooms take: each room has its own plain structs, so that none
 //! depends on the shape of the file.
 
+mod command;
 mod federation;
 mod judge;
 
@@ -221,11 +222,12 @@ fn backend(
     let limits = &config.limits;
     Ok(BackendSettings {
         endpoints: backend.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?,
-        command: None,
+        command: backend.command.as_ref().map(command::command),
         protocol: match backend.protocol {
             BackendProtocol::Auto => Protocol::Auto,
             BackendProtocol::Modern => Protocol::Modern,
-            BackendProtocol::Legacy | BackendProtocol::Sse => Protocol::Legacy,
+            BackendProtocol::Legacy => Protocol::Legacy,
+            BackendProtocol::Sse => Protocol::Sse,
         },
         timeouts: Timeouts {
             connect: backend.timeouts.connect.get(),

@@ -6,9 +6,9 @@ use super::{Broken, Way, respond};
 use crate::serve::now;
 use crate::session::{NodeSession, UpstreamId, UpstreamSession};
 use crate::snapshot::Snapshot;
-use crate::upstream::{FaultKind, Fetcher, LiveBackend};
+use crate::upstream::{Caller, FaultKind, Fetcher, LiveBackend};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use lockgate_filters::revision::Revision;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(super) async fn run(way: Way<'_>) -> Result<(), Broken> {
     let Some(ticket) = way.trip.exchange.ticket.clone() else { return Ok(()) };
     let ended = way.gateway.world.sessions.end(&ticket.id, ticket.expires, now()).await;
     if let Some(session) = ended {
-        end_everywhere(&way.trip.snapshot, &session, &way.session.req_header().headers).await;
+        end_everywhere(&way, &session).await;
     }
     let header = respond::header(way.trip, StatusCode::OK)?;
     respond::whole(way.session, header, Bytes::new()).await?;
@@ -33,11 +33,12 @@ pub(super) async fn run(way: Way<'_>) -> Result<(), Broken> {
 }
 
 /// Ends a session at every backend that it was open at, in the words of its client.
-pub(super) async fn end_everywhere(snapshot: &Snapshot, session: &NodeSession, client: &HeaderMap) {
+pub(super) async fn end_everywhere(way: &Way<'_>, session: &NodeSession) {
+    let caller = Caller { principal: way.trip.exchange.principal, session: Some(session.id()) };
     let mut ending = JoinSet::new();
-    for (backend, upstream) in open_at(snapshot, session) {
+    for (backend, upstream) in open_at(&way.trip.snapshot, session) {
         let Some(id) = upstream.id else { continue };
-        let fetcher = super::speaker(&backend, client);
+        let fetcher = super::speaker(&backend, &way.session.req_header().headers, caller);
         ending.spawn(async move { end_at(&backend, &fetcher, &id, Some(upstream.revision)).await });
     }
     while ending.join_next().await.is_some() {}

@@ -26,7 +26,7 @@ use crate::serve::now;
 use crate::session::{NodeSession, Standing};
 use crate::snapshot::{Link, Server};
 use crate::trip::Trip;
-use crate::upstream::{Fetcher, LiveBackend};
+use crate::upstream::{Caller, Fetcher, LiveBackend};
 use bytes::Bytes;
 pub use close::end_all;
 use http::HeaderMap;
@@ -85,6 +85,11 @@ impl Way<'_> {
         onward(self.node.as_deref(), &self.link)
     }
 
+    /// What the gateway says to a backend on this client's behalf.
+    fn speaker(&self, backend: &LiveBackend) -> Fetcher {
+        speaker(backend, &self.session.req_header().headers, attempt::caller(&self.trip.exchange))
+    }
+
     /// A backend's whole answer as the client gets it.
     fn translated(&self, answer: Bytes) -> Bytes {
         let answer = match &self.translate {
@@ -123,13 +128,13 @@ fn session_ended() -> Broken {
     Refusal::new(Fault::SessionUnknown, "lane").into()
 }
 
-/// What the gateway says to a backend about a legacy session on a client's behalf, with the fields that the client's
+/// What the gateway says to a backend about a legacy session on a client's behalf (`caller`), with the fields that the client's
 /// request forwards: a backend that wants the client's credentials wants them here too.
-fn speaker(backend: &LiveBackend, client: &HeaderMap) -> Fetcher {
+fn speaker(backend: &LiveBackend, client: &HeaderMap, caller: Caller) -> Fetcher {
     let mut fields = backend.forwarding.outbound(client);
     // What MCP gives a meaning belongs to the client's own request.
     fields.retain(|name| !name.as_str().starts_with("mcp-") && *name != headers::LAST_EVENT_ID);
-    backend.fetcher().on_behalf(fields)
+    backend.fetcher().on_behalf(fields).calling(caller)
 }
 
 /// Carries a request out.

@@ -4,7 +4,7 @@
 
 use super::messages::Messages;
 use super::opened::Opened;
-use super::{Broken, Way, attempt, close, relay, respond, revive, speaker};
+use super::{Broken, Way, attempt, close, relay, respond, revive};
 use crate::serve::now;
 use crate::session::{InsertFault, NodeSession, SessionRecord, UpstreamId};
 use crate::snapshot::Link;
@@ -36,7 +36,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         return relay::answer(way, response).await;
     }
     let id = response.headers.get(SESSION_ID).and_then(|value| UpstreamId::new(value.as_bytes()));
-    let fetcher = speaker(&way.link.backend, &way.session.req_header().headers);
+    let fetcher = way.speaker(&way.link.backend);
     let opened = Opened::new(Arc::clone(&way.link.backend), fetcher, id);
     let answer = tokio::select! {
         biased;
@@ -63,7 +63,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
 /// Ends a session whose id nobody will ever know.
 pub(super) async fn abandon(way: &Way<'_>, session: &NodeSession) {
     way.gateway.world.sessions.end(&session.id(), session.expires(), now()).await;
-    close::end_everywhere(&way.trip.snapshot, session, &way.session.req_header().headers).await;
+    close::end_everywhere(way, session).await;
 }
 
 /// Makes sure that there is room for a session, before the backend is asked to open one.

@@ -5,7 +5,7 @@
 //! The client leaving does not stop this: in its era a disconnect cancels nothing. Time does.
 
 use super::opened::Opened;
-use super::{Broken, Way, attempt, speaker};
+use super::{Broken, Way, attempt};
 use crate::serve::now;
 use crate::session::{InsertFault, Lists, Loss, NodeSession, SessionRecord, UpstreamId, UpstreamSession};
 use crate::snapshot::Link;
@@ -72,8 +72,7 @@ async fn renewed(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>) -> Resu
         node.leave(place);
         return Err(lost_for_good(link));
     }
-    let fetcher =
-        speaker(&link.backend, &way.session.req_header().headers).calling(attempt::caller(&way.trip.exchange));
+    let fetcher = way.speaker(&link.backend);
     let again = async {
         let (opened, upstream, lists) = initialize(link, &fetcher, ticket, federated).await?;
         replay(way, link, &fetcher, node, &upstream).await?;

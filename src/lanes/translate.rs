@@ -3,7 +3,7 @@
 //!
 //! What needs no change keeps its bytes; most answers are not even looked into (`filters/src/federate/outward.rs`).
 
-use super::{Way, heal, speaker};
+use super::{Way, heal};
 use crate::session::{NodeSession, UpstreamId};
 use crate::snapshot::{Link, Server};
 use crate::upstream::{Fetcher, Speech};
@@ -61,7 +61,7 @@ impl Translate {
             node: way.gateway.node,
             boot: way.gateway.boot,
             session: way.node.clone(),
-            fetcher: speaker(&link.backend, &way.session.req_header().headers),
+            fetcher: way.speaker(&link.backend),
             link,
         }))
     }

@@ -6,7 +6,7 @@
 //! go on behind it. What is recorded covers what no backend can send again.
 
 use super::super::translate::Translate;
-use super::super::{Broken, Way, hold, respond, speaker, stream};
+use super::super::{Broken, Way, attempt, hold, respond, speaker, stream};
 use super::RULE;
 use super::source::{Piece, Reading};
 use crate::catalog::{News, Versions};
@@ -14,6 +14,7 @@ use crate::downstream::gone;
 use crate::session::{NodeSession, StreamKind, StreamRecord, Told};
 use crate::snapshot::{Link, Server};
 use crate::telemetry::labels;
+use crate::upstream::Caller;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
@@ -140,6 +141,7 @@ struct Merged {
     node: Arc<NodeSession>,
     boot: [u8; 8],
     headers: HeaderMap,
+    caller: Caller,
     capabilities: ClientCapabilities,
     event_bytes: usize,
     translates: Vec<Option<Arc<Translate>>>,
@@ -169,6 +171,7 @@ impl Merged {
             server: Arc::clone(&way.server),
             boot: way.gateway.boot,
             headers: way.session.req_header().headers.clone(),
+            caller: attempt::caller(&way.trip.exchange),
             capabilities: way.trip.exchange.ticket.as_ref().map(|ticket| ticket.capabilities).unwrap_or_default(),
             event_bytes: way.trip.snapshot.limits.event_bytes,
             translates: members.map(|member| Translate::of(way, member, "")).collect(),
@@ -231,7 +234,7 @@ impl Merged {
                 self.behind.remove(&source);
             }
             let reading = Reading {
-                fetcher: speaker(&link.backend, &self.headers),
+                fetcher: speaker(&link.backend, &self.headers, self.caller),
                 behind: self.behind.get(&source).cloned(),
                 event_bytes: self.event_bytes,
                 pieces: self.sender.clone(),

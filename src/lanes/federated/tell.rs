@@ -1,6 +1,6 @@
 //! What a legacy client says to the server as a whole goes to every backend that its session was opened at.
 
-use super::super::{Broken, Way, attempt, detached, speaker};
+use super::super::{Broken, Way, attempt, detached};
 use super::RULE;
 use crate::session::{Cost, LogLevel, UpstreamId, UpstreamSession};
 use crate::snapshot::Link;
@@ -63,7 +63,7 @@ pub(super) async fn set_level(way: &Way<'_>, level: LogLevel) -> Result<(), Brok
     for (link, upstream) in opened(way) {
         let logs = link.backend.backend.facts().inventory.as_ref().is_none_or(|known| known.declares("logging"));
         if logs {
-            telling.spawn(tell_level(speaker(&link.backend, &way.session.req_header().headers), upstream, level));
+            telling.spawn(tell_level(way.speaker(&link.backend), upstream, level));
         }
     }
     // A backend that is slow, or has no levels, keeps nobody from setting them elsewhere.
