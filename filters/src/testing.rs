@@ -6,8 +6,8 @@ use crate::envelope::Envelope;
 use crate::era::Era;
 use crate::exchange::{Exchange, UnixMillis};
 use crate::fault::Refusal;
-use crate::federate::Federate;
-use crate::filter::{Ask, Filter, Head};
+use crate::federate::{Catalog, Failure, Federate, Federation, Policy};
+use crate::filter::{Ask, Head};
 use crate::lane::Lane;
 use crate::negotiate::Negotiate;
 use crate::params::Params;
@@ -75,24 +75,50 @@ impl Outcome {
 }
 
 impl Bench {
+    /// A bench whose virtual server shows what this catalog shows; its backends speak both eras.
+    pub fn federated(policy: Policy, catalog: Catalog) -> Bench {
+        let mut bench = Bench::new(Speaks::Yes, Speaks::Yes);
+        let facts = bench.backend.facts();
+        let backends = policy
+            .members
+            .iter()
+            .map(|member| Arc::new(Backend::new(Arc::clone(&member.backend), Facts::clone(&facts))));
+        let backends = backends.collect();
+        let federation = Federation::new(policy, Failure::Partial, 0);
+        federation.publish(Arc::new(catalog));
+        bench.server = Arc::new(VirtualServer {
+            index: 0,
+            name: SERVER.into(),
+            backends,
+            chain: Bench::chain(&bench.keys),
+            federation: Some(Arc::new(federation)),
+            pinned: None,
+        });
+        drop(facts);
+        bench
+    }
+
+    fn chain(keys: &Arc<Keyring>) -> Chain {
+        Chain::new(vec![
+            Box::new(Negotiate::new(1 << 20)),
+            Box::new(Era),
+            Box::new(Session::new(SERVER.into(), Arc::clone(keys), Arc::new(NothingGone))),
+            Box::new(Envelope),
+            Box::new(Federate::new(SERVER.into(), Arc::clone(keys))),
+            Box::new(Params),
+        ])
+    }
+
     pub fn new(modern: Speaks, legacy: Speaks) -> Bench {
         let facts = Facts { modern, legacy, tools: Some(Arc::new(ToolParams::default())), ..Facts::default() };
         let backend = Arc::new(Backend::new("demo", facts));
         let key = Key::derive("k1", b"a secret that only this test knows").unwrap();
         let keys = Arc::new(Keyring::new(vec![key]).unwrap());
-        let filters: Vec<Box<dyn Filter>> = vec![
-            Box::new(Negotiate::new(1 << 20)),
-            Box::new(Era),
-            Box::new(Session::new(SERVER.into(), Arc::clone(&keys), Arc::new(NothingGone))),
-            Box::new(Envelope),
-            Box::new(Federate::new(SERVER.into(), Arc::clone(&keys))),
-            Box::new(Params),
-        ];
         let server = Arc::new(VirtualServer {
             index: 0,
             name: SERVER.into(),
             backends: Box::new([Arc::clone(&backend)]),
-            chain: Chain::new(filters),
+            chain: Bench::chain(&keys),
             federation: None,
             pinned: None,
         });

@@ -149,9 +149,9 @@ mod tests {
 
     #[test]
     fn names_stay_what_they_are_from_version_to_version() {
-        assert_eq!(&*prefixed("gh", "__", "github", "a.b"), "gh__a_b_0e5e8f");
-        assert_eq!(unprefixed("github", "a b"), "a_b_0f4a2b");
-        assert_eq!(&*default_prefix("a-backend-with-a-long-name"), "a-backend-000000");
+        assert_eq!(&*prefixed("gh", "__", "github", "a.b"), "gh__a_b_531a02");
+        assert_eq!(unprefixed("github", "a b"), "a_b_200f08");
+        assert_eq!(&*default_prefix("a-backend-with-a-long-name"), "a-backend-47c235");
     }
 
     proptest! {

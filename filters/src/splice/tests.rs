@@ -47,6 +47,31 @@ fn mirrors_pass_unless_the_method_gives_them_no_meaning() {
 }
 
 #[test]
+fn each_hop_has_its_own_name_and_revision() {
+    let bench = Bench::new(Speaks::Yes, Speaks::Yes);
+    let ticket = bench.ticket(Revision::V2025_11_25, TICKET);
+    let client = [("mcp-session-id", ticket.as_str())];
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a__t"}}"#;
+    let (_, exchange) = bench.send(Method::POST, &client, body).lane();
+    let told = |onward: Onward| {
+        let (fields, _) = post(&Forwarding::default(), &map(&client), &exchange, &exchange.scan.messages[0], onward);
+        fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect::<Vec<_>>()
+    };
+    let name = Some(HeaderValue::from_static("t"));
+    let older = Onward { revision: Some(Revision::V2025_06_18), name: name.clone(), ..Onward::default() };
+    assert_eq!(told(older), ["mcp-protocol-version: 2025-06-18"], "the legacy era mirrors nothing");
+    assert!(told(Onward { revision: Some(Revision::V2025_03_26), ..Onward::default() }).is_empty());
+
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a__t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+    let client = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "a__t")];
+    let (_, exchange) = bench.send(Method::POST, &client, body).lane();
+    let onward = Onward { name, ..Onward::default() };
+    let (fields, _) = post(&Forwarding::default(), &map(&client), &exchange, &exchange.scan.messages[0], onward);
+    let names: Vec<_> = fields.iter().filter(|(name, _)| name == headers::NAME).map(|(_, value)| value).collect();
+    assert_eq!(names, ["t"]);
+}
+
+#[test]
 fn a_legacy_session_is_named_as_the_backend_knows_it() {
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#;
     let bench = Bench::new(Speaks::Yes, Speaks::Yes);

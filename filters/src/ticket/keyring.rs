@@ -246,7 +246,7 @@ impl Keyring {
     /// [`TicketFault`]: the size is checked before anything else.
     pub fn open_small(&self, purpose: Purpose, server: &str, text: &str) -> Result<Small, TicketFault> {
         let mut buffer = [0; SMALL_TEXT_BYTES_MAX / 4 * 3];
-        self.open(purpose, server, text, &mut buffer).map(|plain| Small::from_slice(plain))
+        self.open(purpose, server, text, &mut buffer).map(Small::from_slice)
     }
 
     /// Seals with the first key, for one purpose at one virtual server.
@@ -332,6 +332,55 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(ring.open(Purpose::Session, "a", &URL_SAFE_NO_PAD.encode(&flipped), &mut buffer).is_err());
         }
+    }
+
+    #[test]
+    fn nothing_opens_for_another_purpose() {
+        let ring = Keyring::new(vec![key("k1", 1)]).unwrap();
+        for (place, purpose) in Purpose::ALL.into_iter().enumerate() {
+            assert_eq!(purpose as usize, place);
+            let sealed = ring.seal_small(purpose, "s", b"plain").unwrap();
+            for other in Purpose::ALL {
+                let opened = ring.open_small(other, "s", &sealed);
+                match other == purpose {
+                    true => assert_eq!(opened.as_deref(), Ok(&b"plain"[..])),
+                    false => assert_eq!(opened, Err(TicketFault::Forged)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_alike_differs_where_anything_differs() {
+        let ring = Keyring::new(vec![key("k1", 1)]).unwrap();
+        let alike = |purpose, server, plain: &[u8]| ring.seal_alike(purpose, server, plain).unwrap();
+        let one = alike(Purpose::Question, "s", b"plain");
+        assert_eq!(one, alike(Purpose::Question, "s", b"plain"));
+        assert_eq!(ring.open_small(Purpose::Question, "s", &one).as_deref(), Ok(&b"plain"[..]));
+        // The nonces differ too, or two texts could be told to begin alike.
+        let nonce = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap()[5..17].to_vec();
+        for other in [
+            alike(Purpose::Question, "t", b"plain"),
+            alike(Purpose::Event, "s", b"plain"),
+            alike(Purpose::Question, "s", b"plaix"),
+            alike(Purpose::Question, "sp", b"lain"),
+            Keyring::new(vec![key("k2", 2)]).unwrap().seal_alike(Purpose::Question, "s", b"plain").unwrap(),
+        ] {
+            assert_ne!(nonce(&other), nonce(&one));
+        }
+        assert_ne!(nonce(&ring.seal_small(Purpose::Question, "s", b"plain").unwrap()), nonce(&one));
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_opened_is_not_sealed() {
+        let ring = Keyring::new(vec![key("k1", 1)]).unwrap();
+        let most = SMALL_TEXT_BYTES_MAX / 4 * 3 - HEAD_BYTES - AEAD_TAG_BYTES;
+        let sealed = ring.seal_small(Purpose::Event, "s", &vec![1; most]).unwrap();
+        assert_eq!(sealed.len(), SMALL_TEXT_BYTES_MAX);
+        assert_eq!(ring.open_small(Purpose::Event, "s", &sealed).unwrap().len(), most);
+        assert_eq!(ring.seal_small(Purpose::Event, "s", &vec![1; most + 1]), Err(SealFailed));
+        assert_eq!(ring.seal_alike(Purpose::Event, "s", &vec![1; most + 1]), Err(SealFailed));
+        assert_eq!(ring.open_small(Purpose::Event, "s", &"A".repeat(1028)), Err(TicketFault::Malformed));
     }
 
     #[test]

@@ -152,8 +152,12 @@ impl<'a> Merging<'a> {
         };
         let shared = match self.policy.prefixing {
             Prefixing::OnConflict => {
-                let natural = candidates.iter().filter(|it| chosen(it).is_none());
-                shared(natural.map(|it| (it.member, plain(it))))
+                // What an operator wrote is nobody's natural name.
+                let wanted = |it: &Candidate<'a>| match chosen(it) {
+                    Some(name) => (usize::MAX, Cow::Owned(name.to_owned())),
+                    None => (it.member, plain(it)),
+                };
+                shared(candidates.iter().map(wanted))
             }
             _ => HashMap::default(),
         };
