@@ -1,5 +1,9 @@
 //! The fuzz targets' properties on stable: over their corpora and over mutations of them. See `tests/fuzz/`.
 
+#[path = "../../tests/fuzz/src/cursor.rs"]
+mod cursor;
+#[path = "../../tests/fuzz/src/inventory.rs"]
+mod inventory;
 #[path = "../../tests/fuzz/src/mirror.rs"]
 mod mirror;
 #[path = "../../tests/fuzz/src/replay.rs"]
@@ -10,6 +14,8 @@ mod scan;
 mod sse;
 #[path = "../../tests/fuzz/src/ticket.rs"]
 mod ticket;
+#[path = "../../tests/fuzz/src/uri.rs"]
+mod uri;
 
 use std::path::Path;
 
@@ -35,4 +41,19 @@ fn sse_holds_over_its_corpus() {
 #[test]
 fn ticket_holds_over_its_corpus() {
     println!("{} inputs", replay::replay(&corpus("ticket"), ticket::check));
+}
+
+#[test]
+fn cursor_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("cursor"), cursor::check));
+}
+
+#[test]
+fn inventory_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("inventory"), inventory::check));
+}
+
+#[test]
+fn uri_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("uri"), uri::check));
 }

@@ -1,8 +1,11 @@
 //! Properties that hold for any input, each in a file of its own.
 
 pub mod config;
+pub mod cursor;
+pub mod inventory;
 pub mod mirror;
 pub mod response;
 pub mod scan;
 pub mod sse;
 pub mod ticket;
+pub mod uri;
