@@ -31,7 +31,7 @@ const REMOVED: [&[u8]; 9] = [
 ];
 
 /// The Tasks extension, and its methods.
-const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
+pub(crate) const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 const TASKS: [&[u8]; 3] = [b"tasks/get", b"tasks/update", b"tasks/cancel"];
 
 impl Envelope {

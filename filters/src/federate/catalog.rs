@@ -5,7 +5,7 @@
 
 mod merge;
 
-use super::cursor::Position;
+use super::cursor::{Fingerprint, Position};
 use super::describe::Capabilities;
 use super::inventory::{Inventory, Scope};
 use super::kind::Kind;
@@ -107,6 +107,7 @@ pub struct Catalog {
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     entries: Vec<Entry>,
+    /// Places of entries by exposed name; also by other names that an item had, or might get, in another catalog.
     table: HashMap<Arc<str>, u32, RandomState>,
     /// The items as clients see them, with commas between them.
     json: Bytes,
@@ -120,6 +121,7 @@ pub(super) struct Entry {
     member: usize,
     /// What its owner calls it, where that differs.
     original: Option<Box<str>>,
+    fingerprint: Fingerprint,
     /// Where its JSON begins and ends.
     start: usize,
     end: usize,
@@ -186,13 +188,13 @@ impl Catalog {
     /// A position outlives its catalog: the page goes on behind the same item, wherever that stands now.
     pub fn page(&self, kind: Kind, after: Option<&Position>) -> Page {
         let shelf = self.shelf(kind);
-        let from = after.map_or(0, |position| position.resume(shelf.entries.iter().map(|entry| &*entry.exposed)));
+        let from = after.map_or(0, |position| position.resume(shelf.entries.iter().map(|entry| entry.fingerprint)));
         let to = from.saturating_add(self.page_size.max(1)).min(shelf.entries.len());
         let entries = shelf.entries.get(from..to).unwrap_or_default();
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return Page { items: Bytes::new(), next: None, count: 0 };
         };
-        let next = (to < shelf.entries.len()).then(|| Position::of(to - 1, &last.exposed));
+        let next = (to < shelf.entries.len()).then(|| Position::at(to - 1, last.fingerprint));
         Page { items: shelf.json.slice(first.start..last.end), next, count: entries.len() }
     }
 
@@ -219,6 +221,11 @@ impl Catalog {
     /// Whether anything is known of any member.
     pub fn is_filled(&self) -> bool {
         self.standings.iter().any(|standing| *standing != Standing::Missing)
+    }
+
+    /// Whether something is known of every member.
+    pub fn is_complete(&self) -> bool {
+        self.standings.iter().all(|standing| *standing != Standing::Missing)
     }
 
     /// Whether a member completes arguments.

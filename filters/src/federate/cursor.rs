@@ -12,8 +12,12 @@ const FINGERPRINT_BYTES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     index: u32,
-    fingerprint: [u8; FINGERPRINT_BYTES],
+    fingerprint: Fingerprint,
 }
+
+/// What an item is known by in cursors: part of a digest of its exposed name, URI or template, which may be long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint([u8; FINGERPRINT_BYTES]);
 
 /// A cursor that was not given out here for this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,18 +27,21 @@ pub struct NoCursor;
 impl Position {
     /// Behind the item of this exposed name, which stands at `index`.
     pub fn of(index: usize, exposed: &str) -> Position {
-        Position { index: u32::try_from(index).unwrap_or(u32::MAX), fingerprint: fingerprint(exposed) }
+        Position::at(index, Fingerprint::of(exposed))
     }
 
-    /// The index of the first item behind this position, among items of these exposed names.
-    pub(super) fn resume<'a>(&self, exposed: impl ExactSizeIterator<Item = &'a str> + Clone) -> usize {
+    pub(super) fn at(index: usize, fingerprint: Fingerprint) -> Position {
+        Position { index: u32::try_from(index).unwrap_or(u32::MAX), fingerprint }
+    }
+
+    /// The index of the first item behind this position, among items with these fingerprints.
+    pub(super) fn resume(&self, items: impl ExactSizeIterator<Item = Fingerprint> + Clone) -> usize {
         let index = self.index as usize;
-        let is_it = |name: &str| fingerprint(name) == self.fingerprint;
-        if exposed.clone().nth(index).is_some_and(is_it) {
+        if items.clone().nth(index) == Some(self.fingerprint) {
             return index + 1;
         }
-        let count = exposed.len();
-        exposed.into_iter().position(is_it).map_or(index.min(count), |at| at + 1)
+        let count = items.len();
+        items.into_iter().position(|item| item == self.fingerprint).map_or(index.min(count), |at| at + 1)
     }
 
     /// The text that a client gets.
@@ -45,7 +52,7 @@ impl Position {
         let mut plain = [0; 1 + 4 + FINGERPRINT_BYTES];
         plain[0] = kind as u8;
         plain[1..5].copy_from_slice(&self.index.to_le_bytes());
-        plain[5..].copy_from_slice(&self.fingerprint);
+        plain[5..].copy_from_slice(&self.fingerprint.0);
         keys.seal_small(Purpose::Cursor, server, &plain)
     }
 
@@ -58,7 +65,7 @@ impl Position {
         let plain = keys.open_small(Purpose::Cursor, server, text).map_err(|_| NoCursor)?;
         let (&number, rest) = plain.split_first().ok_or(NoCursor)?;
         let (index, fingerprint) = rest.split_first_chunk().ok_or(NoCursor)?;
-        let fingerprint = fingerprint.try_into().map_err(|_| NoCursor)?;
+        let fingerprint = Fingerprint(fingerprint.try_into().map_err(|_| NoCursor)?);
         if number != kind as u8 {
             return Err(NoCursor);
         }
@@ -66,10 +73,12 @@ impl Position {
     }
 }
 
-fn fingerprint(exposed: &str) -> [u8; FINGERPRINT_BYTES] {
-    let mut fingerprint = [0; FINGERPRINT_BYTES];
-    fingerprint.copy_from_slice(&digest(&SHA256, exposed.as_bytes()).as_ref()[..FINGERPRINT_BYTES]);
-    fingerprint
+impl Fingerprint {
+    pub(super) fn of(exposed: &str) -> Fingerprint {
+        let mut bytes = [0; FINGERPRINT_BYTES];
+        bytes.copy_from_slice(&digest(&SHA256, exposed.as_bytes()).as_ref()[..FINGERPRINT_BYTES]);
+        Fingerprint(bytes)
+    }
 }
 
 #[cfg(test)]

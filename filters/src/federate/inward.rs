@@ -8,14 +8,15 @@ use super::listen::Wanted;
 use super::question::{Question, Subject};
 use super::target::{Edits, Hop, Local, Target};
 use super::{Federation, Standing};
+use crate::envelope::TASKS_EXTENSION;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, Refusal};
 use crate::filter::{Ask, Filter, Head, Verdict};
 use crate::revision::Era;
-use crate::rpc::members::member;
+use crate::rpc::members::{member, members};
 use crate::rpc::mirror;
 use crate::rpc::scan::{Form, Kind as Sort, Message, Params, Value};
-use crate::splice::Edit;
+use crate::splice::{Edit, quoted};
 use crate::ticket::Keyring;
 use http::HeaderValue;
 use smallvec::smallvec;
@@ -54,16 +55,19 @@ impl Filter for Federate {
     }
 
     fn message(&self, _head: &Head<'_>, message: &Message, exchange: &mut Exchange) -> Verdict {
-        let Some(server) = exchange.server.clone() else { return Verdict::Continue };
+        let federated = exchange.server.as_ref().filter(|server| server.federation.is_some()).cloned();
+        let Some(server) = federated else { return Verdict::Continue };
         let Some(federation) = server.federation.as_ref() else { return Verdict::Continue };
-        let ask = Ask::Catalog(Arc::clone(&server));
         let catalog = match &exchange.catalog {
             Some(pinned) => Arc::clone(pinned),
             None => {
                 let catalog = federation.pinned();
                 let unasked = || server.backends.iter().any(|backend| backend.is_unasked());
-                if needs_catalog(message, &exchange.body) && unasked() && !exchange.has_asked(&ask) {
-                    return Verdict::Ask(ask);
+                if needs_catalog(message, &exchange.body) && !catalog.is_complete() && unasked() {
+                    let ask = Ask::Catalog(Arc::clone(&server));
+                    if !exchange.has_asked(&ask) {
+                        return Verdict::Ask(ask);
+                    }
                 }
                 exchange.catalog = Some(Arc::clone(&catalog));
                 catalog
@@ -231,6 +235,7 @@ impl Routing<'_> {
 
     fn hop(&self, value: Value, shown: &str, owner: &Owner<'_>) -> Target {
         let mut hop = Hop { member: owner.member, ..Hop::default() };
+        hop.edits.extend(self.uncarried());
         if owner.original != shown {
             hop.edits.push(Edit::text(value.span, &owner.original));
             if self.is_modern() {
@@ -238,7 +243,28 @@ impl Routing<'_> {
                 hop.name = HeaderValue::from_str(&mirror::encode(&owner.original)).ok();
             }
         }
+        hop.edits.sort_by_key(|edit| edit.span.start);
         Target::Member(hop)
+    }
+
+    /// Takes the Tasks extension out of what the client declares that it can do: a backend that saw it might answer with a
+    /// task of its own, which nobody could ask for here, as ids of tasks do not say whose they are.
+    fn uncarried(&self) -> Option<Edit> {
+        let declared = self.message.params.as_ref()?.meta.as_ref()?.client_capabilities?;
+        let extensions = member(declared.span.of(self.body), "extensions")?.span.within(declared.span);
+        let object = extensions.of(self.body);
+        member(object, TASKS_EXTENSION)?;
+        let mut kept = vec![b'{'];
+        for extension in members(object).filter(|extension| extension.name != TASKS_EXTENSION) {
+            if kept.len() > 1 {
+                kept.push(b',');
+            }
+            kept.extend_from_slice(&quoted(&extension.name));
+            kept.push(b':');
+            kept.extend_from_slice(extension.value.span.of(object));
+        }
+        kept.push(b'}');
+        Some(Edit { span: extensions, with: kept.into() })
     }
 
     fn required(&self, name: &str, pick: fn(&Params) -> Option<Value>) -> Result<(Value, Cow<'_, str>), Refusal> {

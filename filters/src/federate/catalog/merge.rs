@@ -2,6 +2,7 @@
 
 use super::{CLASHES_MAX, Catalog, Clash, Entry, Offer, Shelf, Standing};
 use crate::exchange::UnixMillis;
+use crate::federate::cursor::Fingerprint;
 use crate::federate::describe::{self, Capabilities};
 use crate::federate::inventory::{Inventory, Item, Scope};
 use crate::federate::kind::Kind;
@@ -120,11 +121,32 @@ impl<'a> Merging<'a> {
             let exposed: Arc<str> = (&*name.exposed).into();
             shelf.table.insert(Arc::clone(&exposed), shelf.entries.len() as u32);
             let original = (*candidate.item.name != *exposed).then(|| candidate.item.name.clone());
-            shelf.entries.push(Entry { exposed, member: candidate.member, original, start, end: json.len() });
+            shelf.entries.push(Entry {
+                fingerprint: Fingerprint::of(&exposed),
+                exposed,
+                member: candidate.member,
+                original,
+                start,
+                end: json.len(),
+            });
+        }
+        if self.policy.prefixing == Prefixing::OnConflict && matches!(kind, Kind::Tools | Kind::Prompts) {
+            self.add_aliases(&mut shelf);
         }
         shelf.json = json.freeze();
         shelf.digest.copy_from_slice(digest(&SHA256, &shelf.json).as_ref());
         shelf
+    }
+
+    /// Adds the prefixed form of every name that nobody else has: a name that was shared while another backend was there is
+    /// still understood when that is gone.
+    fn add_aliases(&self, shelf: &mut Shelf) {
+        for (place, entry) in shelf.entries.iter().enumerate() {
+            let member = &self.policy.members[entry.member];
+            let owner = entry.owner();
+            let alias = naming::prefixed(&member.prefix, &self.policy.separator, &member.backend, &owner.original);
+            shelf.table.entry(alias.into()).or_insert(place as u32);
+        }
     }
 
     /// What each candidate is called by clients, and whether an operator said so.

@@ -61,6 +61,12 @@ fn on_conflict_only_shared_names_get_prefixes() {
     assert_eq!(exposed(&catalog, Kind::Tools), ["x", "a__s", "w", "b__s", "y", "b__w"]);
     assert_eq!(catalog.tool("w"), owner(0, "r"));
     assert_eq!(catalog.tool("s"), None);
+    let alone = merge(&policy, vec![tools(&["s"])]);
+    assert_eq!(exposed(&alone, Kind::Tools), ["s"]);
+    assert_eq!(alone.tool("a__s"), owner(0, "s"), "as it was called while another was there");
+    assert_eq!(alone.tool("b__s"), None);
+    let taken = merge(&policy, vec![tools(&["s"]), tools(&["a__s"])]);
+    assert_eq!(taken.tool("a__s"), owner(1, "a__s"), "who has the name keeps it");
 }
 
 #[test]

@@ -40,7 +40,8 @@ proptest! {
     #[test]
     fn a_list_goes_on_behind_the_item_wherever_it_stands(names in prop::collection::hash_set("[a-e]{1,2}", 0..8), index in 0usize..10) {
         let names: Vec<String> = names.into_iter().collect();
-        let list = || names.iter().map(String::as_str);
+        let fingerprints: Vec<Fingerprint> = names.iter().map(|name| Fingerprint::of(name)).collect();
+        let list = || fingerprints.iter().copied();
         for (at, name) in names.iter().enumerate() {
             prop_assert_eq!(Position::of(index, name).resume(list()), at + 1);
         }

@@ -66,9 +66,11 @@ impl InventoryBuilder {
             let value = value.filter(|value| value.form == Form::Object)?;
             Some(single_line(value.span.of(result)))
         };
-        if let Some(capabilities) = object(found.named[0]) {
-            self.capabilities = capabilities;
+        let capabilities = object(found.named[0]);
+        if capabilities.as_ref().is_some_and(|object| object.len() > self.limits.item_bytes) {
+            return Err(PageFault::Malformed);
         }
+        self.capabilities = capabilities.unwrap_or(Bytes::from_static(b"{}"));
         let instructions = found.named[1].and_then(|value| value.text(result));
         self.instructions = instructions.map(|text| cut(&text, self.limits.instructions_bytes).into());
         self.server_info = object(found.named[2]).filter(|info| info.len() <= self.limits.instructions_bytes);

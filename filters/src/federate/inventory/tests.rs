@@ -120,6 +120,8 @@ fn what_is_no_page_fails_its_list_and_keeps_the_pages_before() {
     }
     assert_eq!(builder().describe(b"[]"), Err(PageFault::Malformed));
     assert_eq!(builder().describe(br#"{"capabilities":{},"capabilities":{"tools":{}}}"#), Err(PageFault::Malformed));
+    let giant = format!(r#"{{"capabilities":{{"x":"{}"}}}}"#, "x".repeat(200));
+    assert_eq!(builder().describe(giant.as_bytes()), Err(PageFault::Malformed));
     assert_eq!(builder().describe(b"\xff"), Err(PageFault::Unreadable));
 }
 

@@ -104,6 +104,29 @@ fn calls_go_to_their_owner_under_its_own_names() {
 }
 
 #[test]
+fn a_backend_does_not_hear_of_tasks_that_nobody_could_ask_for() {
+    let declaring = |extensions: &str| {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"_meta":{{"io.modelcontextprotocol/clientCapabilities":{{"extensions":{extensions},"sampling":{{}}}},"io.modelcontextprotocol/protocolVersion":"2026-07-28"}},"name":"a__run"}}}}"#
+        );
+        let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "a__run")];
+        let (_, exchange) = bench().send(Method::POST, &headers, &body).lane();
+        let hop = exchange.target(0).hop().unwrap().clone();
+        let whole = edited(&exchange.body, exchange.scan.messages[0].span, &hop.edits);
+        let sent: serde_json::Value = serde_json::from_slice(&whole).unwrap();
+        assert_eq!(sent["params"]["name"], "run");
+        let capabilities = &sent["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"];
+        assert!(capabilities["sampling"].is_object());
+        capabilities["extensions"].to_string()
+    };
+    let tasks = r#""io.modelcontextprotocol/tasks":{}"#;
+    assert_eq!(declaring(&format!("{{{tasks}}}")), "{}");
+    assert_eq!(declaring(&format!(r#"{{"a/b":{{"x":[1]}},{tasks}}}"#)), r#"{"a/b":{"x":[1]}}"#);
+    assert_eq!(declaring(&format!(r#"{{{tasks},"c":1,"d":2}}"#)), r#"{"c":1,"d":2}"#);
+    assert_eq!(declaring(r#"{"a/b":{}}"#), r#"{"a/b":{}}"#);
+}
+
+#[test]
 fn what_needs_no_change_keeps_its_bytes() {
     let policy = policy(Prefixing::Never, &["a"]);
     let catalog = merge(&policy, vec![crate::federate::testing::tools(&["run"])]);
