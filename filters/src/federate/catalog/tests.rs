@@ -124,6 +124,21 @@ fn resources_and_templates_are_mapped_like_everything_that_names_them() {
 }
 
 #[test]
+fn on_conflict_a_template_is_prefixed_where_another_may_give_the_same() {
+    let policy = policy(Prefixing::OnConflict, &["a", "b"]);
+    let templates = |templates: &[&str]| {
+        let items: Vec<_> = templates.iter().map(|text| serde_json::json!({ "uriTemplate": text })).collect();
+        let page = serde_json::json!({ "resourceTemplates": items }).to_string();
+        inventory(r#"{"capabilities":{"resources":{}}}"#, &[(Kind::Templates, &page)])
+    };
+    let catalog = merge(&policy, vec![templates(&["m:{x}", "n:{x}", "{any}"]), templates(&["m:deep/{x}", "b+{x}"])]);
+    assert_eq!(exposed(&catalog, Kind::Templates), ["a+m:{x}", "n:{x}", "a+{any}", "b+m:deep/{x}", "b+b+{x}"]);
+    let apart = merge(&policy, vec![templates(&["m:{x}", "n:{x}"]), templates(&["o:{x}", "b{x}"])]);
+    assert_eq!(exposed(&apart, Kind::Templates), ["m:{x}", "n:{x}", "o:{x}", "b+b{x}"]);
+    assert_eq!(apart.resource("o:7"), owner(1, "o:7"));
+}
+
+#[test]
 fn items_keep_every_byte_that_nothing_is_decided_on() {
     let policy = policy(Prefixing::Always, &["a"]);
     let page = r#"{"tools":[{ "inputSchema" : {"type":"object","a":1.0e0,"uri":"x:y"} , "name":"t","x":"\u00e9\/" }]}"#;

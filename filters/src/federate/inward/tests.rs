@@ -105,10 +105,9 @@ fn calls_go_to_their_owner_under_its_own_names() {
 
 #[test]
 fn a_backend_does_not_hear_of_tasks_that_nobody_could_ask_for() {
-    let declaring = |extensions: &str| {
-        let body = format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"_meta":{{"io.modelcontextprotocol/clientCapabilities":{{"extensions":{extensions},"sampling":{{}}}},"io.modelcontextprotocol/protocolVersion":"2026-07-28"}},"name":"a__run"}}}}"#
-        );
+    let named = r#""name":"a__run""#;
+    let send = |params: &str| {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{{params}}}}}"#);
         let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "a__run")];
         let (_, exchange) = bench().send(Method::POST, &headers, &body).lane();
         let hop = exchange.target(0).hop().unwrap().clone();
@@ -118,6 +117,14 @@ fn a_backend_does_not_hear_of_tasks_that_nobody_could_ask_for() {
         let capabilities = &sent["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"];
         assert!(capabilities["sampling"].is_object());
         capabilities["extensions"].to_string()
+    };
+    let declaring = |extensions: &str| {
+        let meta = format!(
+            r#""_meta":{{"io.modelcontextprotocol/clientCapabilities":{{"extensions":{extensions},"sampling":{{}}}},"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#
+        );
+        let before = send(&format!("{named},{meta}"));
+        assert_eq!(before, send(&format!("{meta},{named}")), "whatever comes first");
+        before
     };
     let tasks = r#""io.modelcontextprotocol/tasks":{}"#;
     assert_eq!(declaring(&format!("{{{tasks}}}")), "{}");
