@@ -3,7 +3,7 @@
 use super::news::News;
 use lockgate_filters::backend::Backend;
 use lockgate_filters::exchange::UnixMillis;
-use lockgate_filters::federate::{Catalog, Failure, Federation, Inventory, Offer};
+use lockgate_filters::federate::{Catalog, Failure, Federation, Inventory, Offer, Standing};
 use lockgate_filters::virtual_server::VirtualServer;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -128,7 +128,7 @@ impl From {
         };
         self.federation.as_ptr() == Arc::as_ptr(federation)
             && self.offers.len() == offers.len()
-            && self.offers.iter().zip(offers).all(|(a, b)| a.stale == b.stale && same(&a.inventory, &b.inventory))
+            && self.offers.iter().zip(offers).all(|(a, b)| a.standing == b.standing && same(&a.inventory, &b.inventory))
     }
 }
 
@@ -138,7 +138,7 @@ fn offers(federation: &Federation, backends: &[Arc<Backend>], now: UnixMillis) -
     let offer = |backend: &Arc<Backend>| {
         let facts = backend.facts();
         let inventory = facts.inventory.clone();
-        let Some(lost) = &facts.lost else { return Offer { inventory, stale: false } };
+        let Some(lost) = &facts.lost else { return Offer { inventory, standing: Standing::Fresh } };
         let until = lost.since.plus(federation.grace);
         let stays = match federation.failure {
             Failure::Stale => true,
@@ -148,7 +148,7 @@ fn offers(federation: &Federation, backends: &[Arc<Backend>], now: UnixMillis) -
         if stays && federation.failure == Failure::Partial {
             due = Some(due.map_or(until, |due| due.min(until)));
         }
-        Offer { inventory: inventory.filter(|_| stays), stale: true }
+        Offer { inventory, standing: if stays { Standing::Stale } else { Standing::Missing } }
     };
     let offers = backends.iter().map(offer).collect();
     (offers, due)

@@ -21,13 +21,14 @@ use std::sync::Arc;
 pub const CLASHES_MAX: usize = 64;
 
 /// What is known of a member's items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Standing {
     /// What it offers now.
     Fresh,
     /// What it offered when it could last be asked.
     Stale,
     /// Nothing: nobody could ask it yet, or its items have been given up.
+    #[default]
     Missing,
 }
 
@@ -45,20 +46,17 @@ impl Standing {
 /// What a member brings to a merge.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {
-    /// What it offers, as far as known.
+    /// What it offers, as last known.
     pub inventory: Option<Arc<Inventory>>,
-    /// Whether it could not be asked when that ran out.
-    pub stale: bool,
+    /// Whether that still counts. The items of a member that is missing are not shown, but it is still believed to be able
+    /// to do what it once could: what a session is told of that must not depend on who is up.
+    pub standing: Standing,
 }
 
 impl Offer {
     /// What is known of the member's items.
     pub fn standing(&self) -> Standing {
-        match (&self.inventory, self.stale) {
-            (None, _) => Standing::Missing,
-            (Some(_), true) => Standing::Stale,
-            (Some(_), false) => Standing::Fresh,
-        }
+        if self.inventory.is_some() { self.standing } else { Standing::Missing }
     }
 }
 

@@ -294,7 +294,7 @@ impl Routing<'_> {
             && let Some(member) = seems_of().filter(missing)
         {
             let backend = &self.federation.policy.members[member].backend;
-            let text = format!("backend \"{backend}\" could not be asked for its {} yet", kind.member());
+            let text = format!("backend \"{backend}\" cannot be asked for its {} now", kind.member());
             return Refusal::new(Fault::BackendUnreachable, Federate::NAME).saying(text);
         }
         let fault =

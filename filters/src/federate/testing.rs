@@ -1,6 +1,6 @@
 //! What the tests of this folder share.
 
-use super::catalog::{Catalog, Offer};
+use super::catalog::{Catalog, Offer, Standing};
 use super::inventory::{Inventory, InventoryBuilder, InventoryLimits};
 use super::kind::Kind;
 use super::naming::Prefixing;
@@ -36,6 +36,6 @@ pub fn policy(prefixing: Prefixing, backends: &[&str]) -> Policy {
 }
 
 pub fn merge(policy: &Policy, inventories: Vec<Inventory>) -> Catalog {
-    let offer = |inventory| Offer { inventory: Some(Arc::new(inventory)), stale: false };
+    let offer = |inventory| Offer { inventory: Some(Arc::new(inventory)), standing: Standing::Fresh };
     Catalog::merge(policy, &inventories.into_iter().map(offer).collect::<Vec<_>>())
 }

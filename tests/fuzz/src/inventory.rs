@@ -7,7 +7,7 @@ use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::federate::naming::{self, Prefixing};
 use lockgate_filters::federate::render::{self, Caching};
 use lockgate_filters::federate::{
-    Catalog, Inventory, InventoryBuilder, InventoryLimits, Kind, Member, Offer, Policy, describe,
+    Catalog, Inventory, InventoryBuilder, InventoryLimits, Kind, Member, Offer, Policy, Standing, describe,
 };
 use lockgate_filters::revision::{Era, Revision};
 use lockgate_filters::rpc::members::{items, member};
@@ -47,7 +47,8 @@ pub fn check(data: &[u8]) {
     for prefixing in [Prefixing::Always, Prefixing::OnConflict, Prefixing::Never] {
         let members = ["a", "b"].map(Member::new).into();
         let policy = Policy { prefixing, separator: "__".into(), members, page_size: 3, instructions: None };
-        let offers = inventories.clone().map(|inventory| Offer { inventory: Some(inventory), stale: false });
+        let offers =
+            inventories.clone().map(|inventory| Offer { inventory: Some(inventory), standing: Standing::Fresh });
         let catalog = Catalog::merge(&policy, &offers);
         for kind in Kind::ALL {
             listed(&catalog, kind, prefixing, &inventories);

@@ -7,7 +7,7 @@
 use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::federate::naming::Prefixing;
 use lockgate_filters::federate::uri::Form;
-use lockgate_filters::federate::{Catalog, InventoryBuilder, InventoryLimits, Kind, Member, Offer, Policy};
+use lockgate_filters::federate::{Catalog, InventoryBuilder, InventoryLimits, Kind, Member, Offer, Policy, Standing};
 use std::sync::Arc;
 
 const BACKENDS: [&str; 3] = ["a", "ui", "1st"];
@@ -45,7 +45,7 @@ fn catalog(prefixing: Prefixing, lines: &[&str]) -> Catalog {
         for (kind, letter) in [(Kind::Resources, 'r'), (Kind::Templates, 't')] {
             builder.page(kind, list(kind, letter, member).as_bytes()).expect("a page");
         }
-        Offer { inventory: Some(Arc::new(builder.finish(0))), stale: false }
+        Offer { inventory: Some(Arc::new(builder.finish(0))), standing: Standing::Fresh }
     };
     let members = BACKENDS.map(Member::new).into();
     let policy = Policy { prefixing, separator: "__".into(), members, page_size: 10, instructions: None };

@@ -21,24 +21,28 @@ impl Catalog {
     /// Merges what the members offer: one offer for each member of the policy, in the same order. What is missing behind
     /// the last offer is a member of which nothing is known.
     pub fn merge(policy: &Policy, offers: &[Offer]) -> Catalog {
+        let members = 0..policy.members.len();
         let known: Vec<Option<&Inventory>> =
-            (0..policy.members.len()).map(|member| offers.get(member)?.inventory.as_deref()).collect();
-        let mut merging = Merging { policy, known: &known, clashes: Vec::new(), further_clashes: 0 };
+            members.clone().map(|member| offers.get(member)?.inventory.as_deref()).collect();
+        let standings: Box<[Standing]> =
+            members.map(|member| offers.get(member).map_or(Standing::Missing, Offer::standing)).collect();
+        let counts =
+            |(inventory, standing): (&Option<_>, &Standing)| inventory.filter(|_| *standing != Standing::Missing);
+        let shown: Vec<Option<&Inventory>> = known.iter().zip(&standings).map(counts).collect();
+        let mut merging = Merging { policy, known: &known, shown: &shown, clashes: Vec::new(), further_clashes: 0 };
         let uris = merging.uris();
         let shelves = Kind::ALL.map(|kind| merging.shelf(kind, &uris));
-        let all = || known.iter().flatten();
+        let all = || shown.iter().flatten();
         let private = all().any(|inventory| inventory.scope == Scope::Private);
         Catalog {
             shelves,
             uris: Arc::new(uris),
-            standings: (0..policy.members.len())
-                .map(|member| offers.get(member).map_or(Standing::Missing, Offer::standing))
-                .collect(),
+            standings,
             completers: known.iter().map(|it| it.is_some_and(|inventory| inventory.declares("completions"))).collect(),
             clashes: merging.clashes.into(),
             further_clashes: merging.further_clashes,
             capabilities: Capabilities::union(&known),
-            instructions: describe::instructions(policy, &known),
+            instructions: describe::instructions(policy, &shown),
             scope: if private { Scope::Private } else { Scope::Public },
             fresh_until: all().map(|inventory| inventory.fresh_until).min().unwrap_or(UnixMillis(0)),
             page_size: policy.page_size,
@@ -49,7 +53,10 @@ impl Catalog {
 /// A merge on its way.
 struct Merging<'a> {
     policy: &'a Policy,
+    /// What each member offers, as last known.
     known: &'a [Option<&'a Inventory>],
+    /// The same of those whose items are shown.
+    shown: &'a [Option<&'a Inventory>],
     clashes: Vec<Clash>,
     further_clashes: usize,
 }
@@ -68,7 +75,7 @@ impl<'a> Merging<'a> {
             let items = inventory.map(|inventory| &*inventory.list(kind).items).unwrap_or_default();
             items.iter().map(move |item| Candidate { member, item })
         };
-        let all = self.known.iter().enumerate().flat_map(of);
+        let all = self.shown.iter().enumerate().flat_map(of);
         all.filter(|it| self.policy.members.get(it.member).is_some_and(|rules| rules.shows(kind, &it.item.name)))
             .collect()
     }

@@ -193,8 +193,8 @@ fn a_missing_member_takes_nothing_from_the_others() {
     let policy = policy(Prefixing::Always, &["a", "b", "c"]);
     let offers = [
         Offer::default(),
-        Offer { inventory: Some(Arc::new(tools(&["x"]))), stale: true },
-        Offer { inventory: Some(Arc::new(tools(&["y"]))), stale: false },
+        Offer { inventory: Some(Arc::new(tools(&["x"]))), standing: Standing::Stale },
+        Offer { inventory: Some(Arc::new(tools(&["y"]))), standing: Standing::Fresh },
     ];
     let catalog = Catalog::merge(&policy, &offers);
     assert_eq!(catalog.standings(), [Standing::Missing, Standing::Stale, Standing::Fresh]);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::federate::catalog::Offer;
+use crate::federate::catalog::{Offer, Standing};
 use crate::federate::naming::Prefixing;
 use crate::federate::testing::{inventory, merge, policy};
 use serde_json::{Value, json};
@@ -32,11 +32,24 @@ fn capabilities_are_united_and_what_cannot_be_carried_is_left_out() {
 #[test]
 fn a_member_that_nobody_knows_may_have_anything_that_is_listed() {
     let known = inventory(r#"{"capabilities":{"logging":{}}}"#, &[]);
-    let offers = [Offer { inventory: Some(Arc::new(known)), stale: false }];
+    let offers = [Offer { inventory: Some(Arc::new(known)), standing: Standing::Fresh }];
     let catalog = Catalog::merge(&policy(Prefixing::Always, &["a", "b"]), &offers);
     let declared: Value = serde_json::from_str(&catalog.capabilities().json()).unwrap();
     let changing = json!({"listChanged": true});
     assert_eq!(declared, json!({"tools": changing, "prompts": changing, "resources": changing, "logging": {}}));
+}
+
+#[test]
+fn what_a_lost_member_could_do_is_still_declared_and_what_it_had_is_not_shown() {
+    let said = r#"{"capabilities":{"tools":{},"logging":{},"resources":{"subscribe":true}},"instructions":"Hi."}"#;
+    let lost = Arc::new(inventory(said, &[(Kind::Tools, r#"{"tools":[{"name":"x"}],"cacheScope":"private"}"#)]));
+    let policy = policy(Prefixing::Never, &["a"]);
+    let as_last_known = |standing| Catalog::merge(&policy, &[Offer { inventory: Some(Arc::clone(&lost)), standing }]);
+    let (before, after) = (as_last_known(Standing::Fresh), as_last_known(Standing::Missing));
+    assert_eq!(before.capabilities(), after.capabilities());
+    assert_eq!((before.count(Kind::Tools), after.count(Kind::Tools)), (1, 0));
+    assert_eq!(after.standings(), [Standing::Missing]);
+    assert_eq!((after.instructions(), after.scope().as_str(), after.is_filled()), (None, "public", false));
 }
 
 #[test]
