@@ -16,6 +16,7 @@ use super::inventory::Stock;
 use super::reach::{Kept, Reach};
 use super::response::UpstreamResponse;
 use super::settings::{BackendSettings, Protocol, Setting, SettingsError, Timeouts};
+use super::sse::Sse;
 use super::stdio::Command;
 use super::watch::{PATIENCE, Watched};
 use indexmap::IndexMap;
@@ -266,7 +267,27 @@ impl Registry {
             ([endpoint], None) => {
                 let traffic = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?);
                 let control = Endpoint::new(endpoint, settings.pool, &self.connector)?.beside(&traffic);
-                Ok((Reach::Http(traffic), Reach::Http(Arc::new(control))))
+                let control = Arc::new(control);
+                let sse = || {
+                    let ways = (control.clone(), traffic.clone());
+                    let (name, bytes) = (settings.name.clone(), settings.sse_event);
+                    Sse::new(name, self.connector.clone(), ways, self.ground.clone(), bytes)
+                };
+                let reach = match settings.protocol {
+                    Protocol::Sse => {
+                        let sse = sse();
+                        [&traffic, &control].map(|way| Reach::Sse { endpoint: way.clone(), sse: sse.clone() })
+                    }
+                    Protocol::Auto => {
+                        let sse = sse();
+                        [&traffic, &control].map(|way| Reach::Http { endpoint: way.clone(), sse: Some(sse.clone()) })
+                    }
+                    Protocol::Modern | Protocol::Legacy => {
+                        [&traffic, &control].map(|way| Reach::Http { endpoint: way.clone(), sse: None })
+                    }
+                };
+                let [traffic, control] = reach;
+                Ok((traffic, control))
             }
             ([], Some(_)) if settings.protocol == Protocol::Sse => {
                 let message = "a command is spoken to over its standard input and output";

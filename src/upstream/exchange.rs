@@ -50,6 +50,19 @@ impl Connector {
         outcome
     }
 
+    /// Sends a request to another target of an endpoint, from where it is not redirected.
+    pub(super) async fn send_to(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        target: &Target,
+        request: &UpstreamRequest,
+        timeouts: &Timeouts,
+    ) -> Result<UpstreamResponse, AttemptFault> {
+        let outcome = self.attempt(endpoint, target, request, timeouts, from_now(timeouts.total)).await;
+        endpoint.answered.note(outcome.as_ref().map(|response| response.status));
+        outcome
+    }
+
     /// Sends a request to where redirects lead.
     async fn exchange(
         &self,

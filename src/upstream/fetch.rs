@@ -120,6 +120,11 @@ impl Fetcher {
         Fetcher { caller, ..self.clone() }
     }
 
+    /// The same, but reached in this way.
+    pub(super) fn over(&self, reach: Reach) -> Fetcher {
+        Fetcher { reach, ..self.clone() }
+    }
+
     /// The same, but waiting no longer than `most` for a response.
     pub(super) fn patient(&self, most: Duration) -> Fetcher {
         let first_byte = self.timeouts.first_byte.min(most);

@@ -1,7 +1,7 @@
 //! Backends, their endpoints, and how bytes get there and back.
 //!
 //! [`exchange`] is the centre: one request to one endpoint. Below it stand the endpoint, its addresses, its TLS and its
-//! open connections. Beside it stand adapters that behave like a Streamable HTTP server and are none: [`stdio`], over what
+//! open connections. Beside it stand adapters that behave like a Streamable HTTP server and are none: [`stdio`] and [`sse`], over what
 //! [`channel`] makes of one duplex of messages. [`reach`] is the one or the other; above it [`fetch`] asks backends on the gateway's own behalf, for `probe` and `tools`, which find
 //! out what [`backends`] publishes to the filters.
 
@@ -30,6 +30,7 @@ mod reach;
 mod resolve;
 pub mod response;
 pub mod settings;
+mod sse;
 mod stdio;
 #[cfg(test)]
 mod testing;

@@ -8,6 +8,7 @@ mod command;
 
 use super::fault::AttemptFault;
 use super::fetch::{Fetcher, LEGACY, MODERN, Outcome, Reply, SESSION_ID, Speech, client_info};
+use super::reach::Reach;
 use super::settings::Protocol;
 use super::watch::Declared;
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub(super) struct Findings {
 
 /// Asks a backend for its eras, as far as its configuration leaves that open.
 pub(super) async fn probe(fetcher: &Fetcher, protocol: Protocol) -> Findings {
+    let sse = fetcher.reach.over_sse();
+    let fetcher = &fetcher.over(fetcher.reach.over_http());
     let mut findings = match protocol {
         Protocol::Legacy | Protocol::Sse => {
             Findings { modern: Speaks::No, legacy: Speaks::Yes, description: None, fault: None }
@@ -53,7 +56,7 @@ pub(super) async fn probe(fetcher: &Fetcher, protocol: Protocol) -> Findings {
         }
         // During an outage `initialize` would be refused as well, or worse: be taken by something in between.
         (Protocol::Legacy | Protocol::Sse, _) | (Protocol::Auto, Speaks::Unknown) => {}
-        (Protocol::Auto, Speaks::Yes | Speaks::No) => match initialize(fetcher).await {
+        (Protocol::Auto, Speaks::Yes | Speaks::No) => match legacy(fetcher, findings.modern, sse).await {
             Ok(speaks) => findings.legacy = speaks,
             Err(fault) => findings.fault = Some(fault),
         },
@@ -161,6 +164,25 @@ fn outage(status: StatusCode) -> Option<AttemptFault> {
 #[serde(rename_all = "camelCase")]
 struct InitializeResult {
     protocol_version: String,
+}
+
+/// Whether a backend speaks the legacy era, in whichever transport. Where it speaks Streamable HTTP at all, the older
+/// one is not asked for.
+async fn legacy(fetcher: &Fetcher, modern: Speaks, sse: Option<Reach>) -> Result<Speaks, AttemptFault> {
+    let mut speaks = initialize(fetcher).await?;
+    let Some(sse) = sse else { return Ok(speaks) };
+    let Some(adapter) = sse.sse().cloned() else { return Ok(speaks) };
+    let mut over_sse = false;
+    if (modern, speaks) == (Speaks::No, Speaks::No) {
+        match initialize(&fetcher.over(sse)).await {
+            Ok(spoken) => (speaks, over_sse) = (spoken, spoken == Speaks::Yes),
+            // An outage, of a backend that is known to speak this.
+            Err(fault) if adapter.is_spoken() => return Err(fault),
+            Err(_) => {}
+        }
+    }
+    adapter.found(over_sse);
+    Ok(speaks)
 }
 
 /// Opens a legacy session and ends it again.

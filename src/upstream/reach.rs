@@ -10,6 +10,7 @@ use super::exchange::UpstreamRequest;
 use super::fault::AttemptFault;
 use super::response::UpstreamResponse;
 use super::settings::{BackendSettings, CommandSettings, PoolSettings, Timeouts};
+use super::sse::Sse;
 use super::stdio::Command;
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +20,19 @@ use tokio::sync::futures::Notified;
 #[derive(Clone)]
 pub(super) enum Reach {
     /// A URL.
-    Http(Arc<Endpoint>),
+    Http {
+        /// What is spoken to as Streamable HTTP.
+        endpoint: Arc<Endpoint>,
+        /// The same as the transport of 2024-11-05, where that may turn out to be what it speaks.
+        sse: Option<Arc<Sse>>,
+    },
+    /// A URL that is known to speak the transport of 2024-11-05.
+    Sse {
+        /// Where its streams come from, or its messages go.
+        endpoint: Arc<Endpoint>,
+        /// How it is spoken to.
+        sse: Arc<Sse>,
+    },
     /// A command.
     Command(Arc<Command>),
 }
@@ -34,8 +47,10 @@ impl Reach {
         answer_bytes: usize,
     ) -> Result<UpstreamResponse, AttemptFault> {
         match self {
-            Reach::Http(endpoint) => connector.send(endpoint, request, timeouts, answer_bytes).await,
-            // Rare and large: kept out of the future of every HTTP request.
+            // Adapters are rare and large: kept out of the future of every HTTP request.
+            Reach::Http { sse: Some(sse), .. } if sse.is_spoken() => Box::pin(sse.send(request, timeouts)).await,
+            Reach::Http { endpoint, .. } => connector.send(endpoint, request, timeouts, answer_bytes).await,
+            Reach::Sse { sse, .. } => Box::pin(sse.send(request, timeouts)).await,
             Reach::Command(command) => Box::pin(command.send(request, timeouts)).await,
         }
     }
@@ -43,7 +58,7 @@ impl Reach {
     /// Its URL, where it has one.
     pub(super) fn endpoint(&self) -> Option<&Arc<Endpoint>> {
         match self {
-            Reach::Http(endpoint) => Some(endpoint),
+            Reach::Http { endpoint, .. } | Reach::Sse { endpoint, .. } => Some(endpoint),
             Reach::Command(_) => None,
         }
     }
@@ -51,15 +66,38 @@ impl Reach {
     /// Its command, where it is one.
     pub(super) fn command(&self) -> Option<&Arc<Command>> {
         match self {
-            Reach::Http(_) => None,
+            Reach::Http { .. } | Reach::Sse { .. } => None,
             Reach::Command(command) => Some(command),
         }
+    }
+
+    /// Its adapter to the transport of 2024-11-05, where it may speak that.
+    pub(super) fn sse(&self) -> Option<&Arc<Sse>> {
+        match self {
+            Reach::Http { sse, .. } => sse.as_ref(),
+            Reach::Sse { sse, .. } => Some(sse),
+            Reach::Command(_) => None,
+        }
+    }
+
+    /// The same URL, as Streamable HTTP whatever it was found to speak; to find out about it.
+    pub(super) fn over_http(&self) -> Reach {
+        match self {
+            Reach::Http { endpoint, .. } => Reach::Http { endpoint: Arc::clone(endpoint), sse: None },
+            Reach::Sse { .. } | Reach::Command(_) => self.clone(),
+        }
+    }
+
+    /// The same URL over the transport of 2024-11-05, where it may speak that; to find out about it.
+    pub(super) fn over_sse(&self) -> Option<Reach> {
+        let (endpoint, sse) = (self.endpoint()?, self.sse()?);
+        Some(Reach::Sse { endpoint: Arc::clone(endpoint), sse: Arc::clone(sse) })
     }
 
     /// Whether these settings describe it.
     pub(super) fn is(&self, settings: &BackendSettings) -> bool {
         match (self, settings.endpoints.as_slice(), &settings.command) {
-            (Reach::Http(endpoint), [wanted], None) => endpoint.is(wanted),
+            (_, [wanted], None) => self.endpoint().is_some_and(|endpoint| endpoint.is(wanted)),
             (Reach::Command(command), [], Some(wanted)) => command.is(wanted),
             _ => false,
         }
@@ -68,7 +106,7 @@ impl Reach {
     /// What sessions are remembered under; see [`Endpoint::place`].
     pub(super) fn place(&self, backend: &str) -> Arc<str> {
         match self {
-            Reach::Http(endpoint) => endpoint.place(backend),
+            Reach::Http { endpoint, .. } | Reach::Sse { endpoint, .. } => endpoint.place(backend),
             Reach::Command(command) => command.place(),
         }
     }
@@ -76,7 +114,7 @@ impl Reach {
     /// Whether it answered when it was last asked; `None` until it was.
     pub(super) fn is_up(&self) -> Option<bool> {
         match self {
-            Reach::Http(endpoint) => endpoint.answered.last(),
+            Reach::Http { endpoint, .. } | Reach::Sse { endpoint, .. } => endpoint.answered.last(),
             Reach::Command(command) => command.answered.last(),
         }
     }
@@ -92,28 +130,34 @@ impl Reach {
     /// What its adapter counts, if it has one.
     pub(super) fn counters(&self) -> Option<&Arc<Counters>> {
         match self {
-            Reach::Http(_) => None,
             Reach::Command(command) => Some(command.counters()),
+            Reach::Http { .. } | Reach::Sse { .. } => self.sse().map(|sse| sse.counters()),
         }
     }
 
     /// Takes over how connections and processes are kept, which can change while they are there.
     pub(super) fn keep_as(&self, kept: &Kept) {
-        match self {
-            Reach::Http(endpoint) => endpoint.set_pool(kept.pool),
-            Reach::Command(command) => {
-                if let Some(settings) = &kept.command {
-                    command.keep_as(settings, kept.message_bytes);
-                }
-            }
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.set_pool(kept.pool);
+        }
+        if let Some(sse) = self.sse() {
+            sse.keep_as(kept.message_bytes);
+        }
+        if let (Some(command), Some(settings)) = (self.command(), &kept.command) {
+            command.keep_as(settings, kept.message_bytes);
         }
     }
 
     /// Keeps nothing open from now on; see [`Endpoint::retire`]. What runs goes on to its end.
     pub(super) fn retire(&self) {
-        match self {
-            Reach::Http(endpoint) => endpoint.retire(),
-            Reach::Command(command) => command.retire(),
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.retire();
+        }
+        if let Some(sse) = self.sse() {
+            sse.retire();
+        }
+        if let Some(command) = self.command() {
+            command.retire();
         }
     }
 
@@ -121,6 +165,9 @@ impl Reach {
     pub(super) fn sweep(&self) {
         if let Some(endpoint) = self.endpoint() {
             endpoint.sweep();
+        }
+        if let Some(sse) = self.sse() {
+            sse.sweep();
         }
     }
 
@@ -154,7 +201,7 @@ impl Kept {
 impl fmt::Debug for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reach::Http(endpoint) => endpoint.fmt(f),
+            Reach::Http { endpoint, .. } | Reach::Sse { endpoint, .. } => endpoint.fmt(f),
             Reach::Command(command) => command.fmt(f),
         }
     }

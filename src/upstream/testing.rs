@@ -184,7 +184,7 @@ pub(crate) fn fetcher(address: SocketAddr) -> Fetcher {
     let client = Client::to(address);
     Fetcher {
         connector: Arc::new(client.connector),
-        reach: Reach::Http(client.endpoint),
+        reach: Reach::Http { endpoint: client.endpoint, sse: None },
         caller: Caller::default(),
         fields: Outbound::new(),
         timeouts: client.timeouts,
