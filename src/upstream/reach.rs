@@ -122,7 +122,7 @@ impl Reach {
     /// Waits until it answers again, or does so no more.
     pub(super) fn flips(&self) -> Notified<'_> {
         match self {
-            Reach::Http(endpoint) => endpoint.answered.flips(),
+            Reach::Http { endpoint, .. } | Reach::Sse { endpoint, .. } => endpoint.answered.flips(),
             Reach::Command(command) => command.answered.flips(),
         }
     }

@@ -137,6 +137,8 @@ fn settings(address: SocketAddr, protocol: Protocol) -> BackendSettings {
         answer_bytes: 1 << 20,
         sse_event: 1 << 16,
         tools: ToolSettings::default(),
+        stock: crate::upstream::StockSettings::default(),
+        stocked: false,
     }
 }
 

@@ -542,6 +542,8 @@ mod eras {
             answer_bytes: 1 << 20,
             sse_event: 1 << 16,
             tools: ToolSettings::default(),
+            stock: crate::upstream::StockSettings::default(),
+            stocked: false,
         }
     }
 
