@@ -21,7 +21,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::futures::Notified;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// What is kept of the drain time for last words, unless the drain time is shorter than ten times as much.
@@ -360,6 +360,29 @@ impl<F: Fn() -> DrainSettings + Send + Sync> ShutdownSignalWatch for StopSignals
                 pending().await
             }
         }
+    }
+}
+
+/// Turns the end of the one whom all of it serves into a drain, which then is short, and into Pingora's shutdown.
+pub struct StopAfter {
+    drain: Drain,
+    left: tokio::sync::Mutex<oneshot::Receiver<()>>,
+}
+
+impl StopAfter {
+    /// Stops when the sender is dropped or says so.
+    pub fn new(drain: Drain, left: oneshot::Receiver<()>) -> StopAfter {
+        StopAfter { drain, left: tokio::sync::Mutex::new(left) }
+    }
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for StopAfter {
+    async fn recv(&self) -> ShutdownSignal {
+        // Either way nobody is left.
+        let _ = (&mut *self.left.lock().await).await;
+        self.drain.run(DrainSettings { time: LAST_WORDS, idle: Duration::ZERO }).await;
+        ShutdownSignal::GracefulTerminate
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod bodies;
+pub mod bridge;
 pub mod catalog;
 pub mod cli;
 pub mod config;
@@ -26,6 +27,7 @@ pub mod session;
 pub mod settings;
 pub mod small_http;
 pub mod snapshot;
+pub mod stdio;
 pub mod telemetry;
 pub mod trip;
 pub mod unheard;

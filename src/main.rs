@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use lockgate::cli::{self, Hooks};
-use lockgate::{demo, server, session, settings};
+use lockgate::{demo, server, session, settings, stdio};
 use std::process::ExitCode;
 
 #[cfg(feature = "mimalloc")]
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     cli::main(Hooks {
         run: Some(|start| server::run(start).map_err(Into::into)),
+        stdio: Some(|start| stdio::run(start).map_err(Into::into)),
         demo: Some(|options| demo::run(options.listen).map_err(Into::into)),
         judge: Some(settings::judge),
         admin_token: Some(|state_dir| session::keys::read_admin_token(state_dir).map_err(Into::into)),

@@ -4,12 +4,13 @@
 //! reloads, probes, the demo server), so that neither can starve the other.
 
 use crate::admin;
-use crate::cli::{RunOptions, Start};
+use crate::cli::{RunOptions, Start, clients};
 use crate::config::sections::LogFormat;
+use crate::config::values::Name;
 use crate::config::{Config, Objection};
 use crate::control::Operator;
 use crate::demo;
-use crate::drain::{Drain, StopSignals};
+use crate::drain::{Drain, StopAfter, StopSignals};
 use crate::gateway::Gateway;
 use crate::greeting::Greeting;
 use crate::listen::{Admission, BoundListener, ListenError, ListenService};
@@ -18,7 +19,7 @@ use crate::serve::now;
 use crate::session::{self, Opened};
 use crate::settings;
 use crate::snapshot::{Current, Ingredients, World};
-use crate::telemetry::logs::{self, LogError};
+use crate::telemetry::logs::{self, LogError, LogHandle};
 use crate::telemetry::metrics::MetricsError;
 use crate::telemetry::{BuildInfo, Metrics};
 use crate::unheard::Unheard;
@@ -26,7 +27,7 @@ use crate::upstream::Registry;
 use crate::watch::Looks;
 use arc_swap::ArcSwap;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server};
+use pingora::server::{RunArgs, Server, ShutdownSignalWatch};
 use pingora_proxy::http_proxy;
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +36,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use url::Url;
 
 /// How often idle sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -76,11 +79,70 @@ pub enum StartError {
     Runtime(io::Error),
 }
 
+/// A gateway that is ready to serve.
+struct Ready {
+    plane: Runtime,
+    config: Config,
+    bound: Vec<BoundListener>,
+    gateway: Gateway,
+    demo: Arc<demo::OnDemand>,
+    greeting: Greeting,
+    logs: Arc<LogHandle>,
+}
+
 /// Runs the gateway until it is told to stop.
 ///
 /// # Errors
 /// [`StartError`] before anything is served; afterwards nothing ends it but a signal.
 pub fn run(start: Start) -> Result<(), StartError> {
+    let ready = prepare(start)?;
+    ready.greeting.print();
+    let (drain, current) = (ready.gateway.drain.clone(), Arc::clone(&ready.gateway.current));
+    ready.serve(StopSignals::new(drain, move || settings::drain(&current.load().loaded.config)));
+    Ok(())
+}
+
+/// Where the virtual servers of a gateway are.
+pub struct Urls(Config, Vec<SocketAddr>);
+
+impl Urls {
+    /// That of one, where any listener offers it.
+    pub fn of(&self, server: &Name) -> Option<Url> {
+        let Urls(config, addresses) = self;
+        let at = |name: &Name| addresses.get(config.listeners.get_index_of(name)?).copied();
+        clients::urls_of(config, server, |name, _| at(name).map(|address| format!("http://{address}")))
+            .first()
+            .and_then(|url| Url::parse(url).ok())
+    }
+}
+
+/// Runs the gateway for one client within this process, until that client's future ends. `client` is called on the
+/// runtime on which its future then runs. Nothing is printed: standard output is the client's.
+///
+/// # Errors
+/// [`StartError`], or that of `client`, before anything is served.
+pub fn run_for<C, E>(start: Start, client: impl FnOnce(Urls) -> Result<C, E>) -> Result<(), E>
+where
+    C: Future<Output = ()> + Send + 'static,
+    E: From<StartError>,
+{
+    let ready = prepare(start)?;
+    let urls = Urls(ready.config.clone(), ready.bound.iter().map(BoundListener::address).collect());
+    let client = {
+        let _plane = ready.plane.enter();
+        client(urls)?
+    };
+    let (left, leaving) = oneshot::channel();
+    ready.plane.spawn(async move {
+        client.await;
+        drop(left);
+    });
+    let drain = ready.gateway.drain.clone();
+    ready.serve(StopAfter::new(drain, leaving));
+    Ok(())
+}
+
+fn prepare(start: Start) -> Result<Ready, StartError> {
     let Start { options, loaded } = start;
     let plane = control_plane()?;
     // Whoever asks for a reload this early gets it later, instead of a process that is killed by it.
@@ -127,7 +189,7 @@ pub fn run(start: Start) -> Result<(), StartError> {
     let handles = bound.iter().map(BoundListener::handle).collect();
     let asked = (options.source, options.overrides);
     let noticed = (Arc::clone(&demo), looks);
-    let reloader = Reloader::new(Arc::clone(&world), Arc::clone(&current), asked, handles, logs, noticed);
+    let reloader = Reloader::new(Arc::clone(&world), Arc::clone(&current), asked, handles, Arc::clone(&logs), noticed);
     let reloader = Arc::new(reloader);
     let operator = Arc::new(Operator::new(Arc::clone(&reloader), drain.clone()));
     let closing = drain.clone();
@@ -136,14 +198,23 @@ pub fn run(start: Start) -> Result<(), StartError> {
     plane.spawn(sweep(Arc::clone(&world), Arc::clone(&current)));
 
     let boot = lockgate_filters::random::array().map_err(|_| StartError::NoRandomness)?;
-    let (current, world) = (Arc::clone(&current), Arc::clone(&world));
-    let gateway = Gateway { current, world: Arc::clone(&world), drain: drain.clone(), node: opened.node, boot };
-    greeting.print();
-    serve(gateway, bound, drain, config.workers.get());
-    plane.block_on(world.upstream.stop_children());
-    plane.block_on(world.sessions.close());
-    plane.block_on(demo.stop());
-    Ok(())
+    let gateway = Gateway { current, world, drain, node: opened.node, boot };
+    Ok(Ready { plane, config, bound, gateway, demo, greeting, logs })
+}
+
+impl Ready {
+    /// Serves until `stop` says so and everything has ended.
+    fn serve(self, stop: impl ShutdownSignalWatch + 'static) {
+        let Ready { plane, config, bound, gateway, demo, logs, .. } = self;
+        let world = Arc::clone(&gateway.world);
+        serve(gateway, bound, config.workers.get(), stop);
+        plane.block_on(world.upstream.stop_children());
+        plane.block_on(world.sessions.close());
+        plane.block_on(demo.stop());
+        logs.flush();
+        // A thread may still wait for standard input: nobody waits for that thread.
+        plane.shutdown_background();
+    }
 }
 
 /// Keeps what federated virtual servers show, whichever configuration they come from.
@@ -154,7 +225,7 @@ fn keep_catalogs(world: &World, current: &Current) -> impl Future<Output = ()> +
 }
 
 /// Hands the listeners to Pingora and returns when everything has ended.
-fn serve(gateway: Gateway, bound: Vec<BoundListener>, drain: Drain, workers: usize) {
+fn serve(gateway: Gateway, bound: Vec<BoundListener>, workers: usize, stop: impl ShutdownSignalWatch + 'static) {
     let conf = ServerConf {
         threads: workers,
         // Stopping is over when Pingora hears of it: nothing is left to wait for.
@@ -162,12 +233,11 @@ fn serve(gateway: Gateway, bound: Vec<BoundListener>, drain: Drain, workers: usi
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     };
-    let current = Arc::clone(&gateway.current);
+    let (current, drain) = (Arc::clone(&gateway.current), gateway.drain.clone());
     let mut server = Server::new_with_opt_and_conf(None, conf);
     let proxy = Arc::new(http_proxy(&server.configuration, gateway));
-    let unheard = Arc::new(Unheard { current: Arc::clone(&current) });
-    server.add_service(ListenService::new(proxy, unheard, bound, drain.clone()).with_threads(workers));
-    let stop = StopSignals::new(drain, move || settings::drain(&current.load().loaded.config));
+    let unheard = Arc::new(Unheard { current });
+    server.add_service(ListenService::new(proxy, unheard, bound, drain).with_threads(workers));
     server.run(RunArgs { shutdown_signal: Box::new(stop) });
 }
 
@@ -217,7 +287,7 @@ fn listed(wrong: &[Objection]) -> String {
 
 fn bind(config: &Config) -> Result<Vec<BoundListener>, StartError> {
     let admission = Admission::new();
-    let bind = |(name, listener): (&crate::config::values::Name, _)| {
+    let bind = |(name, listener): (&Name, _)| {
         BoundListener::bind(settings::listener(name.as_str(), listener, config), Arc::clone(&admission))
     };
     Ok(config.listeners.iter().map(bind).collect::<Result<_, _>>()?)

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms of `src/` a room may use, and why. A room that is not named on the left fails the test: say where it belongs.
-const ROOMS: [(&str, &[&str], &str); 30] = [
+const ROOMS: [(&str, &[&str], &str); 32] = [
     // What knows nothing of the gateway: each could be a package of its own.
     ("config", &[], "Text becomes values; what is done with them is not its business."),
     ("upstream", &[], "Takes its own settings, so that a change of the configuration's form does not reach it."),
@@ -24,6 +24,7 @@ const ROOMS: [(&str, &[&str], &str); 30] = [
     ("listen", &["drain"], "Accepts connections, and stops accepting when the gateway drains."),
     ("demo", &["small_http"], "An MCP server like any other: it only happens to live in the same process."),
     ("admin", &["small_http"], "What it shows and does comes in through a trait, so it cannot reach for more."),
+    ("bridge", &["upstream"], "A client of HTTP for clients of something else: to it, the gateway is any server."),
     // From the configuration to what serves.
     (
         "settings",
@@ -110,11 +111,20 @@ const ROOMS: [(&str, &[&str], &str); 30] = [
             "upstream",
             "watch",
         ],
-        "Assembles all of it; only `main` may use it.",
+        "Assembles all of it; only `main` may use it, and `stdio`, which is another way to start.",
+    ),
+    (
+        "stdio",
+        &["bridge", "cli", "server", "telemetry", "upstream"],
+        "Puts a bridge in front of an endpoint, or of a gateway that it has started.",
     ),
     ("cli", &["config"], "Arguments and verbs; what runs is handed to it."),
     ("lib", &[], "Names the rooms."),
-    ("main", &["cli", "demo", "server", "session", "settings"], "The command line, and what it starts or asks."),
+    (
+        "main",
+        &["cli", "demo", "server", "session", "settings", "stdio"],
+        "The command line, and what it starts or asks.",
+    ),
 ];
 
 /// What the filters may not name: the outside world, and the clock.

@@ -1,6 +1,7 @@
 //! What a user pastes into an MCP client to reach this gateway.
 
 use crate::config::Config;
+use crate::config::model::Listener;
 use crate::config::values::Name;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -34,6 +35,21 @@ pub fn served(config: &Config, bound: impl Fn(&Name) -> Option<SocketAddr>) -> V
     all
 }
 
+/// The URLs of a virtual server, one for each listener that offers it: below the public URL, unless `base` knows a better
+/// one.
+pub fn urls_of(config: &Config, server: &Name, base: impl Fn(&Name, &Listener) -> Option<String>) -> Vec<String> {
+    let mut urls = Vec::new();
+    for (name, listener) in &config.listeners {
+        for (_, offered) in config.offered_on(name).filter(|(known, _)| *known == server) {
+            let path = offered.path.as_str();
+            urls.push(
+                base(name, listener).map_or_else(|| listener.public_url.join(path), |base| format!("{base}{path}")),
+            );
+        }
+    }
+    urls
+}
+
 /// What is printed at the start: what is served, and how clients get there.
 pub fn announcement(served: &[Served]) -> String {
     let mut text = String::from("Serving\n");
@@ -49,8 +65,14 @@ pub fn announcement(served: &[Served]) -> String {
         }
     }
     text.push('\n');
-    text.push_str(&snippets(&told));
+    text.push_str(&snippets(&told, &own_path()));
     text
+}
+
+/// This program as another one starts it, which may know nothing of our `PATH`.
+fn own_path() -> String {
+    let path = std::env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok());
+    path.unwrap_or_else(|| "lockgate".to_owned())
 }
 
 /// The name under which a client lists a virtual server: the only one is the gateway itself.
@@ -58,18 +80,21 @@ fn client_name(server: &Name) -> String {
     if server.as_str() == "default" { "lockgate".to_owned() } else { server.to_string() }
 }
 
-/// Ready to paste for Claude Code, Cursor and VS Code: servers by name and URL.
-pub fn snippets(servers: &[(&str, &str)]) -> String {
+/// Ready to paste for Claude Code, Cursor, VS Code and Claude Desktop: servers by name and URL. `command` is this program
+/// for the client that starts commands only.
+pub fn snippets(servers: &[(&str, &str)], command: &str) -> String {
     let mut text = String::from("Claude Code\n");
     for (name, url) in servers {
         let _ = writeln!(text, "  claude mcp add --transport http {} {}", shell(name), shell(url));
     }
     let typed = |url: &str| json!({ "type": "http", "url": url });
     let bare = |url: &str| json!({ "url": url });
+    let started = |url: &str| json!({ "command": command, "args": ["stdio", "--url", url] });
     let files = [
         ("Claude Code, .mcp.json", "mcpServers", entries(servers, typed)),
         ("Cursor, ~/.cursor/mcp.json", "mcpServers", entries(servers, bare)),
         ("VS Code, .vscode/mcp.json", "servers", entries(servers, typed)),
+        ("Claude Desktop, claude_desktop_config.json", "mcpServers", entries(servers, started)),
     ];
     for (place, member, entries) in files {
         let _ = writeln!(text, "{place}\n  {}", json!({ member: entries }));
@@ -104,7 +129,7 @@ mod tests {
     #[test]
     fn the_snippets_are_what_clients_read() {
         assert_eq!(
-            snippets(&[("lockgate", "http://127.0.0.1:8080/mcp")]),
+            snippets(&[("lockgate", "http://127.0.0.1:8080/mcp")], "/opt/lockgate"),
             r#"Claude Code
   claude mcp add --transport http lockgate http://127.0.0.1:8080/mcp
 Claude Code, .mcp.json
@@ -113,6 +138,8 @@ Cursor, ~/.cursor/mcp.json
   {"mcpServers":{"lockgate":{"url":"http://127.0.0.1:8080/mcp"}}}
 VS Code, .vscode/mcp.json
   {"servers":{"lockgate":{"type":"http","url":"http://127.0.0.1:8080/mcp"}}}
+Claude Desktop, claude_desktop_config.json
+  {"mcpServers":{"lockgate":{"command":"/opt/lockgate","args":["stdio","--url","http://127.0.0.1:8080/mcp"]}}}
 "#
         );
     }

@@ -12,12 +12,14 @@ mod http;
 pub mod run;
 mod running;
 mod source;
+mod stdio;
 mod terminal;
 mod validate;
 mod version;
 
 pub use demo::DemoOptions;
 pub use run::{RunOptions, Start};
+pub use stdio::{StdioStart, StdioTarget};
 pub use terminal::Terminal;
 pub use version::COMMIT;
 
@@ -41,6 +43,8 @@ pub struct Hooks {
     pub run: Option<fn(Start) -> Result<(), Failure>>,
     /// Serves the demo MCP server until told to stop.
     pub demo: Option<fn(DemoOptions) -> Result<(), Failure>>,
+    /// Serves on standard input and output until the client has said its last word.
+    pub stdio: Option<fn(StdioStart) -> Result<(), Failure>>,
     /// Says everything that keeps a configuration, right by itself, from being used here.
     pub judge: Option<fn(&Config) -> Vec<Objection>>,
     /// Reads the admin token that a gateway keeps.
@@ -86,6 +90,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    Stdio(stdio::Args),
     Demo(demo::Args),
     Validate(validate::Args),
     Config(config::Args),
@@ -119,6 +124,10 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, hooks: Hooks, term
             Some(serve) => run::execute(arguments.into(), terminal, hooks, serve),
             None => absent(terminal),
         },
+        Verb::Stdio(arguments) => match hooks.stdio {
+            Some(serve) => stdio::execute(arguments, terminal, hooks, serve),
+            None => absent(terminal),
+        },
         Verb::Demo(arguments) => match hooks.demo {
             Some(serve) => demo::execute(arguments.into(), terminal, serve),
             None => absent(terminal),
@@ -148,7 +157,7 @@ fn absent(terminal: &mut Terminal<'_>) -> Exit {
 
 /// The command line, without the verbs whose parts are missing.
 fn command(hooks: Hooks) -> clap::Command {
-    let absent = [("run", hooks.run.is_none()), ("demo", hooks.demo.is_none())];
+    let absent = [("run", hooks.run.is_none()), ("stdio", hooks.stdio.is_none()), ("demo", hooks.demo.is_none())];
     absent
         .into_iter()
         .filter(|(_, absent)| *absent)

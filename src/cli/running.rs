@@ -36,10 +36,10 @@ pub(super) struct RunningArgs {
 
 /// Where to ask, and under which name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
-    url: Url,
+pub(super) struct Place {
+    pub(super) url: Url,
     /// The `Host` to ask for, where it is not the URL's.
-    host: Option<String>,
+    pub(super) host: Option<String>,
 }
 
 /// Why there is no answer: what to say, and the exit.
@@ -113,7 +113,7 @@ fn named(address: &str) -> Result<Place, Refused> {
 }
 
 /// The place that a configuration names.
-fn configured(admin: &Admin) -> Result<Place, Refused> {
+pub(super) fn configured(admin: &Admin) -> Result<Place, Refused> {
     let address = admin.address.socket();
     if address.port() == 0 {
         return Err(usage("the system chooses the port of this admin listener: name its address, `--running IP:PORT`"));

@@ -50,6 +50,6 @@ impl From<SourceArgs> for ConfigSource {
 
 impl From<OverrideArgs> for Overrides {
     fn from(OverrideArgs { listen, admin, state_dir }: OverrideArgs) -> Overrides {
-        Overrides { listen, admin, state_dir }
+        Overrides { listen, admin, state_dir, private: false }
     }
 }

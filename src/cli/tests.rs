@@ -224,6 +224,7 @@ fn healthcheck_asks_and_tells() {
 
 const STATE_TOKEN: Hooks = Hooks {
     run: None,
+    stdio: None,
     demo: None,
     judge: None,
     admin_token: Some(|dir| Ok(std::fs::read_to_string(dir.join("admin-token")).ok())),

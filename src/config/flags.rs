@@ -122,6 +122,9 @@ pub(super) fn apply(overrides: &Overrides, document: &mut Document) {
     let mut written = Written::default();
     let Some(mut tree) = document.tree.take() else { return };
     let mut findings = Vec::new();
+    if overrides.private {
+        make_private(&mut tree);
+    }
     if let Some(address) = &overrides.listen {
         match only_listener(&tree) {
             Some(name) => {
@@ -154,6 +157,15 @@ pub(super) fn apply(overrides: &Overrides, document: &mut Document) {
     document.tree = Some(tree);
     written.into_document(document);
     findings.into_iter().for_each(|finding| document.add(finding));
+}
+
+/// Puts loopback ports that the system chooses in the place of all listeners.
+fn make_private(tree: &mut Node) {
+    let own = || Node::map([("address", Node::text("127.0.0.1:0"))]);
+    if let Some(Node::Map(listeners)) = tree.at_mut(&KeyPath::from(["listeners"])) {
+        listeners.values_mut().for_each(|listener| *listener = own());
+    }
+    tree.set(&KeyPath::from(["admin"]), own());
 }
 
 /// The name of the only listener of a tree, or of the one that would be the only one.

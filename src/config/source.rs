@@ -52,4 +52,7 @@ pub struct Overrides {
     pub admin: Option<String>,
     /// `--state-dir`: relative to the working directory.
     pub state_dir: Option<PathBuf>,
+    /// Nobody but this process shall find the gateway: each listener, the admin listener too, is a plain one at a loopback
+    /// port that the system chooses, whatever else is said of it.
+    pub private: bool,
 }

@@ -110,7 +110,7 @@ fn check_method(head: &Head<'_>, message: &Message, body: &[u8]) -> Result<(), R
 }
 
 /// The member that `Mcp-Name` mirrors for a method, and what it is called.
-fn mirrored(message: &Message, body: &[u8]) -> Option<(&'static str, Option<Value>)> {
+pub fn mirrored(message: &Message, body: &[u8]) -> Option<(&'static str, Option<Value>)> {
     let field = |name: &'static str, pick: fn(&Params) -> Option<Value>| (name, message.params.as_ref().and_then(pick));
     match message.method?.text(body)?.as_ref() {
         "tools/call" | "prompts/get" => Some(field("name", |params| params.name)),

@@ -117,7 +117,7 @@ fn only_modern_behind(exchange: &Exchange) -> bool {
 
 /// Whether `_meta` has a member that only modern requests carry: one is enough, or a request could pass for legacy here
 /// and for modern behind.
-fn is_modern(message: &Message) -> bool {
+pub fn is_modern(message: &Message) -> bool {
     message.params.as_ref().and_then(|params| params.meta.as_ref()).is_some_and(|meta| {
         meta.protocol_version.is_some()
             || meta.client_capabilities.is_some()

@@ -9,8 +9,9 @@ use super::mirror;
 use super::scan::{Form, Value};
 use super::walk::{Flaw, Walker};
 use foldhash::fast::RandomState;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -139,6 +140,27 @@ impl ToolParams {
             Tool::Valid(_) => None,
             Tool::Invalid(reason) => Some((&**name, *reason)),
         })
+    }
+
+    /// The headers that a call of this tool must carry, by its `arguments`, which must have been scanned; `None` where
+    /// nothing is known of the tool or its annotations are invalid.
+    ///
+    /// An argument that no header can mirror (an array, an object) has none: what is wrong with it is for the server to say.
+    pub fn headers(&self, tool: &str, arguments: Option<&[u8]>) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        let Some(Tool::Valid(mirrors)) = self.tools.get(tool) else { return None };
+        let arguments = arguments.unwrap_or_default();
+        let found = mirrors.find(arguments);
+        let fields = mirrors.headers.iter().zip(found).filter_map(|(mirror, value)| {
+            let text = match value? {
+                value @ Value { form: Form::String { .. }, .. } => value.text(arguments)?,
+                Value { span, form: Form::Bool | Form::Number } => {
+                    Cow::Borrowed(std::str::from_utf8(span.of(arguments)).ok()?)
+                }
+                Value { form: Form::Null | Form::Array | Form::Object, .. } => return None,
+            };
+            Some((mirror.name.clone(), HeaderValue::from_str(&mirror::encode(&text)).ok()?))
+        });
+        Some(fields.collect())
     }
 
     /// Checks the headers of a call against its `arguments`, which must have been scanned.

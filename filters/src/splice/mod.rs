@@ -5,11 +5,13 @@
 
 mod edit;
 mod fields;
+mod mirrors;
 pub mod wire;
 
 pub(crate) use edit::edited_slice;
 pub use edit::{Edit, edited, quoted};
 pub use fields::{Forwarding, Nominated, Outbound, tokens};
+pub use mirrors::mirror;
 
 use crate::exchange::Exchange;
 use crate::headers;

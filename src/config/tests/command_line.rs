@@ -82,6 +82,7 @@ fn flags_take_the_place_of_what_is_written() {
         listen: Some("127.0.0.1:1234".to_owned()),
         admin: Some("127.0.0.1:5678".to_owned()),
         state_dir: Some("/var/lib/x".into()),
+        private: false,
     };
     let loaded = load_flags(&ConfigSource::Quickstart, &overrides).unwrap();
     assert_eq!(loaded.config.listeners["main"].public_url.to_string(), "http://127.0.0.1:1234");

@@ -1,6 +1,8 @@
 // The TypeScript SDK v1 as a driver (legacy era only).
 
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import {
     CreateMessageRequestSchema,
@@ -12,11 +14,14 @@ import {
     ToolListChangedNotificationSchema
 } from '@modelcontextprotocol/sdk/types.js';
 import { answers } from './answers.mjs';
+import { transport as transportTo } from './target.mjs';
 
-export function driver(url) {
+const kinds = { http: StreamableHTTPClientTransport, sse: SSEClientTransport, stdio: StdioClientTransport };
+
+export function driver(target) {
     const capabilities = { sampling: {}, elicitation: {}, roots: {} };
     const client = new Client({ name: 'typescript-v1', version: '1' }, { capabilities });
-    const transport = new StreamableHTTPClientTransport(new URL(url));
+    const transport = transportTo(target, kinds);
     const seen = { logs: [], updates: [], toolChanges: 0, promptChanges: 0 };
 
     client.setRequestHandler(ElicitRequestSchema, answers.elicit);
@@ -32,11 +37,11 @@ export function driver(url) {
         missingResource: -32002,
         connect: () => client.connect(transport),
         close: async () => {
-            await transport.terminateSession();
+            await transport.terminateSession?.();
             await client.close();
         },
         era: () => 'legacy',
-        revision: () => transport.protocolVersion,
+        revision: () => transport.protocolVersion ?? null,
         server: () => client.getServerVersion(),
         tools: async () => (await client.listTools()).tools,
         call: (params, options) => client.callTool(params, undefined, options),

@@ -1,13 +1,17 @@
 // The TypeScript SDK v2 as a driver. Mode `legacy` is that SDK's default; `auto` probes for the modern era.
 
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { answers } from './answers.mjs';
+import { transport as transportTo } from './target.mjs';
 
-export function driver(url, mode) {
+const kinds = { http: StreamableHTTPClientTransport, sse: SSEClientTransport, stdio: StdioClientTransport };
+
+export function driver(target, mode) {
     const capabilities = { sampling: {}, elicitation: {}, roots: {} };
     const options = mode === 'auto' ? { capabilities, versionNegotiation: { mode } } : { capabilities };
     const client = new Client({ name: `typescript-v2-${mode}`, version: '1' }, options);
-    const transport = new StreamableHTTPClientTransport(new URL(url));
+    const transport = transportTo(target, kinds);
     const seen = { logs: [], updates: [], toolChanges: 0, promptChanges: 0 };
 
     client.setRequestHandler('elicitation/create', answers.elicit);
@@ -24,7 +28,7 @@ export function driver(url, mode) {
         missingResource: -32602,
         connect: () => client.connect(transport),
         close: async () => {
-            if (client.getProtocolEra() === 'legacy') await transport.terminateSession();
+            if (client.getProtocolEra() === 'legacy') await transport.terminateSession?.();
             await client.close();
         },
         era: () => client.getProtocolEra(),

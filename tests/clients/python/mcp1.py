@@ -6,6 +6,7 @@ import contextlib
 from common import FORM, Seen, wire
 from mcp import ClientSession, McpError, types
 from mcp.client.streamable_http import streamable_http_client
+from target import transport
 
 
 async def elicit(context, params):
@@ -90,9 +91,9 @@ class Driver:
 
 
 @contextlib.asynccontextmanager
-async def connected(url, mode):
+async def connected(target, mode):
     driver = Driver()
-    async with streamable_http_client(url) as (read, write, *_):
+    async with transport(target, streamable_http_client) as (read, write, *_):
         async with ClientSession(
             read,
             write,

@@ -6,6 +6,7 @@ import contextlib
 import mcp_types as types
 from common import FORM, Seen, wire
 from mcp import Client, MCPError
+from target import transport
 
 
 async def elicit(context, params):
@@ -97,10 +98,10 @@ class Driver:
 
 
 @contextlib.asynccontextmanager
-async def connected(url, mode):
+async def connected(target, mode):
     driver = Driver()
     async with Client(
-        url,
+        transport(target, lambda url: url),
         mode=mode,
         sampling_callback=sample,
         elicitation_callback=elicit,

@@ -1,4 +1,4 @@
-"""Runs one client. Usage: run.py mcp1|mcp2 legacy|auto exercise|everything URL
+"""Runs one client. Usage: run.py mcp1|mcp2 legacy|auto exercise|everything TARGET (see target.py)
 
 Prints one JSON line with what was seen; exits with 0 if all of it was as expected.
 """
@@ -11,12 +11,12 @@ import traceback
 import warnings
 
 warnings.simplefilter("ignore")
-SDK, MODE, TOUR, URL = sys.argv[1:]
+SDK, MODE, TOUR, TARGET = sys.argv[1:]
 
 
 async def run():
     act = getattr(importlib.import_module(TOUR), TOUR)
-    async with importlib.import_module(SDK).connected(URL, MODE) as driver:
+    async with importlib.import_module(SDK).connected(TARGET, MODE) as driver:
         return await act(driver)
 
 

@@ -41,7 +41,8 @@ impl Client {
         !matches!(self, Self::TypescriptV2Auto | Self::Python2Auto)
     }
 
-    /// Runs the exercise against the conformant fixture, or against a gateway in front of it.
+    /// Runs the exercise against the conformant fixture, or against a gateway in front of it. A target is the URL of an
+    /// endpoint, [`stdio`] or [`sse`].
     pub fn exercise(self, url: &str) -> Outcome {
         self.run("exercise", url)
     }
@@ -69,6 +70,16 @@ impl Client {
         let summary = lines.iter().rev().find_map(|line| serde_json::from_str(line).ok()).unwrap_or_default();
         Outcome { summary, passed: status.success() }
     }
+}
+
+/// The target that is a command to start.
+pub fn stdio(command: &[&str]) -> String {
+    format!("stdio:{}", serde_json::json!(command))
+}
+
+/// The target that is an endpoint of the transport of 2024-11-05.
+pub fn sse(url: &str) -> String {
+    format!("sse+{url}")
 }
 
 fn node(sdk: &str) -> Command {

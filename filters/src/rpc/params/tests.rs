@@ -307,3 +307,29 @@ proptest! {
         let _ = params.check("run", Some(arguments.as_bytes()), &HeaderMap::new());
     }
 }
+
+#[test]
+fn what_a_client_is_told_to_send_agrees() {
+    let params = run(json!({
+        "region": { "type": "string", "x-mcp-header": "Region" },
+        "count": { "type": "integer", "x-mcp-header": "Count" },
+        "where": { "type": "object", "properties": { "dry": { "type": "boolean", "x-mcp-header": "Dry" } } },
+        "odd": { "type": "string", "x-mcp-header": "Odd" },
+        "free": { "type": "string" },
+    }));
+    for arguments in [
+        json!({ "region": " ü\n", "count": 42.0, "where": { "dry": true }, "odd": [1], "free": "x" }),
+        json!({ "region": "=?base64?x?=", "count": -1, "odd": null }),
+        json!({ "region": "", "where": null }),
+        json!({}),
+    ] {
+        let text = arguments.to_string();
+        let sent = params.headers("run", Some(text.as_bytes())).unwrap();
+        let map: HeaderMap = sent.iter().cloned().collect();
+        assert_eq!(map.len(), sent.len());
+        assert_eq!(params.check("run", Some(text.as_bytes()), &map), ParamCheck::Agrees, "{text}");
+        assert!(!map.contains_key("mcp-param-odd") && !map.contains_key("mcp-param-free"));
+    }
+    assert_eq!(params.headers("run", None), Some(Vec::new()));
+    assert_eq!(params.headers("walk", None), None);
+}

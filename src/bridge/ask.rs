@@ -1,0 +1,337 @@
+//! One HTTP request that carries requests of the client's, and what becomes of them.
+
+use super::answer::{Stream, envelope, is_stream, whole};
+use super::inflight::{InFlight, Ticket};
+use super::session::{self, Opened, Pause, Session};
+use super::settings::{Limits, Patience, Server};
+use super::tools::{Tools, leave_out};
+use super::wire::{Failure, send};
+use crate::upstream::{UpstreamResponse, Verb};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use lockgate_filters::fault::Fault;
+use lockgate_filters::revision::Era;
+use lockgate_filters::rpc::members::member;
+use lockgate_filters::rpc::reply;
+use lockgate_filters::rpc::scan::{Kind, Message};
+use lockgate_filters::splice::{Outbound, mirror};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How often in a row a stream may be taken up again in vain.
+const RESUMES_FAILED_MAX: u32 = 5;
+
+/// How often in a row a stream that was taken up again may end without an event.
+const RESUMES_SILENT_MAX: u32 = 1000;
+
+/// How long a stream that has brought its answer is read on, so that its connection can be used again.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// What all requests of one client share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) server: Server,
+    pub(super) limits: Limits,
+    pub(super) patience: Patience,
+    /// To the client.
+    pub(super) out: mpsc::Sender<Bytes>,
+    pub(super) inflight: Arc<InFlight>,
+    pub(super) session: Mutex<Option<Arc<Session>>>,
+    pub(super) tools: Tools,
+}
+
+/// The client takes nothing more.
+pub(super) struct Gone;
+
+impl Shared {
+    /// The session that the client is in.
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        self.session.lock().clone()
+    }
+
+    /// Says something to the client.
+    pub(super) async fn say(&self, message: Bytes) -> Result<(), Gone> {
+        self.out.send(message).await.map_err(|_| Gone)
+    }
+
+    /// Brings a message of the server's own stream, on which answers come only by mistake or late.
+    pub(super) async fn bring_unasked(&self, message: Bytes) -> Result<(), Gone> {
+        let Some(found) = envelope(&message) else {
+            tracing::warn!("the server sent an event that is no JSON-RPC message: it is left out");
+            return Ok(());
+        };
+        let id = found.id.map(|id| id.span.of(&message));
+        if found.kind == Kind::Response && !id.is_some_and(|id| self.inflight.answered(id)) {
+            tracing::debug!("the server answered what was not asked: it is left out");
+            return Ok(());
+        }
+        self.say(message).await
+    }
+}
+
+/// What kind of asking it is.
+#[derive(Clone, Debug)]
+pub(super) enum Way {
+    /// One modern request.
+    Modern(Box<Message>),
+    /// `initialize`.
+    Initialize,
+    /// Any other legacy request, or a batch.
+    Legacy(Option<Arc<Session>>),
+}
+
+/// Requests that are carried out.
+pub(super) struct Ask {
+    pub(super) shared: Arc<Shared>,
+    pub(super) body: Bytes,
+    pub(super) fields: Outbound,
+    pub(super) ticket: Ticket,
+    pub(super) way: Way,
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    Failed(Failure),
+    /// A stream that never ends by itself was torn down.
+    Torn,
+    Gone,
+}
+
+impl From<Gone> for Unanswered {
+    fn from(_: Gone) -> Unanswered {
+        Unanswered::Gone
+    }
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Unanswered {
+        Unanswered::Failed(failure)
+    }
+}
+
+impl Ask {
+    /// Carries the requests out; the client gets an answer to each that it has not cancelled.
+    pub(super) async fn run(self) {
+        match self.carry_out().await {
+            Ok(()) | Err(Unanswered::Gone) => {}
+            Err(Unanswered::Failed(failure)) => {
+                for id in self.ticket.due() {
+                    if self.shared.say(failure.answer(&id)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(Unanswered::Torn) => {
+                for id in self.ticket.due() {
+                    if self.shared.say(torn(&id)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&self) -> Result<(), Unanswered> {
+        let (mut response, read) = self.post().await?;
+        if is_stream(&response) {
+            return self.follow(response).await;
+        }
+        let status = response.status;
+        let headers = std::mem::take(&mut response.headers);
+        let messages = match read {
+            Some(read) => vec![read],
+            None => whole(&mut response, &self.shared.limits).await.map_err(|fault| Failure::from(&fault))?,
+        };
+        for message in messages {
+            self.bring(message, &headers).await?;
+        }
+        if self.ticket.is_due() { Err(Failure::of_status(status).into()) } else { Ok(()) }
+    }
+
+    /// Sends the request; gives the response, and its body where that has been read already. A modern call is sent again
+    /// where its headers turn out not to mirror what the tool asks for now: a server that says so has not run it.
+    async fn post(&self) -> Result<(UpstreamResponse, Option<Bytes>), Failure> {
+        let shared = &self.shared;
+        let mut fields = self.fields.clone();
+        let message = match &self.way {
+            Way::Modern(message) => message,
+            Way::Initialize => return Ok((self.send(fields).await?, None)),
+            Way::Legacy(session) => {
+                if let Some(session) = session {
+                    session.name(&mut fields);
+                }
+                return Ok((self.send(fields).await?, None));
+            }
+        };
+        let mut asked = false;
+        if !mirror(&mut fields, message, &self.body, &shared.tools.known()) {
+            asked = true;
+            shared.tools.ask(shared, &self.fields, message, &self.body).await;
+            mirror(&mut fields, message, &self.body, &shared.tools.known());
+        }
+        let mut response = self.send(fields).await?;
+        let disagrees = response.status == StatusCode::BAD_REQUEST && message.is(b"tools/call", &self.body);
+        if !disagrees || asked {
+            return Ok((response, None));
+        }
+        let said = response.collect(shared.limits.answer_bytes).await.map_err(|fault| Failure::from(&fault))?;
+        let error = envelope(&said).and_then(|said| said.error).map(|error| error.span.of(&said));
+        let code = error.and_then(|error| member(error, "code").map(|code| code.span.of(error)));
+        if code == Some(Fault::HeaderMismatch.code().to_string().as_bytes()) {
+            shared.tools.ask(shared, &self.fields, message, &self.body).await;
+            let mut fields = self.fields.clone();
+            mirror(&mut fields, message, &self.body, &shared.tools.known());
+            return Ok((self.send(fields).await?, None));
+        }
+        Ok((response, Some(said)))
+    }
+
+    async fn send(&self, fields: Outbound) -> Result<UpstreamResponse, Failure> {
+        let Shared { server, limits, .. } = &*self.shared;
+        send(server, limits, Verb::Post, fields, self.body.clone()).await.map_err(|fault| Failure::from(&fault))
+    }
+
+    /// Brings the messages of a stream. A legacy one that ends early is taken up where it ended.
+    async fn follow(&self, mut response: UpstreamResponse) -> Result<(), Unanswered> {
+        let headers = std::mem::take(&mut response.headers);
+        let mut stream = Stream::of(response, &self.shared.limits);
+        let mut pause = Pause::new(self.shared.patience);
+        let (mut behind, mut silent) = (None, 0);
+        loop {
+            let ended = self.read(&mut stream, &headers).await?;
+            if !self.ticket.is_due() {
+                return Ok(());
+            }
+            pause.after(&stream);
+            behind = stream.last_id().or(behind);
+            silent = if stream.has_news { 0 } else { silent + 1 };
+            let session = match &self.way {
+                Way::Modern(message) if message.is(b"subscriptions/listen", &self.body) => {
+                    return Err(Unanswered::Torn);
+                }
+                Way::Legacy(session) => session.as_ref().filter(|_| silent < RESUMES_SILENT_MAX),
+                Way::Modern(_) | Way::Initialize => None,
+            };
+            let (Some(session), Some(behind)) = (session, &behind) else { return Err(ended.into()) };
+            match self.resume(session, behind, &mut pause).await {
+                Some(response) => stream = Stream::of(response, &self.shared.limits),
+                None if self.ticket.is_due() => return Err(ended.into()),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Brings what a stream says, until all answers are there or it ends; says how it ended.
+    async fn read(&self, stream: &mut Stream, headers: &HeaderMap) -> Result<Failure, Unanswered> {
+        loop {
+            match stream.next().await {
+                Ok(Some(message)) => self.bring(message, headers).await?,
+                Ok(None) => {
+                    return Ok(Failure::new(
+                        Fault::BackendUnreachable,
+                        "the server ended its stream without an answer",
+                    ));
+                }
+                Err(fault) => return Ok(Failure::from(&fault)),
+            }
+            if !self.ticket.is_due() {
+                self.ticket.settled();
+                let rest = async { while matches!(stream.next().await, Ok(Some(_))) {} };
+                // A server that keeps it open loses the connection.
+                let _ = timeout(SETTLE, rest).await;
+                return Ok(Failure::new(Fault::Internal, "the stream has brought its answer"));
+            }
+        }
+    }
+
+    /// The rest of a stream; `None` where it cannot be had, or nobody waits for it any more.
+    async fn resume(&self, session: &Session, behind: &HeaderValue, pause: &mut Pause) -> Option<UpstreamResponse> {
+        for _ in 0..RESUMES_FAILED_MAX {
+            pause.wait().await;
+            if !self.ticket.is_due() {
+                return None;
+            }
+            match session::open(&self.shared, session, Some(behind.clone())).await {
+                Opened::Stream(response) => return Some(response),
+                Opened::Never(_) => return None,
+                Opened::NotNow => {}
+            }
+        }
+        None
+    }
+
+    /// Brings one message to the client, if it is for it.
+    async fn bring(&self, message: Bytes, headers: &HeaderMap) -> Result<(), Gone> {
+        let Some(found) = envelope(&message) else {
+            if headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
+                tracing::warn!("the server sent an event that is no JSON-RPC message: it is left out");
+            }
+            return Ok(());
+        };
+        match found.kind {
+            Kind::Response => self.bring_response(message, &found, headers).await,
+            Kind::Request if matches!(self.way, Way::Modern(_)) => {
+                tracing::warn!("the server sent a request, which this revision does not have: it is left out");
+                Ok(())
+            }
+            Kind::Request => self.shared.say(message).await,
+            Kind::Notification => {
+                if found.is(b"notifications/tools/list_changed", &message) {
+                    self.shared.tools.forget();
+                }
+                self.shared.say(message).await
+            }
+        }
+    }
+
+    async fn bring_response(&self, message: Bytes, found: &Message, headers: &HeaderMap) -> Result<(), Gone> {
+        let Some(id) = found.id else {
+            // An error without an id can only be about what was asked here.
+            let Some(error) = found.error else { return Ok(()) };
+            for id in self.ticket.due() {
+                self.ticket.answered(&id);
+                self.shared.say(reply::error_again(&id, error.span.of(&message))).await?;
+            }
+            return Ok(());
+        };
+        if !self.ticket.answered(id.span.of(&message)) {
+            tracing::debug!("the server answered what is not asked, or no longer: it is left out");
+            return Ok(());
+        }
+        let Some(result) = found.result else { return self.shared.say(message).await };
+        let message = match &self.way {
+            Way::Initialize => {
+                let session = Arc::new(Session::opened(headers, result.span.of(&message)));
+                let before = self.shared.session.lock().replace(session);
+                if let Some(before) = before {
+                    before.leave();
+                }
+                message
+            }
+            Way::Modern(asked) if asked.is(b"tools/list", &self.body) => {
+                let first = asked.params.as_ref().is_none_or(|params| params.cursor.is_none());
+                let page = self.shared.tools.learn(result.span.of(&message), first);
+                leave_out(message, result, &page)
+            }
+            Way::Modern(_) | Way::Legacy(_) => message,
+        };
+        self.shared.say(message).await
+    }
+}
+
+/// What a client on a channel is told whose listening has come to an end that the server did not put into words.
+fn torn(id: &[u8]) -> Bytes {
+    let (begin, end) = (
+        &br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"#[..],
+        &br#","reason":"the server's stream has ended"}}"#[..],
+    );
+    [begin, id, end].concat().into()
+}
+
+/// Which era a request of a client is of: its own metadata says.
+pub(super) fn era_of(message: &Message) -> Era {
+    if lockgate_filters::era::is_modern(message) { Era::Modern } else { Era::Legacy }
+}
