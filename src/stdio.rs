@@ -50,7 +50,10 @@ pub fn run(start: StdioStart) -> Result<(), StdioError> {
             let server = endpoint(url, token.as_deref())?;
             let _logs = logs::init(LogFormat::Auto, LEVEL, || ())?;
             let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-            let served = runtime.block_on(async { Ok(serve(server, stop()?).await) });
+            let served = runtime.block_on(async {
+                serve(server, stop()?).await;
+                Ok(())
+            });
             // A thread may still wait for standard input: nobody waits for that thread.
             runtime.shutdown_background();
             served

@@ -350,7 +350,12 @@ fn test_modules(file: &Path, code: &str) -> Vec<PathBuf> {
     let folder =
         if stem == "mod" || stem == "lib" { file.parent().unwrap().to_owned() } else { file.with_extension("") };
     let named = |item: &str| {
-        let name = item.trim_start().strip_prefix("mod ")?.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+        let name = item
+            .trim_start()
+            .trim_start_matches("pub(crate) ")
+            .strip_prefix("mod ")?
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()?;
         Some([folder.join(name), folder.join(name).with_extension("rs")])
     };
     code.split("#[cfg(test)]").skip(1).filter_map(named).flatten().collect()

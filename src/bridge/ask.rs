@@ -255,7 +255,7 @@ impl Ask {
                 return None;
             }
             match session::open(&self.shared, session, Some(behind.clone())).await {
-                Opened::Stream(response) => return Some(response),
+                Opened::Stream(response) => return Some(*response),
                 Opened::Never(_) => return None,
                 Opened::NotNow => {}
             }

@@ -77,7 +77,7 @@ pub(super) async fn open(shared: &Shared, session: &Session, behind: Option<Head
         fields.set(LAST_EVENT_ID, behind);
     }
     match send(&shared.server, &shared.limits, Verb::Get, fields, Bytes::new()).await {
-        Ok(response) if is_stream(&response) => Opened::Stream(response),
+        Ok(response) if is_stream(&response) => Opened::Stream(Box::new(response)),
         // No such stream, no such session, no right: asking again would not help.
         Ok(response) if response.status.is_client_error() && response.status != StatusCode::TOO_MANY_REQUESTS => {
             Opened::Never(response.status)
@@ -89,7 +89,7 @@ pub(super) async fn open(shared: &Shared, session: &Session, behind: Option<Head
 /// What became of asking for a stream.
 pub(super) enum Opened {
     /// Here it is.
-    Stream(UpstreamResponse),
+    Stream(Box<UpstreamResponse>),
     /// There is none.
     Never(StatusCode),
     /// Perhaps later.
@@ -140,7 +140,7 @@ async fn keep_listening(shared: &Arc<Shared>, session: &Session) {
     loop {
         match open(shared, session, behind.clone()).await {
             Opened::Stream(response) => {
-                let mut stream = Stream::of(response, &shared.limits);
+                let mut stream = Stream::of(*response, &shared.limits);
                 loop {
                     match stream.next().await {
                         Ok(Some(message)) => {

@@ -139,7 +139,7 @@ Cursor, ~/.cursor/mcp.json
 VS Code, .vscode/mcp.json
   {"servers":{"lockgate":{"type":"http","url":"http://127.0.0.1:8080/mcp"}}}
 Claude Desktop, claude_desktop_config.json
-  {"mcpServers":{"lockgate":{"command":"/opt/lockgate","args":["stdio","--url","http://127.0.0.1:8080/mcp"]}}}
+  {"mcpServers":{"lockgate":{"args":["stdio","--url","http://127.0.0.1:8080/mcp"],"command":"/opt/lockgate"}}}
 "#
         );
     }

@@ -33,7 +33,7 @@ pub mod settings;
 mod sse;
 mod stdio;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod time;
 mod tls;
 mod tools;
