@@ -7,6 +7,7 @@ use crate::drain::Drain;
 use crate::lanes;
 use crate::session::NodeSession;
 use crate::snapshot::{Current, Snapshot, World};
+use crate::sse::Clients;
 use crate::telemetry::access;
 use crate::trip::Trip;
 use async_trait::async_trait;
@@ -29,6 +30,8 @@ pub struct Gateway {
     pub node: NodeId,
     /// Which process: what is bound to it ends with it.
     pub boot: [u8; 8],
+    /// Clients of HTTP+SSE.
+    pub sse: Arc<Clients>,
 }
 
 impl Gateway {

@@ -27,6 +27,7 @@ pub mod session;
 pub mod settings;
 pub mod small_http;
 pub mod snapshot;
+pub mod sse;
 pub mod stdio;
 pub mod telemetry;
 pub mod trip;

@@ -7,11 +7,13 @@ use crate::lanes::{self, Broken, respond};
 use crate::listen::Connection;
 use crate::request::{self, BodyLimits};
 use crate::snapshot::{Limits, Snapshot};
+use crate::sse;
 use crate::telemetry::CorrelationId;
 use crate::trip::{Record, Trip, head};
 use http::Method;
 use lockgate_filters::backend::Backend;
 use lockgate_filters::chain::Stop;
+use lockgate_filters::door::Door;
 use lockgate_filters::exchange::{Exchange, UnixMillis};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::filter::{Answer, Ask};
@@ -26,6 +28,8 @@ use tokio::task::JoinSet;
 /// What a decision came to.
 enum Decision {
     Carry(Lane),
+    /// Not a request of Streamable HTTP: it brings some.
+    Bring,
     Answer(Answer),
     Refuse(Refusal),
 }
@@ -44,6 +48,7 @@ impl Gateway {
     pub(crate) async fn serve(&self, session: &mut Session, trip: &mut Trip) -> pingora::Result<()> {
         let outcome = match self.decide(session, trip).await {
             Decision::Carry(lane) => lanes::carry_out(self, session, trip, lane).await,
+            Decision::Bring => sse::serve(self, session, trip).await,
             Decision::Answer(answer) => respond::answer(session, trip, answer).await.map_err(Broken::from),
             Decision::Refuse(refusal) => Err(Broken::Refused(refusal)),
         };
@@ -89,6 +94,9 @@ impl Gateway {
             return Decision::Refuse(Refusal::new(Fault::UnknownPath, "route"));
         };
         trip.server = trip.snapshot.servers.get(policy.index).cloned();
+        if trip.exchange.door != Door::Mcp {
+            return Decision::Bring;
+        }
         trip.in_flight = trip.server.as_ref().map(|server| server.metrics.in_flight());
         let stop = self.ask_through(trip, |trip, from| policy.chain.request(&head(session), &mut trip.exchange, from));
         if let Some(decision) = stop.await {

@@ -198,7 +198,7 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
     plane.spawn(sweep(Arc::clone(&world), Arc::clone(&current)));
 
     let boot = lockgate_filters::random::array().map_err(|_| StartError::NoRandomness)?;
-    let gateway = Gateway { current, world, drain, node: opened.node, boot };
+    let gateway = Gateway { current, world, drain, node: opened.node, boot, sse: Arc::default() };
     Ok(Ready { plane, config, bound, gateway, demo, greeting, logs })
 }
 
@@ -234,8 +234,10 @@ fn serve(gateway: Gateway, bound: Vec<BoundListener>, workers: usize, stop: impl
         ..ServerConf::default()
     };
     let (current, drain) = (Arc::clone(&gateway.current), gateway.drain.clone());
+    let within = Arc::clone(&gateway.sse.within);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     let proxy = Arc::new(http_proxy(&server.configuration, gateway));
+    within.open(&proxy, drain.clone());
     let unheard = Arc::new(Unheard { current });
     server.add_service(ListenService::new(proxy, unheard, bound, drain).with_threads(workers));
     server.run(RunArgs { shutdown_signal: Box::new(stop) });

@@ -113,6 +113,8 @@ pub struct Limits {
     pub event_bytes: usize,
     /// How long a stream may be silent before a comment is sent on it.
     pub keep_alive: Duration,
+    /// Clients of HTTP+SSE at a time.
+    pub sse_sessions: usize,
     /// How long a session's ticket lives, in milliseconds.
     pub ticket_lifetime: u64,
 }
@@ -220,7 +222,7 @@ fn listener(name: &Name, config: &Config, servers: &Servers) -> Listener {
 }
 
 /// The filters of a listener, in the order in which they decide.
-fn listener_chain(hosts: Vec<HostRule>, origins: Vec<OriginRule>, paths: Vec<(Box<str>, Arc<VirtualServer>)>) -> Chain {
+fn listener_chain(hosts: Vec<HostRule>, origins: Vec<OriginRule>, paths: Vec<servers::Path>) -> Chain {
     let filters: Vec<Box<dyn Filter>> = vec![Box::new(Guard::new(hosts, origins)), Box::new(Route::new(paths))];
     Chain::new(filters)
 }
@@ -248,6 +250,7 @@ impl Limits {
             answer_bytes: limits.answer_bytes.as_usize(),
             event_bytes: limits.sse_event.as_usize(),
             keep_alive: config.streams.keep_alive.get(),
+            sse_sessions: limits.sse_sessions as usize,
             ticket_lifetime: config.tickets.lifetime.as_millis(),
         }
     }

@@ -1,5 +1,6 @@
 //! What filters share about one client request on its way through the gateway.
 
+use crate::door::Door;
 use crate::fault::Refusal;
 use crate::federate::{Catalog, Target};
 use crate::filter::Ask;
@@ -47,6 +48,8 @@ pub struct Exchange {
     pub accepts: Accepts,
     /// Where the request goes; set by `route`.
     pub server: Option<Arc<VirtualServer>>,
+    /// How it comes in there; set by `route`.
+    pub door: Door,
     /// The revision the client speaks on this request; set by `era` (modern) or `session` (legacy).
     pub revision: Option<Revision>,
     /// The opened session ticket of a legacy request; set by `session`.
@@ -79,6 +82,7 @@ impl Exchange {
             principal: PrincipalDigest::ANONYMOUS,
             accepts: Accepts { json: true, sse: true },
             server: None,
+            door: Door::Mcp,
             revision: None,
             ticket: None,
             body: Bytes::new(),

@@ -10,6 +10,7 @@
 
 pub mod backend;
 pub mod chain;
+pub mod door;
 pub mod envelope;
 pub mod era;
 pub mod exchange;

@@ -12,6 +12,7 @@
 //!   `framing` tell where a request ends in it, so that one that is sent early waits for its turn.
 //! - [`refusal`] answers what never becomes a request.
 //! - [`tally`] counts what was refused.
+//! - [`within`] is the way in for requests that the gateway itself makes on behalf of a client that is connected.
 
 pub mod accept;
 pub mod admission;
@@ -31,6 +32,7 @@ mod socket;
 mod stream;
 pub mod tally;
 pub mod tls;
+pub mod within;
 
 #[cfg(test)]
 mod tests;
@@ -42,3 +44,4 @@ pub use listener::{BoundListener, Certificate, Change, ListenError, Listener};
 pub use refusal::{Refuse, Worded};
 pub use settings::{ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
 pub use tally::{Event, Tally};
+pub use within::Within;

@@ -8,6 +8,7 @@ use crate::config::sections::{Member, SessionLoss};
 use crate::config::values::Name;
 use crate::settings;
 use crate::upstream::Generation;
+use lockgate_filters::door::Door;
 use lockgate_filters::federate::Federation;
 use lockgate_filters::ticket::Keyring;
 use lockgate_filters::virtual_server::VirtualServer;
@@ -19,18 +20,22 @@ pub(super) struct Servers {
     /// In the order of the configuration; behind each stand the views of its backends.
     pub servers: Vec<Arc<Server>>,
     /// Every path on every listener, and where it leads: a place among `servers`.
-    paths: Vec<(Name, Box<str>, usize)>,
+    paths: Vec<(Name, Box<str>, usize, Door)>,
 }
+
+/// A path of a listener, and where it leads.
+pub(super) type Path = (Box<str>, Arc<VirtualServer>, Door);
 
 impl Servers {
     /// The paths of one listener.
-    pub fn on(&self, listener: &Name) -> Vec<(Box<str>, Arc<VirtualServer>)> {
+    pub fn on(&self, listener: &Name) -> Vec<Path> {
         let here = self.paths.iter().filter(|(name, ..)| name == listener);
-        here.filter_map(|(_, path, at)| Some((path.clone(), Arc::clone(&self.servers.get(*at)?.policy)))).collect()
+        let leads = |at: usize| self.servers.get(at).map(|server| Arc::clone(&server.policy));
+        here.filter_map(|(_, path, at, door)| Some((path.clone(), leads(*at)?, *door))).collect()
     }
 
-    fn lead(&mut self, settings: &Settings, path: &str, at: usize) {
-        self.paths.extend(settings.listeners.iter().map(|listener| (listener.clone(), path.into(), at)));
+    fn lead(&mut self, settings: &Settings, path: &str, at: usize, door: Door) {
+        self.paths.extend(settings.listeners.iter().map(|listener| (listener.clone(), path.into(), at, door)));
     }
 }
 
@@ -54,7 +59,9 @@ impl World {
             compiled.servers.push(self.server(&place, &members, federation, at)?);
             for (path, route) in settings.routes(name) {
                 match route {
-                    Route::Mcp => compiled.lead(settings, path.as_str(), at),
+                    Route::Mcp => compiled.lead(settings, path.as_str(), at, Door::Mcp),
+                    Route::Sse => compiled.lead(settings, path.as_str(), at, Door::Stream),
+                    Route::Message => compiled.lead(settings, path.as_str(), at, Door::Message),
                     Route::View(backend) => {
                         let own =
                             members.iter().copied().filter(|member| member.backend == *backend).collect::<Vec<_>>();
@@ -62,9 +69,8 @@ impl World {
                         let name = format!("{name}/{backend}").into();
                         let at = compiled.servers.len();
                         compiled.servers.push(self.server(&Place { name, ..place }, &own, None, at)?);
-                        compiled.lead(settings, path.as_str(), at);
+                        compiled.lead(settings, path.as_str(), at, Door::Mcp);
                     }
-                    Route::Sse | Route::Message => {}
                 }
             }
         }

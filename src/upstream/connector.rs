@@ -183,6 +183,7 @@ async fn dial_address(endpoint: &Endpoint, address: &Address) -> Result<Stream, 
             stream.into()
         }
         Address::Unix(path) => UnixStream::connect(path.as_path()).await.map_err(unreachable)?.into(),
+        Address::Within(dial) => return dial.dial().map_err(unreachable),
     };
     let Some(tls) = &endpoint.tls else { return Ok(Box::new(transport)) };
     let stream = client::handshake(&tls.connector, &tls.server_name, transport)

@@ -6,7 +6,7 @@ use super::answered::Answered;
 use super::connector::Connector;
 use super::h1::Reusable;
 use super::pool::{IdlePool, SharedPool};
-use super::resolve::{Address, Resolver};
+use super::resolve::{Address, Dial, Resolver};
 use super::settings::{EndpointSettings, Http2, PoolSettings, Setting, SettingsError};
 use super::tls::{self, Tls};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -105,6 +105,20 @@ impl Endpoint {
             answered: Arc::default(),
             version: AtomicU8::new(version),
         })
+    }
+
+    /// An endpoint within this process: of the URL only path and host are used.
+    ///
+    /// # Errors
+    /// As [`Endpoint::new`].
+    pub fn within(
+        settings: &EndpointSettings,
+        pool: PoolSettings,
+        connector: &Connector,
+        dial: Dial,
+    ) -> Result<Endpoint, SettingsError> {
+        let endpoint = Endpoint::new(settings, pool, connector)?;
+        Ok(Endpoint { resolver: Resolver::fixed(Address::Within(dial)), tls: None, ..endpoint })
     }
 
     /// Another way to the same backend, with connections of its own: what is said of one answers for both.

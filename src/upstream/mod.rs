@@ -48,6 +48,7 @@ pub use fault::{AttemptFault, FaultKind};
 pub use fetch::{Fetcher, Outcome, Reply, RpcError, Speech};
 #[doc(hidden)]
 pub use h1::fuzz::{FuzzedResponse, fuzz_response};
+pub use resolve::Dial;
 pub use response::{Form, UpstreamResponse};
 pub use settings::{
     BackendSettings, CommandSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError,

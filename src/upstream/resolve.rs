@@ -5,6 +5,7 @@
 
 use super::fault::{AttemptFault, FaultKind};
 use arc_swap::{ArcSwap, ArcSwapOption};
+use pingora_core::protocols::Stream;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -22,6 +23,37 @@ pub(super) enum Address {
     Inet(SocketAddr),
     /// A unix socket.
     Unix(Arc<PathBuf>),
+    /// Within this process.
+    Within(Dial),
+}
+
+/// Connects to something within this process.
+#[derive(Clone)]
+pub struct Dial(Arc<dyn Fn() -> io::Result<Stream> + Send + Sync>);
+
+impl Dial {
+    /// By calling this, once for each connection.
+    pub fn by(connect: impl Fn() -> io::Result<Stream> + Send + Sync + 'static) -> Dial {
+        Dial(Arc::new(connect))
+    }
+
+    pub(super) fn dial(&self) -> io::Result<Stream> {
+        (self.0)()
+    }
+}
+
+impl PartialEq for Dial {
+    fn eq(&self, other: &Dial) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Dial {}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dial").finish_non_exhaustive()
+    }
 }
 
 /// How host names are looked up; tests bring their own.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lockgate_filters::backend::{Backend, Facts, Speaks};
 use lockgate_filters::chain::{Chain, Stop};
+use lockgate_filters::door::Door;
 use lockgate_filters::envelope::Envelope;
 use lockgate_filters::era::Era;
 use lockgate_filters::exchange::{Exchange, UnixMillis};
@@ -90,7 +91,7 @@ impl Way {
             pinned: None,
         });
         let hosts = ["localhost", "127.0.0.1", "[::1]"].map(HostRule::parse).into();
-        let paths = [(Box::from("/mcp"), server)];
+        let paths = [(Box::from("/mcp"), server, Door::Mcp)];
         let listener = Chain::new(vec![Box::new(Guard::new(hosts, Vec::new())), Box::new(Route::new(paths))]);
         let fields = HEADERS.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         Ok(Way { listener, forwarding: Forwarding::default(), headers: HeaderMap::from_iter(fields) })

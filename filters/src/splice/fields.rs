@@ -47,6 +47,11 @@ impl Outbound {
         self.0.push((name, value));
     }
 
+    /// Adds a field to those of its name.
+    pub fn add(&mut self, name: HeaderName, value: HeaderValue) {
+        self.0.push((name, value));
+    }
+
     /// Removes a field.
     pub fn remove(&mut self, name: &HeaderName) {
         self.retain(|known| known != name);

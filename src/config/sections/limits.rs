@@ -44,6 +44,8 @@ pub struct Limits {
     pub sessions: u32,
     /// After how long without use a session leaves memory. Its client may go on with it.
     pub session_idle: TimeSpan,
+    /// Clients of HTTP+SSE at a time, each with its event stream. Beyond it, they get 503.
+    pub sse_sessions: u32,
     /// Ended sessions that are remembered until their tickets expire. Beyond it, the one that expires first is forgotten,
     /// and would be a session again.
     pub ended_sessions: u32,
@@ -112,6 +114,7 @@ impl Default for Limits {
             write_rate: ByteSize::kib(1),
             sessions: 100_000,
             session_idle: TimeSpan::seconds(3_600),
+            sse_sessions: 1_000,
             ended_sessions: 100_000,
             subscriptions: 1_000,
             subscription_bytes: ByteSize::kib(64),

@@ -18,6 +18,7 @@ mod operations;
 mod reload;
 mod restart;
 mod sessions;
+mod sse_client;
 mod stdio_client;
 mod stopping;
 mod streams;

@@ -1,0 +1,106 @@
+//! What of a client's request goes with what its bridge sends in its place.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use http::{HeaderMap, HeaderName, header};
+use lockgate_filters::splice::{Nominated, Outbound};
+
+/// Fields that belong to the request that brought the message, and those that the bridge and its connection set.
+const LEFT: [HeaderName; 12] = [
+    header::HOST,
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+];
+
+/// Others that have no constant.
+const LEFT_TOO: [&str; 3] = ["keep-alive", "proxy-connection", "last-event-id"];
+
+/// The fields of a request on a client's behalf: what says who it is, where it comes from and what it belongs to. What MCP
+/// says in fields, the bridge says itself.
+pub(super) fn carried(client: &HeaderMap) -> Outbound {
+    let nominated = Nominated::of(client);
+    let mut fields = Outbound::new();
+    for (name, value) in client {
+        let text = name.as_str();
+        if !LEFT.contains(name) && !LEFT_TOO.contains(&text) && !text.starts_with("mcp-") && !nominated.names(name) {
+            fields.add(name.clone(), value.clone());
+        }
+    }
+    fields
+}
+
+/// Whose a request is, as far as its credentials tell: a digest, so that no credentials are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Credentials([u8; 32]);
+
+impl Credentials {
+    /// Those of a request; none are some, too.
+    pub(super) fn of(headers: &HeaderMap) -> Credentials {
+        let mut all = Vec::new();
+        for value in headers.get_all(header::AUTHORIZATION) {
+            all.extend_from_slice(value.as_bytes());
+            all.push(b'\n');
+        }
+        let mut own = [0; 32];
+        own.copy_from_slice(digest(&SHA256, &all).as_ref());
+        Credentials(own)
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn what_says_who_a_client_is_goes_along() {
+        let sent = map(&[
+            ("host", "gw"),
+            ("authorization", "Bearer x"),
+            ("origin", "http://localhost"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-for", "192.0.2.2"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("content-type", "application/json"),
+            ("content-length", "7"),
+            ("accept", "*/*"),
+            ("mcp-protocol-version", "2024-11-05"),
+            ("last-event-id", "1"),
+            ("traceparent", "00-1-2-03"),
+        ]);
+        let fields = carried(&sent);
+        let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["authorization", "origin", "x-forwarded-for", "x-forwarded-for", "traceparent"]);
+    }
+
+    #[test]
+    fn credentials_are_told_apart() {
+        let none = Credentials::of(&map(&[]));
+        let one = Credentials::of(&map(&[("authorization", "Bearer a")]));
+        assert!(one == Credentials::of(&map(&[("authorization", "Bearer a"), ("origin", "x")])) && one != none);
+        assert!(one != Credentials::of(&map(&[("authorization", "Bearer b")])));
+    }
+}

@@ -1,0 +1,66 @@
+//! Where clients of HTTP+SSE send their messages: taken here, answered on the event stream.
+
+use super::RULE;
+use super::fields::{Credentials, carried};
+use crate::gateway::Gateway;
+use crate::lanes::{Broken, respond};
+use crate::request;
+use crate::trip::Trip;
+use bytes::Bytes;
+use http::StatusCode;
+use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::rpc::scan;
+use pingora_proxy::Session;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a message waits for the one before it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Hands a message over to the bridge of the client that the request names.
+pub(super) async fn run(gateway: &Gateway, session: &mut Session, trip: &mut Trip) -> Result<(), Broken> {
+    let headers = &session.req_header().headers;
+    let (owner, fields) = (Credentials::of(headers), carried(headers));
+    let named = named(session.req_header().uri.query().unwrap_or_default());
+    let client = named.and_then(|name| gateway.sse.find(name)).filter(|client| {
+        let here = trip.exchange.server.as_ref().is_some_and(|server| server.name == client.server);
+        here && client.owner == owner
+    });
+    // One that is somebody else's is no other than one that is not there.
+    let client = client.ok_or_else(|| Refusal::new(Fault::SessionUnknown, RULE))?;
+
+    let limits = &trip.snapshot.limits;
+    let share = trip.body.get_or_insert_with(|| gateway.world.bodies.share());
+    let body = request::read_body(session, limits.body, share).await?;
+    if let Err(found) = scan::scan(&body, &limits.scan) {
+        trip.exchange.body = body;
+        trip.exchange.refused_id = found.id;
+        return Err(Refusal::new(found.fault, RULE).into());
+    }
+    match timeout(PATIENCE, client.said.send((body, fields))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return Err(Refusal::new(Fault::SessionUnknown, RULE).into()),
+        Err(_) => return Err(Refusal::new(Fault::Overloaded, RULE).into()),
+    }
+    let header = respond::header(trip, StatusCode::ACCEPTED)?;
+    respond::whole(session, header, Bytes::new()).await?;
+    Ok(())
+}
+
+/// The session that a query names.
+fn named(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("session="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_names_the_session() {
+        assert_eq!(named("session=abc"), Some("abc"));
+        assert_eq!(named("a=b&session=abc&c"), Some("abc"));
+        assert_eq!(named("xsession=abc"), None);
+        assert_eq!(named(""), None);
+    }
+}
