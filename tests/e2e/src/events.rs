@@ -29,6 +29,8 @@ pub struct Events {
     pub last_id: Option<String>,
     /// The stream broke off instead of ending.
     pub broken: bool,
+    /// Blocks without an event, such as comments.
+    pub comments: usize,
 }
 
 impl Events {
@@ -40,6 +42,7 @@ impl Events {
             unread: String::new(),
             last_id: None,
             broken: false,
+            comments: 0,
         }
     }
 
@@ -89,6 +92,7 @@ impl Events {
                     }
                     return Some(event);
                 }
+                self.comments += 1;
                 continue;
             }
             match self.bytes.next().await? {
