@@ -1,7 +1,7 @@
 //! Requests to the endpoint, and the JSON-RPC messages that are made here.
 
 use super::settings::{Limits, Server};
-use crate::upstream::{AttemptFault, UpstreamRequest, UpstreamResponse, Verb};
+use crate::upstream::{AttemptFault, Caller, UpstreamRequest, UpstreamResponse, Verb};
 use bytes::Bytes;
 use http::StatusCode;
 use lockgate_filters::fault::Fault;
@@ -17,7 +17,7 @@ pub(super) async fn send(
     body: Bytes,
 ) -> Result<UpstreamResponse, AttemptFault> {
     // The client decides whether to ask again: it knows what its tools do.
-    let request = UpstreamRequest { verb, fields, body, replay: Replay::IfNotRun };
+    let request = UpstreamRequest { verb, fields, body, replay: Replay::IfNotRun, caller: Caller::default() };
     server.connector.send(&server.endpoint, &request, &server.timeouts, limits.answer_bytes).await
 }
 

@@ -183,10 +183,11 @@ fn token(file: Option<&PathBuf>, sources: &dyn Sources) -> Result<Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{BackendFlag, load};
+    use crate::config::{BackendFlag, Reached, load};
 
     fn config(backends: &[&str]) -> Config {
-        let flag = |name: &&str| BackendFlag { name: (*name).to_owned(), url: "http://x/mcp".to_owned() };
+        let flag =
+            |name: &&str| BackendFlag { name: (*name).to_owned(), reached: Reached::Url("http://x/mcp".to_owned()) };
         let source = ConfigSource::Backends(backends.iter().map(flag).collect());
         load(&source, &Overrides { private: true, ..Overrides::default() }, &SystemSources).unwrap().config
     }
