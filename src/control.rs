@@ -1,5 +1,8 @@
 //! The gateway as its operator sees it: what stands behind the admin listener.
 
+mod overview;
+
+use crate::admin::overview::{Backends, Servers};
 use crate::admin::{
     BackendState, ConfigForm, Control, Detail, EffectiveConfig, LastReload, MetricsPolicy, ReloadOutcome,
 };
@@ -59,6 +62,14 @@ impl Control for Operator {
             ConfigForm::Json => serde_json::to_string_pretty(effective).unwrap_or_default(),
         };
         EffectiveConfig { generation: snapshot.generation, since_unix_seconds: snapshot.since.0 / 1000, text }
+    }
+
+    fn backends(&self) -> Backends {
+        overview::backends(&self.snapshot())
+    }
+
+    fn servers(&self) -> Servers {
+        overview::servers(&self.snapshot(), self.listeners.iter().map(|(listener, _)| listener))
     }
 
     async fn reload(&self) -> ReloadOutcome {

@@ -118,7 +118,11 @@ const ROOMS: [(&str, &[&str], &str); 32] = [
         &["bridge", "cli", "server", "telemetry", "upstream"],
         "Puts a bridge in front of an endpoint, or of a gateway that it has started.",
     ),
-    ("cli", &["config"], "Arguments and verbs; what runs is handed to it."),
+    (
+        "cli",
+        &["admin", "config"],
+        "Arguments and verbs; what runs is handed to it. It reads what the admin listener tells.",
+    ),
     ("lib", &[], "Names the rooms."),
     (
         "main",

@@ -1,5 +1,6 @@
 //! What the admin listener needs of the gateway.
 
+use super::overview::{Backends, Servers};
 use async_trait::async_trait;
 use serde::Serialize;
 use std::sync::Arc;
@@ -17,6 +18,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// The configuration in use, with its defaults filled in and its secrets masked.
     fn config(&self, form: ConfigForm) -> EffectiveConfig;
+
+    /// The backends, and what is known of them.
+    fn backends(&self) -> Backends;
+
+    /// The virtual servers, and what is known of them.
+    fn servers(&self) -> Servers;
 
     /// Reads the configuration again and, if it is good, uses it.
     ///

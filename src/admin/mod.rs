@@ -8,11 +8,14 @@
 //! | `GET /readyz` | 200 or 503; with the token, the detail as JSON | everybody |
 //! | `GET /metrics` | Prometheus text | as [`MetricsPolicy`] says |
 //! | `GET /config` | the effective configuration, secrets masked: YAML, or JSON by `Accept` | the token |
+//! | `GET /backends` | what is known of the backends: [`overview::Backends`] | the token |
+//! | `GET /servers` | what is known of the virtual servers: [`overview::Servers`] | the token |
 //! | `POST /reload` | what the reload did | the token |
 
 mod answer;
 mod control;
 mod guard;
+pub mod overview;
 mod routes;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,8 @@ pub(super) fn router(control: Arc<dyn Control>, limits: Limits, loopback: bool) 
     let admin = Admin { control, limits, loopback };
     let for_the_operator = Router::new()
         .route("/config", get(config))
+        .route("/backends", get(async |State(admin): State<Admin>| Json(admin.control.backends())))
+        .route("/servers", get(async |State(admin): State<Admin>| Json(admin.control.servers())))
         .route("/reload", post(reload))
         .route_layer(middleware::from_fn_with_state(admin.clone(), operator_only));
     Router::new()

@@ -1,5 +1,6 @@
 //! The admin listener over real sockets.
 
+use super::overview::{BackendReport, Backends, ServerReport, Servers};
 use super::*;
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -64,6 +65,16 @@ impl Control for Fake {
             ConfigForm::Json => r#"{"listeners":{}}"#,
         };
         EffectiveConfig { generation: 7, since_unix_seconds: 1_785_196_800, text: text.into() }
+    }
+
+    fn backends(&self) -> Backends {
+        let report = BackendReport { name: "demo".into(), up: Some(false), ..BackendReport::default() };
+        Backends { generation: 7, backends: vec![report] }
+    }
+
+    fn servers(&self) -> Servers {
+        let report = ServerReport { name: "default".into(), direct: true, ..ServerReport::default() };
+        Servers { generation: 7, servers: vec![report] }
     }
 
     async fn reload(&self) -> ReloadOutcome {
@@ -179,7 +190,7 @@ async fn the_token_shows_why_it_is_not_ready() {
 async fn what_is_not_open_needs_the_token_our_host_and_no_page() {
     let admin = Admin::start(Limits::default()).await;
     let token = format!("Authorization: Bearer {TOKEN}");
-    for line in ["GET /config", "POST /reload", "GET /readyz"] {
+    for line in ["GET /config", "GET /backends", "GET /servers", "POST /reload", "GET /readyz"] {
         let origin = admin.ask(line, &[&token, "Origin: http://localhost"]).await;
         assert_eq!((origin.status, &origin.json()["error"]), (403, &"origin".into()), "{line}");
         let foreign = admin.ask(line, &[&token, "Host: evil.example"]).await;
@@ -188,10 +199,21 @@ async fn what_is_not_open_needs_the_token_our_host_and_no_page() {
         assert_eq!((wrong.status, &wrong.json()["error"]), (401, &"token".into()), "{line}");
         assert!(wrong.head.contains("www-authenticate: bearer"));
     }
-    for line in ["GET /config", "POST /reload"] {
+    for line in ["GET /config", "GET /backends", "GET /servers", "POST /reload"] {
         assert_eq!(admin.ask(line, &[]).await.status, 401, "{line}");
     }
     assert_eq!(admin.ask("GET /config", &[&token, "Host: gw.example:9901"]).await.status, 200);
+}
+
+#[tokio::test]
+async fn backends_and_servers_are_told() {
+    let admin = Admin::start(Limits::default()).await;
+    let told = admin.operator("GET /backends").await.json();
+    assert_eq!((&told["generation"], &told["backends"][0]["name"]), (&7.into(), &"demo".into()));
+    assert_eq!((&told["backends"][0]["up"], &told["backends"][0]["last_error"]), (&false.into(), &().into()));
+    let told = admin.operator("GET /servers").await.json();
+    assert_eq!((&told["servers"][0]["name"], &told["servers"][0]["direct"]), (&"default".into(), &true.into()));
+    assert_eq!(admin.operator("POST /servers").await.status, 405);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `lockgate config show|schema|diff`.
 
-use super::running::{Refused, RunningArgs};
+use super::running::{Refused, RunningArgs, Told};
 use super::source::{OverrideArgs, SourceArgs};
 use super::terminal::Terminal;
 use super::{Exit, Hooks};
@@ -110,7 +110,8 @@ fn show_running(
     terminal: &mut Terminal<'_>,
 ) -> Result<String, Refused> {
     let told = |(message, exit): Refused| (format!("error: {message}"), exit);
-    let config = match running.needs_config(&SystemSources).map_err(told)? {
+    let way = running.way();
+    let config = match way.needs_config(&SystemSources).map_err(told)? {
         // What is wrong with it has been said.
         true => Some(load(terminal).ok_or((String::new(), Exit::Failed))?),
         false => None,
@@ -119,11 +120,12 @@ fn show_running(
         Format::Yaml => "application/yaml",
         Format::Json => "application/json",
     };
-    running.ask(config.as_ref(), media_type, hooks, &SystemSources).map_err(told)
+    let answer = way.ask("/config", media_type, config.as_ref(), hooks, &SystemSources);
+    answer.and_then(Told::text).map_err(told)
 }
 
 /// The configuration, or what is wrong with it on the screen.
-fn valid(loaded: Result<Loaded, Report>, terminal: &mut Terminal<'_>) -> Option<Loaded> {
+pub(super) fn valid(loaded: Result<Loaded, Report>, terminal: &mut Terminal<'_>) -> Option<Loaded> {
     let report = loaded.as_ref().map_or_else(|report| report, |loaded| &loaded.warnings);
     terminal.error(&report.render(terminal.err_style()));
     loaded.ok()

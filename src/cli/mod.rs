@@ -9,6 +9,8 @@ mod config;
 mod demo;
 mod healthcheck;
 mod http;
+mod listing;
+mod overview;
 pub mod run;
 mod running;
 mod source;
@@ -94,6 +96,8 @@ enum Verb {
     Demo(demo::Args),
     Validate(validate::Args),
     Config(config::Args),
+    Backends(overview::BackendsArgs),
+    Servers(overview::ServersArgs),
     Healthcheck(healthcheck::Args),
     Version(version::Args),
     Completions(completions::Args),
@@ -134,6 +138,8 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, hooks: Hooks, term
         },
         Verb::Validate(arguments) => validate::execute(&arguments, hooks, terminal),
         Verb::Config(arguments) => config::execute(arguments, hooks, terminal),
+        Verb::Backends(arguments) => overview::backends(arguments, hooks, terminal),
+        Verb::Servers(arguments) => overview::servers(arguments, hooks, terminal),
         Verb::Healthcheck(arguments) => healthcheck::execute(&arguments, terminal),
         Verb::Version(arguments) => version::execute(&arguments, terminal),
         Verb::Completions(arguments) => completions::execute(&arguments, command(hooks), terminal),

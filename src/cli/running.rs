@@ -1,4 +1,4 @@
-//! What a running gateway serves, asked for at its admin listener: for `lockgate config show --running`.
+//! What a running gateway tells at its admin listener: for `lockgate config show --running`, `backends` and `servers`.
 
 use super::http::{self, Problem};
 use super::{Exit, Hooks};
@@ -37,6 +37,7 @@ pub(super) struct RunningArgs {
 /// Where to ask, and under which name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
+    /// A URL of the listener, whatever its path.
     pub(super) url: Url,
     /// The `Host` to ask for, where it is not the URL's.
     pub(super) host: Option<String>,
@@ -45,12 +46,30 @@ pub(super) struct Place {
 /// Why there is no answer: what to say, and the exit.
 pub(super) type Refused = (String, Exit);
 
-fn failed(message: impl Into<String>) -> Refused {
+pub(super) fn failed(message: impl Into<String>) -> Refused {
     (message.into(), Exit::Failed)
 }
 
 fn usage(message: impl Into<String>) -> Refused {
     (message.into(), Exit::Usage)
+}
+
+/// What became of a question.
+pub(super) enum Told {
+    /// The answer's body.
+    Text(String),
+    /// No gateway answers there; in words.
+    Nobody(String),
+}
+
+impl Told {
+    /// The answer; that nobody gave one is a failure.
+    pub(super) fn text(self) -> Result<String, Refused> {
+        match self {
+            Told::Text(text) => Ok(text),
+            Told::Nobody(message) => Err(failed(message)),
+        }
+    }
 }
 
 impl RunningArgs {
@@ -59,24 +78,40 @@ impl RunningArgs {
         self.running.is_some()
     }
 
+    /// How it is asked.
+    pub(super) fn way(&self) -> Way<'_> {
+        Way { address: self.running.as_ref().and_then(Option::as_deref), token_file: self.token_file.as_deref() }
+    }
+}
+
+/// How a running gateway is found, and what is proven to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way<'a> {
+    /// Its admin address; without one, that of the configuration.
+    pub(super) address: Option<&'a str>,
+    /// The file that holds its admin token.
+    pub(super) token_file: Option<&'a Path>,
+}
+
+impl Way<'_> {
     /// Whether a configuration is needed to find it.
     pub(super) fn needs_config(&self, sources: &dyn Sources) -> Result<bool, Refused> {
-        let somewhere = matches!(self.running, Some(Some(_)));
-        Ok(!somewhere || self.token(sources)?.is_none())
+        Ok(self.address.is_none() || self.token(sources)?.is_none())
     }
 
-    /// Asks for the configuration in use, in this media type.
+    /// Asks for what is at this path, in this media type.
     pub(super) fn ask(
         &self,
-        config: Option<&Config>,
+        path: &str,
         media_type: &str,
+        config: Option<&Config>,
         hooks: Hooks,
         sources: &dyn Sources,
-    ) -> Result<String, Refused> {
-        let place = match (&self.running, config) {
-            (Some(Some(address)), _) => named(address)?,
-            (_, Some(config)) => configured(&config.admin)?,
-            (_, None) => return Err(usage("which gateway is meant? Name its admin address")),
+    ) -> Result<Told, Refused> {
+        let place = match (self.address, config) {
+            (Some(address), _) => named(address)?,
+            (None, Some(config)) => configured(&config.admin)?,
+            (None, None) => return Err(usage("which gateway is meant? Name its admin address")),
         };
         let token = match (self.token(sources)?, config) {
             (Some(token), _) => token,
@@ -86,12 +121,12 @@ impl RunningArgs {
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) || token.is_empty() {
             return Err(failed("what should be the admin token is none: a token has visible ASCII characters only"));
         }
-        fetch(&place, &token, media_type)
+        fetch(&place, path, &token, media_type)
     }
 
     /// The token that was given on the way: by flag or by environment.
     fn token(&self, sources: &dyn Sources) -> Result<Option<String>, Refused> {
-        if let Some(file) = &self.token_file {
+        if let Some(file) = self.token_file {
             let content = sources.file(file, TOKEN_BYTES_MAX);
             let content = content.map_err(|error| failed(format!("cannot read `{}`: {error}", file.display())))?;
             let text = String::from_utf8(content);
@@ -107,7 +142,7 @@ impl RunningArgs {
 /// The place that was named: `HOST:PORT`, or a URL.
 fn named(address: &str) -> Result<Place, Refused> {
     let text = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-    let url = Url::parse(&text).and_then(|url| url.join("/config"));
+    let url = Url::parse(&text).and_then(|url| url.join("/"));
     let url = url.map_err(|error| usage(format!("`{address}` is no address of an admin listener: {error}")))?;
     Ok(Place { url, host: None })
 }
@@ -116,7 +151,7 @@ fn named(address: &str) -> Result<Place, Refused> {
 pub(super) fn configured(admin: &Admin) -> Result<Place, Refused> {
     let address = admin.address.socket();
     if address.port() == 0 {
-        return Err(usage("the system chooses the port of this admin listener: name its address, `--running IP:PORT`"));
+        return Err(usage("the system chooses the port of this admin listener: name its address"));
     }
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -150,21 +185,27 @@ fn kept(config: &Config, hooks: Hooks) -> Result<String, Refused> {
     }
 }
 
-fn fetch(place: &Place, token: &str, media_type: &str) -> Result<String, Refused> {
+fn fetch(place: &Place, path: &str, token: &str, media_type: &str) -> Result<Told, Refused> {
     let bearer = format!("Bearer {token}");
     let fields = [("Authorization", bearer.as_str()), ("Accept", media_type)];
     let at = &place.url[url::Position::BeforeHost..url::Position::AfterPort];
     let trouble = |problem: Problem| match problem {
         Problem::Usage(message) => usage(message),
-        Problem::Unreachable(message) => failed(format!("no gateway answers at {at} ({message})")),
-        Problem::Failed(message) => failed(format!("{at}: {message}")),
+        Problem::Unreachable(message) | Problem::Failed(message) => failed(format!("{at}: {message}")),
     };
-    let answer = http::get(&place.url, place.host.as_deref(), &fields, Instant::now() + TIME).map_err(trouble)?;
+    let url = place.url.join(path).map_err(|error| usage(error.to_string()))?;
+    let answer = match http::get(&url, place.host.as_deref(), &fields, Instant::now() + TIME) {
+        Ok(answer) => answer,
+        Err(Problem::Unreachable(message)) => {
+            return Ok(Told::Nobody(format!("no gateway answers at {at} ({message})")));
+        }
+        Err(problem) => return Err(trouble(problem)),
+    };
     let status = answer.status;
     let body = answer.body(ANSWER_BYTES_MAX).map_err(trouble)?;
     let text = String::from_utf8(body).map_err(|_| failed(format!("{at}: the answer is not UTF-8")))?;
     match status {
-        200 => Ok(text),
+        200 => Ok(Told::Text(text)),
         401 => Err(failed(format!(
             "{at} refuses the admin token (401): it is the token of another gateway, or an old one"
         ))),
@@ -199,19 +240,19 @@ mod tests {
 
     #[test]
     fn the_configuration_says_where_to_ask() {
-        assert_eq!(place("{}"), ("http://127.0.0.1:9901/config".into(), None));
-        assert_eq!(place("{ address: '[::1]:7' }"), ("http://[::1]:7/config".into(), None));
+        assert_eq!(place("{}"), ("http://127.0.0.1:9901/".into(), None));
+        assert_eq!(place("{ address: '[::1]:7' }"), ("http://[::1]:7/".into(), None));
         let open = "{ address: 0.0.0.0:9901, allowed_hosts: [ops.example.com] }";
-        assert_eq!(place(open), ("http://127.0.0.1:9901/config".into(), Some("ops.example.com".into())));
+        assert_eq!(place(open), ("http://127.0.0.1:9901/".into(), Some("ops.example.com".into())));
         assert_eq!(configured(&admin("{ address: 127.0.0.1:0 }")).unwrap_err().1, Exit::Usage);
     }
 
     #[test]
     fn an_address_is_named_in_either_form() {
         for (address, url) in [
-            ("127.0.0.1:7", "http://127.0.0.1:7/config"),
-            ("ops.example.com:9901", "http://ops.example.com:9901/config"),
-            ("http://127.0.0.1:7/readyz", "http://127.0.0.1:7/config"),
+            ("127.0.0.1:7", "http://127.0.0.1:7/"),
+            ("ops.example.com:9901", "http://ops.example.com:9901/"),
+            ("http://127.0.0.1:7/readyz", "http://127.0.0.1:7/"),
         ] {
             assert_eq!(named(address).unwrap().url.as_str(), url);
         }
@@ -221,6 +262,6 @@ mod tests {
     #[test]
     fn the_quickstart_is_the_gateway_of_those_who_name_none() {
         let loaded = crate::config::load(&ConfigSource::Quickstart, &Overrides::default(), &SystemSources).unwrap();
-        assert_eq!(configured(&loaded.config.admin).unwrap().url.as_str(), "http://127.0.0.1:9901/config");
+        assert_eq!(configured(&loaded.config.admin).unwrap().url.as_str(), "http://127.0.0.1:9901/");
     }
 }

@@ -188,7 +188,8 @@ fn verbs_without_a_part_are_not_offered() {
 }
 
 /// Answers one request with this text and returns what was asked.
-fn answer(text: &'static str) -> (String, std::thread::JoinHandle<String>) {
+fn answer(text: impl Into<String>) -> (String, std::thread::JoinHandle<String>) {
+    let text = text.into();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/readyz", listener.local_addr().unwrap());
     let thread = std::thread::spawn(move || {
@@ -283,4 +284,60 @@ fn what_keeps_a_running_gateway_from_being_shown_is_told() {
     drop(listener);
     let (_, _, err) = lockgate_with(STATE_TOKEN, &["config", "show", "--running", &address, "--state-dir", &state]);
     assert!(err.starts_with(&format!("error: no gateway answers at {address}")), "{err}");
+}
+
+/// Asks a made-up gateway with this verb: exit, outputs, and what was asked.
+fn ask_running(verb: &str, body: &str, more: &[&str]) -> ((Exit, String, String), String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("admin-token"), "a-token-of-the-node").unwrap();
+    let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let (url, thread) = answer(text);
+    let state = folder.path().display().to_string();
+    let arguments = [&[verb, "--admin", &url, "--state-dir", &state], more].concat();
+    let shown = lockgate_with(STATE_TOKEN, &arguments);
+    (shown, thread.join().unwrap())
+}
+
+#[test]
+fn backends_are_shown() {
+    let body = r#"{"generation":3,"backends":[
+        {"name":"github","transport":"streamable_http","eras":["legacy","modern"],"revisions":["2026-07-28"],
+         "endpoints":[{"url":"https://x/mcp","up":true}],"up":true,"servers":["default"],"items":{"tools":7},
+         "offences":[{"kind":"tools","name":"a\u001b[2Jb","what":"its name holds control characters"}],"further_offences":2},
+        {"name":"files","transport":"stdio","up":false,"last_error":"it ended: exit 3",
+         "command":{"run":["npx","-y","x"],"instances":2,"instances_most":32}, "novel":1}]}"#;
+    let ((exit, out, err), asked) = ask_running("backends", body, &[]);
+    assert_eq!(exit, Exit::Ok);
+    assert_eq!(
+        out,
+        "github\tstreamable_http\tlegacy, modern\t2026-07-28\tup\t7\t-\t-\thttps://x/mcp\tdefault\n\
+         files\tstdio\t-\t-\tdown\t-\t-\t-\tnpx -y x (2 of 32)\t-\n"
+    );
+    assert_eq!(
+        err,
+        "github: tools `a [2Jb`: its name holds control characters\ngithub: 2 more like that\nfiles: it ended: exit 3\n"
+    );
+    assert!(asked.starts_with("GET /backends HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.contains("Authorization: Bearer a-token-of-the-node\r\nAccept: application/json\r\n"), "{asked}");
+
+    let ((exit, out, err), _) = ask_running("backends", body, &["--json"]);
+    assert_eq!((exit, err.as_str()), (Exit::Ok, ""));
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&json["generation"], &json["backends"][0]["items"]["tools"]), (&3.into(), &7.into()));
+}
+
+#[test]
+fn virtual_servers_are_shown() {
+    let body = r#"{"generation":3,"servers":[
+        {"name":"default","urls":["http://127.0.0.1:8080/mcp"],"paths":[{"path":"/mcp","kind":"mcp"},{"path":"/mcp/a","kind":"view"}],
+         "members":[{"backend":"a","standing":"fresh"},{"backend":"b","standing":"stale"}],"eras":["legacy"],
+         "items":{"tools":2,"prompts":0},
+         "clashes":[{"kind":"tools","exposed":"x","kept":{"backend":"a","original":"x"},"lost":{"backend":"b","original":"y"}}]}]}"#;
+    let ((exit, out, err), asked) = ask_running("servers", body, &[]);
+    assert_eq!(exit, Exit::Ok);
+    assert_eq!(out, "default\thttp://127.0.0.1:8080/mcp\t/mcp, /mcp/a\ta, b (stale)\tlegacy\t2\t0\t-\n");
+    assert_eq!(err, "default: tools `x` of backend `a` is shown, `y` of `b` is not: both would be called `x`\n");
+    assert!(asked.starts_with("GET /servers HTTP/1.1\r\n"), "{asked}");
+    let ((exit, _, err), _) = ask_running("servers", "nonsense", &[]);
+    assert!(exit == Exit::Failed && err.contains("the gateway's answer is not understood"), "{err}");
 }

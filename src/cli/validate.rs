@@ -1,9 +1,8 @@
 //! `lockgate validate`: everything that is wrong with a configuration file.
 
 use super::terminal::Terminal;
-use super::{Exit, Hooks};
+use super::{Exit, Hooks, listing};
 use crate::config::{Config, ConfigSource, Loaded, Overrides, Report, Style, SystemSources, load_judged};
-use comfy_table::{Table, presets};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -68,15 +67,5 @@ fn overview(config: &Config, style: Style) -> String {
             [server_name.to_string(), listener.public_url.join(server.path.as_str()), backends.join(", ")]
         })
     });
-    match style {
-        Style::Plain => rows.map(|row| row.join("\t") + "\n").collect(),
-        Style::Coloured => {
-            let mut table = Table::new();
-            table.load_style(presets::UTF8_BORDERS_ONLY).set_header(["virtual server", "URL", "backend"]);
-            rows.for_each(|row| {
-                table.add_row(row);
-            });
-            table.to_string()
-        }
-    }
+    listing::rows(["virtual server", "URL", "backends"], rows, style)
 }

@@ -72,6 +72,15 @@ impl LiveBackend {
         self.reach.is_up()
     }
 
+    /// Why the gateway could not ask it the last time it tried, for its operator; `None` where it could.
+    pub fn last_error(&self) -> Option<String> {
+        let fault = self.watched.eras.fault().or_else(|| self.watched.tools.fault())?;
+        Some(match &fault.cause {
+            Some(cause) => format!("{fault}: {cause}"),
+            None => fault.to_string(),
+        })
+    }
+
     /// Sends a request; see [`Connector::send`].
     pub async fn send(&self, request: &UpstreamRequest) -> Result<UpstreamResponse, AttemptFault> {
         self.send_within(request, &self.timeouts).await

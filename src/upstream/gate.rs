@@ -74,9 +74,14 @@ impl Gate {
         self.ended.borrow().as_ref().is_some_and(|last| last.fault.is_none())
     }
 
+    /// The fault that the latest run ended with.
+    pub(super) fn fault(&self) -> Option<AttemptFault> {
+        self.ended.borrow().as_ref().and_then(|last| last.fault.clone())
+    }
+
     /// What kind of fault the latest run ended with.
     pub(super) fn last_fault(&self) -> Option<FaultKind> {
-        self.ended.borrow().as_ref().and_then(|last| last.fault.as_ref()).map(|fault| fault.kind)
+        self.fault().map(|fault| fault.kind)
     }
 
     /// Waits until somebody asks, or `time` is over; tells which.
