@@ -123,7 +123,9 @@ pub struct ServerReport {
     pub members: Vec<MemberReport>,
     /// The eras that clients are offered, as far as known: `legacy`, `modern`.
     pub eras: Vec<String>,
-    /// How many items it shows.
+    /// The protocol revisions that clients are offered, as far as known, newest first.
+    pub revisions: Vec<String>,
+    /// How many items it shows; not known of what passes as it is.
     pub items: Items,
     /// Items that are left out because another one has their name.
     pub clashes: Vec<Clash>,

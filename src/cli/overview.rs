@@ -163,7 +163,7 @@ fn backend_remarks(backend: &BackendReport) -> Vec<String> {
 }
 
 fn server_rows(servers: &[ServerReport], style: Style) -> String {
-    let header = ["virtual server", "URL", "paths", "backends", "eras", "tools", "prompts", "resources"];
+    let header = ["virtual server", "URL", "paths", "backends", "revisions", "tools", "prompts", "resources"];
     let row = |server: &ServerReport| {
         let backend = |member: &crate::admin::overview::MemberReport| match &member.standing {
             Some(standing) if standing != "fresh" => format!("{} ({standing})", member.backend),
@@ -175,7 +175,7 @@ fn server_rows(servers: &[ServerReport], style: Style) -> String {
             list(&server.urls),
             list(&paths),
             list(&server.members.iter().map(backend).collect::<Vec<_>>()),
-            list(&server.eras),
+            list(&server.revisions),
             count(server.items.tools),
             count(server.items.prompts),
             count(server.items.resources),

@@ -330,12 +330,12 @@ fn backends_are_shown() {
 fn virtual_servers_are_shown() {
     let body = r#"{"generation":3,"servers":[
         {"name":"default","urls":["http://127.0.0.1:8080/mcp"],"paths":[{"path":"/mcp","kind":"mcp"},{"path":"/mcp/a","kind":"view"}],
-         "members":[{"backend":"a","standing":"fresh"},{"backend":"b","standing":"stale"}],"eras":["legacy"],
+         "members":[{"backend":"a","standing":"fresh"},{"backend":"b","standing":"stale"}],"eras":["legacy"],"revisions":["2025-11-25"],
          "items":{"tools":2,"prompts":0},
          "clashes":[{"kind":"tools","exposed":"x","kept":{"backend":"a","original":"x"},"lost":{"backend":"b","original":"y"}}]}]}"#;
     let ((exit, out, err), asked) = ask_running("servers", body, &[]);
     assert_eq!(exit, Exit::Ok);
-    assert_eq!(out, "default\thttp://127.0.0.1:8080/mcp\t/mcp, /mcp/a\ta, b (stale)\tlegacy\t2\t0\t-\n");
+    assert_eq!(out, "default\thttp://127.0.0.1:8080/mcp\t/mcp, /mcp/a\ta, b (stale)\t2025-11-25\t2\t0\t-\n");
     assert_eq!(err, "default: tools `x` of backend `a` is shown, `y` of `b` is not: both would be called `x`\n");
     assert!(asked.starts_with("GET /servers HTTP/1.1\r\n"), "{asked}");
     let ((exit, _, err), _) = ask_running("servers", "nonsense", &[]);

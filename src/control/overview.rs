@@ -1,16 +1,20 @@
 //! Backends and virtual servers, as the operator is told of them.
 
 use crate::admin::overview::{
-    BackendReport, Backends, CommandReport, EndpointReport, Items, MemberReport, PathReport, ServerReport, Servers,
+    BackendReport, Backends, Clash, CommandReport, EndpointReport, Items, MemberReport, Offence, Owner, PathReport,
+    ServerReport, Servers,
 };
 use crate::config::model::{Route, VirtualServer};
-use crate::config::sections::{Backend, BackendProtocol, PrefixPolicy};
+use crate::config::sections::{Backend, BackendProtocol, Member, PrefixPolicy};
 use crate::config::values::Name;
 use crate::config::{Config, Effective};
 use crate::listen::Listener;
 use crate::snapshot::{Server, Snapshot};
 use crate::upstream::LiveBackend;
 use lockgate_filters::backend::{Facts, Speaks};
+use lockgate_filters::federate::inventory::Extent;
+use lockgate_filters::federate::{Catalog, Inventory, Kind, catalog, inventory};
+use lockgate_filters::revision::{Era, Revision};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -71,10 +75,45 @@ fn backend_report(
             .filter(|(_, server)| part_of(server))
             .map(|(name, _)| name.to_string())
             .collect(),
-        items: Items { tools: facts.tools.map(|tools| tools.len()), ..Items::default() },
-        last_error: live.and_then(LiveBackend::last_error),
-        ..BackendReport::default()
+        items: match &facts.inventory {
+            Some(inventory) => offered(inventory),
+            None => Items { tools: facts.tools.as_ref().map(|tools| tools.len()), ..Items::default() },
+        },
+        last_error: live.and_then(LiveBackend::last_error).or(facts.lost.map(|lost| lost.why.to_string())),
+        offences: facts.inventory.iter().flat_map(|known| &known.offences).map(offence).collect(),
+        further_offences: facts.inventory.map_or(0, |known| known.further_offences),
     }
+}
+
+/// How much a backend offers; nothing is known of lists that could not be read.
+fn offered(inventory: &Inventory) -> Items {
+    let count = |kind| {
+        let listing = inventory.list(kind);
+        (listing.extent != Extent::Failed).then_some(listing.items.len())
+    };
+    items(count)
+}
+
+fn items(count: impl Fn(Kind) -> Option<usize>) -> Items {
+    Items {
+        tools: count(Kind::Tools),
+        prompts: count(Kind::Prompts),
+        resources: count(Kind::Resources),
+        resource_templates: count(Kind::Templates),
+    }
+}
+
+/// What a kind of item is called here, where keys have underscores.
+fn label(kind: Kind) -> String {
+    match kind {
+        Kind::Templates => "resource_templates",
+        kind => kind.member(),
+    }
+    .to_owned()
+}
+
+fn offence(offence: &inventory::Offence) -> Offence {
+    Offence { kind: label(offence.kind), name: offence.name.to_string(), what: offence.what.to_string() }
 }
 
 /// The eras that a backend is known to speak.
@@ -107,18 +146,40 @@ pub(super) fn servers<'a>(snapshot: &Snapshot, listeners: impl Iterator<Item = &
     let bound: Vec<(&str, SocketAddr)> = listeners.map(|listener| (listener.name(), listener.address())).collect();
     let config = &snapshot.loaded.config;
     let servers = config.virtual_servers.iter().zip(&snapshot.servers);
-    let report = |((name, server), live): ((&Name, &VirtualServer), &Arc<Server>)| ServerReport {
-        name: name.to_string(),
-        paths: server.routes(name).iter().map(|(path, route)| path_report(path.as_str(), *route)).collect(),
-        urls: urls(config, server, &bound),
-        direct: config.is_direct(server),
-        members: members(config, server),
-        eras: offered(server, live),
-        items: Items::default(),
-        clashes: Vec::new(),
-        further_clashes: 0,
+    let report = |((name, server), live): ((&Name, &VirtualServer), &Arc<Server>)| {
+        let catalog = live.policy.federation.as_ref().map(|federation| federation.pinned());
+        let catalog = catalog.as_deref();
+        ServerReport {
+            name: name.to_string(),
+            paths: server.routes(name).iter().map(|(path, route)| path_report(path.as_str(), *route)).collect(),
+            urls: urls(config, server, &bound),
+            direct: config.is_direct(server),
+            members: members(config, server, catalog),
+            eras: [("legacy", Era::Legacy), ("modern", Era::Modern)]
+                .into_iter()
+                .filter(|(_, era)| live.policy.offers(*era) == Speaks::Yes)
+                .map(|(era, _)| era.to_owned())
+                .collect(),
+            revisions: live.policy.revisions().map(Revision::as_str).map(str::to_owned).collect(),
+            items: catalog.map(|catalog| items(|kind| Some(catalog.count(kind)))).unwrap_or_default(),
+            clashes: catalog.iter().flat_map(|catalog| catalog.clashes()).map(|one| clash(server, one)).collect(),
+            further_clashes: catalog.map_or(0, Catalog::further_clashes),
+        }
     };
     Servers { generation: snapshot.generation, servers: servers.map(report).collect() }
+}
+
+fn clash(server: &VirtualServer, clash: &catalog::Clash) -> Clash {
+    let owner = |(member, original): &(usize, Box<str>)| Owner {
+        backend: server.backends.get(*member).map(|member| member.backend.to_string()).unwrap_or_default(),
+        original: original.to_string(),
+    };
+    Clash {
+        kind: label(clash.kind),
+        exposed: clash.exposed.to_string(),
+        kept: owner(&clash.kept),
+        lost: owner(&clash.lost),
+    }
 }
 
 fn path_report(path: &str, route: Route<'_>) -> PathReport {
@@ -140,21 +201,12 @@ fn urls(config: &Config, server: &VirtualServer, bound: &[(&str, SocketAddr)]) -
     server.listeners.iter().filter_map(url).collect()
 }
 
-fn members(config: &Config, server: &VirtualServer) -> Vec<MemberReport> {
-    let report = |member| {
+fn members(config: &Config, server: &VirtualServer, catalog: Option<&Catalog>) -> Vec<MemberReport> {
+    let report = |(index, member): (usize, &Member)| {
         let prefix = (server.prefix != PrefixPolicy::Never).then(|| config.prefix_of(member).to_string());
-        MemberReport { backend: member.backend.to_string(), prefix, standing: None }
+        let standing = catalog.and_then(|catalog| catalog.standings().get(index));
+        let standing = standing.map(|standing| standing.label().to_owned());
+        MemberReport { backend: member.backend.to_string(), prefix, standing }
     };
-    server.backends.iter().map(report).collect()
-}
-
-/// The eras that all backends are known to speak and that the configuration does not leave out.
-fn offered(server: &VirtualServer, live: &Server) -> Vec<String> {
-    let pinned = |modern: bool| {
-        server.revisions.is_empty() || server.revisions.iter().any(|revision| revision.is_modern() == modern)
-    };
-    let all_speak =
-        |era: &str| live.links.iter().all(|link| eras(&link.backend.backend.facts()).iter().any(|known| known == era));
-    let candidates = [("legacy", pinned(false)), ("modern", pinned(true))];
-    candidates.into_iter().filter(|(era, wanted)| *wanted && all_speak(era)).map(|(era, _)| era.to_owned()).collect()
+    server.backends.iter().enumerate().map(report).collect()
 }
