@@ -166,7 +166,8 @@ pub struct VirtualServerFile {
     pub instructions: Option<String>,
     /// The protocol revisions that clients are offered. Default: all that its backends allow.
     pub revisions: Option<Vec<ProtocolRevision>>,
-    /// Whether each backend is found alone too, under its own names, at `path` followed by `/` and the backend's name.
+    /// Whether each backend is found alone too, all of it and under its own names, at `path` followed by `/` and the
+    /// backend's name.
     pub direct_views: bool,
     /// Whether clients that speak HTTP+SSE (revision 2024-11-05) are served: their event stream is at `/servers/NAME/sse`
     /// and at `path` followed by `/sse`, their messages go to `message` in the same places.

@@ -16,6 +16,7 @@ use lockgate_filters::federate::inventory::Extent;
 use lockgate_filters::federate::{Catalog, Inventory, Kind, catalog, inventory};
 use lockgate_filters::revision::{Era, Revision};
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -145,11 +146,13 @@ fn revisions(facts: &Facts) -> Vec<String> {
 pub(super) fn servers<'a>(snapshot: &Snapshot, listeners: impl Iterator<Item = &'a Arc<Listener>>) -> Servers {
     let bound: Vec<(&str, SocketAddr)> = listeners.map(|listener| (listener.name(), listener.address())).collect();
     let config = &snapshot.loaded.config;
-    let servers = config.virtual_servers.iter().zip(&snapshot.servers);
-    let report = |((name, server), live): ((&Name, &VirtualServer), &Arc<Server>)| {
+    // Among them stand the views of single backends, under names that no virtual server has.
+    let live: HashMap<&str, &Server> = snapshot.servers.iter().map(|live| (&*live.policy.name, &**live)).collect();
+    let report = |(name, server): (&Name, &VirtualServer)| {
+        let live = *live.get(name.as_str())?;
         let catalog = live.policy.federation.as_ref().map(|federation| federation.pinned());
         let catalog = catalog.as_deref();
-        ServerReport {
+        Some(ServerReport {
             name: name.to_string(),
             paths: server.routes(name).iter().map(|(path, route)| path_report(path.as_str(), *route)).collect(),
             urls: urls(config, server, &bound),
@@ -164,9 +167,9 @@ pub(super) fn servers<'a>(snapshot: &Snapshot, listeners: impl Iterator<Item = &
             items: catalog.map(|catalog| items(|kind| Some(catalog.count(kind)))).unwrap_or_default(),
             clashes: catalog.iter().flat_map(|catalog| catalog.clashes()).map(|one| clash(server, one)).collect(),
             further_clashes: catalog.map_or(0, Catalog::further_clashes),
-        }
+        })
     };
-    Servers { generation: snapshot.generation, servers: servers.map(report).collect() }
+    Servers { generation: snapshot.generation, servers: config.virtual_servers.iter().filter_map(report).collect() }
 }
 
 fn clash(server: &VirtualServer, clash: &catalog::Clash) -> Clash {

@@ -70,6 +70,23 @@ impl Resolver<'_> {
         self.check_names(path, "prompts", members, |member| &member.prompts);
     }
 
+    /// A view of one backend alone shows all of it: nothing may be left out beside it.
+    pub(super) fn check_views(&mut self, path: &KeyPath, members: &[Member]) {
+        let selects = |member: &&Member| {
+            let named = [&member.tools, &member.prompts];
+            named.iter().any(|selection| !selection.allow.is_empty() || !selection.deny.is_empty())
+                || !member.resources.allow.is_empty()
+                || !member.resources.deny.is_empty()
+        };
+        if let Some(member) = members.iter().find(selects) {
+            let backend = &member.backend;
+            let message = format!("the direct view of backend `{backend}` would show what is left out of it here");
+            let help =
+                "remove `allow` and `deny`, or give the backends that are found alone virtual servers of their own";
+            self.note(Finding::error(path.clone(), message).help(help));
+        }
+    }
+
     /// Two backends with one prefix would not be told apart.
     fn check_prefixes(&mut self, path: &KeyPath, members: &[Member], backends: &IndexMap<Name, Backend>) {
         let mut owners: HashMap<ItemPrefix, &Name> = HashMap::new();

@@ -56,6 +56,9 @@ impl Resolver<'_> {
         let by_count = if file.backends.len() > 1 { PrefixPolicy::Always } else { PrefixPolicy::Never };
         let prefix = file.prefix.unwrap_or(by_count);
         self.check_members(&path.key("backends"), &file.backends, prefix, backends);
+        if file.direct_views {
+            self.check_views(&path.key("direct_views"), &file.backends);
+        }
         self.check_eras(path, &file.backends, file.revisions.as_deref(), file.sse, backends);
         self.check_server_limits(path, file.grace, file.page_size);
         if file.instructions.as_ref().is_some_and(|text| text.len() > INSTRUCTIONS_BYTES_MAX) {

@@ -76,10 +76,10 @@ pub struct Limits {
     pub detached_bytes: ByteSize,
     /// HTTP/2 streams at a time on one connection, and how many of them a client may reset in a second.
     pub streams_per_connection: u32,
-    /// Items of one kind (tools, prompts, resources, resource templates) that one backend may list. A longer list is not
-    /// used.
+    /// Items of one kind (tools, prompts, resources, resource templates) that one backend may list. Those beyond it are left
+    /// out.
     pub list_items: u32,
-    /// What one backend's list of one kind may take in memory. A larger one is not used.
+    /// The items of all kinds that one backend may list, together. Those beyond it are left out.
     pub list_bytes: ByteSize,
     /// Pages that are read of a backend's list.
     pub list_pages: u32,

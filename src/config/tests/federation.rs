@@ -258,6 +258,16 @@ fn a_server_has_several_paths() {
 }
 
 #[test]
+fn a_view_shows_nothing_that_is_left_out() {
+    let server = |member: &str| format!("  x: {{ direct_views: true, backends: [a, {{ backend: b, {member} }}] }}");
+    for member in ["tools: { deny: [x] }", "prompts: { allow: [x] }", "resources: { deny: ['x*'] }"] {
+        let expected = "x.direct_views: the direct view of backend `b` would show what is left out of it here";
+        errors("", "", &server(member), &[expected]);
+    }
+    errors("", "", &server("prefix: q, tools: { rename: { x: y } }"), &[]);
+}
+
+#[test]
 fn a_path_leads_to_one_thing() {
     errors(
         "",
