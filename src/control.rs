@@ -16,6 +16,9 @@ use crate::upstream::LiveBackend;
 use async_trait::async_trait;
 use lockgate_filters::backend::Speaks;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// The operator's hands on the gateway.
 pub struct Operator {
@@ -30,6 +33,25 @@ impl Operator {
         let of = |listener: &Arc<Listener>| (Arc::clone(listener), reloader.world.metrics.listener(listener.name()));
         let listeners = reloader.listeners.iter().map(of).collect();
         Operator { reloader, drain, listeners }
+    }
+
+    /// Waits until it is known what the backends speak and offer, or that they cannot be asked; not longer than `within`.
+    pub async fn settled(&self, within: Duration) {
+        let snapshot = self.snapshot();
+        let mut asking = JoinSet::new();
+        for live in snapshot.backends.iter().cloned() {
+            asking.spawn(async move {
+                // Why nothing is known is told with the rest.
+                let _ = live.ensure_eras(within).await;
+                if live.is_stocked() {
+                    live.ensure_inventory(within).await;
+                }
+            });
+        }
+        let _ = timeout(within, asking.join_all()).await;
+        for server in &snapshot.servers {
+            self.reloader.world.catalogs.fill(&server.policy);
+        }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod ask;
 pub mod bodies;
 pub mod bridge;
 pub mod catalog;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use lockgate::cli::{self, Hooks};
-use lockgate::{demo, server, session, settings, stdio};
+use lockgate::{ask, demo, server, session, settings, stdio};
 use std::process::ExitCode;
 
 #[cfg(feature = "mimalloc")]
@@ -21,6 +21,9 @@ fn main() -> ExitCode {
         run: Some(|start| server::run(start).map_err(Into::into)),
         stdio: Some(|start| stdio::run(start).map_err(Into::into)),
         demo: Some(|options| demo::run(options.listen).map_err(Into::into)),
+        query: Some(ask::endpoint),
+        backends: Some(ask::backends),
+        servers: Some(ask::servers),
         judge: Some(settings::judge),
         admin_token: Some(|state_dir| session::keys::read_admin_token(state_dir).map_err(Into::into)),
     })

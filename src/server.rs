@@ -87,6 +87,7 @@ struct Ready {
     gateway: Gateway,
     demo: Arc<demo::OnDemand>,
     greeting: Greeting,
+    operator: Arc<Operator>,
     logs: Arc<LogHandle>,
 }
 
@@ -102,17 +103,25 @@ pub fn run(start: Start) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Where the virtual servers of a gateway are.
-pub struct Urls(Config, Vec<SocketAddr>);
+/// A gateway within this process, as its only client finds it.
+pub struct Within {
+    config: Config,
+    addresses: Vec<SocketAddr>,
+    operator: Arc<Operator>,
+}
 
-impl Urls {
-    /// That of one, where any listener offers it.
-    pub fn of(&self, server: &Name) -> Option<Url> {
-        let Urls(config, addresses) = self;
-        let at = |name: &Name| addresses.get(config.listeners.get_index_of(name)?).copied();
-        clients::urls_of(config, server, |name, _| at(name).map(|address| format!("http://{address}")))
+impl Within {
+    /// Where a virtual server is, where any listener offers it.
+    pub fn url(&self, server: &Name) -> Option<Url> {
+        let at = |name: &Name| self.addresses.get(self.config.listeners.get_index_of(name)?).copied();
+        clients::urls_of(&self.config, server, |name, _| at(name).map(|address| format!("http://{address}")))
             .first()
             .and_then(|url| Url::parse(url).ok())
+    }
+
+    /// Its operator.
+    pub fn operator(&self) -> &Arc<Operator> {
+        &self.operator
     }
 }
 
@@ -121,16 +130,20 @@ impl Urls {
 ///
 /// # Errors
 /// [`StartError`], or that of `client`, before anything is served.
-pub fn run_for<C, E>(start: Start, client: impl FnOnce(Urls) -> Result<C, E>) -> Result<(), E>
+pub fn run_for<C, E>(start: Start, client: impl FnOnce(Within) -> Result<C, E>) -> Result<(), E>
 where
     C: Future<Output = ()> + Send + 'static,
     E: From<StartError>,
 {
     let ready = prepare(start)?;
-    let urls = Urls(ready.config.clone(), ready.bound.iter().map(BoundListener::address).collect());
+    let within = Within {
+        config: ready.config.clone(),
+        addresses: ready.bound.iter().map(BoundListener::address).collect(),
+        operator: Arc::clone(&ready.operator),
+    };
     let client = {
         let _plane = ready.plane.enter();
-        client(urls)?
+        client(within)?
     };
     let (left, leaving) = oneshot::channel();
     ready.plane.spawn(async move {
@@ -193,13 +206,14 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
     let reloader = Arc::new(reloader);
     let operator = Arc::new(Operator::new(Arc::clone(&reloader), drain.clone()));
     let closing = drain.clone();
-    plane.spawn(admin::serve(admin, operator, settings::admin(&config), async move { closing.closing().await }));
+    let operated = Arc::<Operator>::clone(&operator);
+    plane.spawn(admin::serve(admin, operated, settings::admin(&config), async move { closing.closing().await }));
     plane.spawn(async move { reloader.watch(hangup).await });
     plane.spawn(sweep(Arc::clone(&world), Arc::clone(&current)));
 
     let boot = lockgate_filters::random::array().map_err(|_| StartError::NoRandomness)?;
     let gateway = Gateway { current, world, drain, node: opened.node, boot, sse: Arc::default() };
-    Ok(Ready { plane, config, bound, gateway, demo, greeting, logs })
+    Ok(Ready { plane, config, bound, gateway, demo, greeting, operator, logs })
 }
 
 impl Ready {

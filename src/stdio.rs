@@ -2,7 +2,7 @@
 //! gateway that is started for it within this process.
 
 use crate::bridge::{Limits, Patience, Server, stdio};
-use crate::cli::{StdioStart, StdioTarget};
+use crate::cli::{Endpoint, Target};
 use crate::server::{self, StartError};
 use crate::telemetry::logs::{self, LogError, LogFormat};
 use crate::upstream::{EndpointSettings, SettingsError};
@@ -43,10 +43,9 @@ pub enum StdioError {
 ///
 /// # Errors
 /// [`StdioError`], before anything is read.
-pub fn run(start: StdioStart) -> Result<(), StdioError> {
-    let StdioStart { target, token } = start;
+pub fn run(Endpoint { target, token }: Endpoint) -> Result<(), StdioError> {
     match target {
-        StdioTarget::Endpoint(url) => {
+        Target::There(url) => {
             let server = endpoint(url, token.as_deref())?;
             let _logs = logs::init(LogFormat::Auto, LEVEL, || ())?;
             let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -58,8 +57,8 @@ pub fn run(start: StdioStart) -> Result<(), StdioError> {
             runtime.shutdown_background();
             served
         }
-        StdioTarget::Within(start, name) => server::run_for(*start, |urls| {
-            let url = urls.of(&name).ok_or_else(|| StdioError::NotOffered(name.to_string()))?;
+        Target::Within(start, name) => server::run_for(*start, |within| {
+            let url = within.url(&name).ok_or_else(|| StdioError::NotOffered(name.to_string()))?;
             let server = endpoint(url, token.as_deref())?;
             let stop = stop()?;
             Ok(serve(server, stop))
@@ -67,7 +66,11 @@ pub fn run(start: StdioStart) -> Result<(), StdioError> {
     }
 }
 
-fn endpoint(url: Url, token: Option<&str>) -> Result<Server, StdioError> {
+/// An endpoint in the network, and what is proven to it.
+///
+/// # Errors
+/// When one of them cannot be used.
+pub fn endpoint(url: Url, token: Option<&str>) -> Result<Server, StdioError> {
     let mut settings = EndpointSettings::new(url);
     if let Some(token) = token {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}"))?;

@@ -7,6 +7,7 @@ pub mod clients;
 mod completions;
 mod config;
 mod demo;
+mod endpoint;
 mod healthcheck;
 mod http;
 mod listing;
@@ -16,27 +17,50 @@ mod running;
 mod source;
 mod stdio;
 mod terminal;
+mod tools;
 mod validate;
 mod version;
 
 pub use demo::DemoOptions;
+pub use endpoint::{Endpoint, Target};
 pub use run::{RunOptions, Start};
-pub use stdio::{StdioStart, StdioTarget};
 pub use terminal::Terminal;
 pub use version::COMMIT;
 
 use crate::config::{Config, Objection, Style};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use serde_json::{Map, Value};
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Why a verb that serves came to an end before it was told to.
 pub type Failure = Box<dyn Error>;
 
 /// Reads the admin token that a gateway keeps in its state directory; `None` when there is none.
 pub type TokenReader = fn(&Path) -> Result<Option<String>, Failure>;
+
+/// What a person asks an MCP endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Query {
+    /// All its tools.
+    Tools,
+    /// To call one.
+    Call {
+        /// Its name.
+        name: String,
+        /// Its arguments.
+        arguments: Map<String, Value>,
+    },
+}
+
+/// Asks an endpoint; the answer may take so long.
+pub type QueryRunner = fn(Endpoint, Query, Duration) -> Result<Value, Failure>;
+
+/// Starts a gateway and gives what it knows of its parts, once it has asked its backends.
+pub type Survey = fn(Start) -> Result<Value, Failure>;
 
 /// The parts of the gateway that the command line starts but does not know. A verb without its part is not offered.
 #[derive(Clone, Copy, Default)]
@@ -46,7 +70,13 @@ pub struct Hooks {
     /// Serves the demo MCP server until told to stop.
     pub demo: Option<fn(DemoOptions) -> Result<(), Failure>>,
     /// Serves on standard input and output until the client has said its last word.
-    pub stdio: Option<fn(StdioStart) -> Result<(), Failure>>,
+    pub stdio: Option<fn(Endpoint) -> Result<(), Failure>>,
+    /// Asks an MCP endpoint.
+    pub query: Option<QueryRunner>,
+    /// Tells of the backends of a gateway that is started for it.
+    pub backends: Option<Survey>,
+    /// Tells of its virtual servers.
+    pub servers: Option<Survey>,
     /// Says everything that keeps a configuration, right by itself, from being used here.
     pub judge: Option<fn(&Config) -> Vec<Objection>>,
     /// Reads the admin token that a gateway keeps.
@@ -96,6 +126,7 @@ enum Verb {
     Demo(demo::Args),
     Validate(validate::Args),
     Config(config::Args),
+    Tools(tools::Args),
     Backends(overview::BackendsArgs),
     Servers(overview::ServersArgs),
     Healthcheck(healthcheck::Args),
@@ -138,6 +169,10 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, hooks: Hooks, term
         },
         Verb::Validate(arguments) => validate::execute(&arguments, hooks, terminal),
         Verb::Config(arguments) => config::execute(arguments, hooks, terminal),
+        Verb::Tools(arguments) => match hooks.query {
+            Some(run) => tools::execute(arguments, terminal, hooks, run),
+            None => absent(terminal),
+        },
         Verb::Backends(arguments) => overview::backends(arguments, hooks, terminal),
         Verb::Servers(arguments) => overview::servers(arguments, hooks, terminal),
         Verb::Healthcheck(arguments) => healthcheck::execute(&arguments, terminal),
@@ -163,7 +198,12 @@ fn absent(terminal: &mut Terminal<'_>) -> Exit {
 
 /// The command line, without the verbs whose parts are missing.
 fn command(hooks: Hooks) -> clap::Command {
-    let absent = [("run", hooks.run.is_none()), ("stdio", hooks.stdio.is_none()), ("demo", hooks.demo.is_none())];
+    let absent = [
+        ("run", hooks.run.is_none()),
+        ("stdio", hooks.stdio.is_none()),
+        ("tools", hooks.query.is_none()),
+        ("demo", hooks.demo.is_none()),
+    ];
     absent
         .into_iter()
         .filter(|(_, absent)| *absent)

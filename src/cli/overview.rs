@@ -1,15 +1,17 @@
 //! `lockgate backends` and `lockgate servers`: what a gateway knows of its backends and virtual servers.
 
 use super::config::valid;
+use super::endpoint::private;
 use super::listing::{NOTHING, count, list, rows};
-use super::running::{Refused, Told, Way, failed};
+use super::running::{Refused, Told, Way, failed, listens};
 use super::source::SourceArgs;
 use super::terminal::Terminal;
-use super::{Exit, Hooks};
+use super::{Exit, Hooks, Survey};
 use crate::admin::overview::{BackendReport, Backends, ServerReport, Servers};
-use crate::config::{Overrides, Style, SystemSources, load};
+use crate::config::{ConfigSource, Overrides, Style, SystemSources, load};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// Which gateway is asked, and how it is shown.
@@ -33,7 +35,8 @@ struct Asked {
 
 /// Show the backends of a gateway: how they are reached, what they speak and offer, whether they answer
 ///
-/// Asks the gateway that runs with the configuration, or the one at ADDR.
+/// Asks the gateway that runs with the configuration, or the one at ADDR. Where none runs with it, one is started within
+/// this process for as long as the answer takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct BackendsArgs {
     #[command(flatten)]
@@ -42,7 +45,8 @@ pub(super) struct BackendsArgs {
 
 /// Show the virtual servers of a gateway: where clients reach them, what they offer, what is missing or clashes
 ///
-/// Asks the gateway that runs with the configuration, or the one at ADDR.
+/// Asks the gateway that runs with the configuration, or the one at ADDR. Where none runs with it, one is started within
+/// this process for as long as the answer takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServersArgs {
     #[command(flatten)]
@@ -51,14 +55,14 @@ pub(super) struct ServersArgs {
 
 /// Shows the backends.
 pub(super) fn backends(arguments: BackendsArgs, hooks: Hooks, terminal: &mut Terminal<'_>) -> Exit {
-    show(arguments.asked, "/backends", hooks, terminal, |told: &Backends, style| {
+    show(arguments.asked, "/backends", hooks, hooks.backends, terminal, |told: &Backends, style| {
         (backend_rows(&told.backends, style), told.backends.iter().flat_map(backend_remarks).collect())
     })
 }
 
 /// Shows the virtual servers.
 pub(super) fn servers(arguments: ServersArgs, hooks: Hooks, terminal: &mut Terminal<'_>) -> Exit {
-    show(arguments.asked, "/servers", hooks, terminal, |told: &Servers, style| {
+    show(arguments.asked, "/servers", hooks, hooks.servers, terminal, |told: &Servers, style| {
         (server_rows(&told.servers, style), told.servers.iter().flat_map(server_remarks).collect())
     })
 }
@@ -67,13 +71,14 @@ fn show<T: DeserializeOwned + Serialize>(
     asked: Asked,
     path: &str,
     hooks: Hooks,
+    survey: Option<Survey>,
     terminal: &mut Terminal<'_>,
     written: impl FnOnce(&T, Style) -> (String, Vec<String>),
 ) -> Exit {
     let json = asked.json;
-    let told = ask(asked, path, hooks, terminal).and_then(|text| {
-        let told = serde_json::from_str::<T>(&text);
-        told.map_err(|error| failed(format!("the gateway's answer is not understood: {error}")))
+    let told = ask(asked, path, hooks, survey, terminal).and_then(|told| {
+        serde_json::from_value::<T>(told)
+            .map_err(|error| failed(format!("the gateway's answer is not understood: {error}")))
     });
     match told {
         Ok(told) if json => terminal.print(&serde_json::to_string_pretty(&told).unwrap_or_default()),
@@ -83,28 +88,47 @@ fn show<T: DeserializeOwned + Serialize>(
             remarks.iter().for_each(|remark| terminal.error(&super::listing::harmless(remark)));
         }
         Err((message, exit)) => {
-            if !message.is_empty() {
-                terminal.error(&format!("error: {message}"));
-            }
+            terminal.error(&message);
             return exit;
         }
     }
     Exit::Ok
 }
 
-fn ask(asked: Asked, path: &str, hooks: Hooks, terminal: &mut Terminal<'_>) -> Result<String, Refused> {
+fn ask(
+    asked: Asked,
+    path: &str,
+    hooks: Hooks,
+    survey: Option<Survey>,
+    terminal: &mut Terminal<'_>,
+) -> Result<Value, Refused> {
     let Asked { source, admin, token_file, state_dir, .. } = asked;
+    let source: ConfigSource = source.into();
     let way = Way { address: admin.as_deref(), token_file: token_file.as_deref() };
-    let config = match way.needs_config(&SystemSources)? {
+    let told = |(message, exit): Refused| (format!("error: {message}"), exit);
+    let config = match way.needs_config(&SystemSources).map_err(told)? {
         true => {
             let overrides = Overrides { state_dir, ..Overrides::default() };
-            let loaded = valid(load(&source.into(), &overrides, &SystemSources), terminal);
+            let loaded = valid(load(&source, &overrides, &SystemSources), terminal);
             // What is wrong with it has been said.
             Some(loaded.ok_or((String::new(), Exit::Failed))?.config)
         }
         false => None,
     };
-    way.ask(path, "application/json", config.as_ref(), hooks, &SystemSources).and_then(Told::text)
+    let runs = match source {
+        _ if admin.is_some() => true,
+        ConfigSource::Quickstart => true,
+        ConfigSource::File(_) => config.as_ref().is_some_and(|config| listens(&config.admin)),
+        ConfigSource::McpJson(_) | ConfigSource::Backends(_) => false,
+    };
+    if runs {
+        let answer = way.ask(path, "application/json", config.as_ref(), hooks, &SystemSources);
+        let answer = answer.and_then(Told::text).map_err(told)?;
+        return serde_json::from_str(&answer)
+            .map_err(|error| failed(format!("error: the gateway's answer is no JSON: {error}")));
+    }
+    let Some(survey) = survey else { return Err(failed("error: no gateway runs with this configuration")) };
+    survey(private(source, terminal, hooks)?).map_err(|failure| failed(format!("error: {failure}")))
 }
 
 fn backend_rows(backends: &[BackendReport], style: Style) -> String {

@@ -31,6 +31,11 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
+    /// A gateway for a while, whose keys are of no use to another one.
+    pub(super) fn new(source: ConfigSource) -> RunOptions {
+        RunOptions { source, overrides: Overrides::default(), ephemeral_keys: true }
+    }
+
     /// Loads the configuration, for the first time or again.
     ///
     /// # Errors

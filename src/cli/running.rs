@@ -17,6 +17,9 @@ const TOKEN_VARIABLE: &str = "LOCKGATE_ADMIN_TOKEN";
 /// How long the whole answer may take.
 const TIME: Duration = Duration::from_secs(10);
 
+/// How long is looked for whoever listens.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// The longest answer, in bytes: defaults and masks make a configuration longer than its file, but not much.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -50,7 +53,7 @@ pub(super) fn failed(message: impl Into<String>) -> Refused {
     (message.into(), Exit::Failed)
 }
 
-fn usage(message: impl Into<String>) -> Refused {
+pub(super) fn usage(message: impl Into<String>) -> Refused {
     (message.into(), Exit::Usage)
 }
 
@@ -162,6 +165,12 @@ pub(super) fn configured(admin: &Admin) -> Result<Place, Refused> {
     // Beyond loopback only the hosts that are listed are let in, even from this machine.
     let host = if admin.address.is_loopback() { None } else { admin.allowed_hosts.first().map(AllowedHost::to_string) };
     Ok(Place { host, ..place })
+}
+
+/// Whether anybody listens where the gateway of a configuration has its admin listener.
+pub(super) fn listens(admin: &Admin) -> bool {
+    let Ok(place) = configured(admin) else { return false };
+    !matches!(http::get(&place.url, place.host.as_deref(), &[], Instant::now() + LOOK), Err(Problem::Unreachable(_)))
 }
 
 /// The token that a configuration names, or that its gateway keeps in the state directory.

@@ -227,6 +227,9 @@ const STATE_TOKEN: Hooks = Hooks {
     run: None,
     stdio: None,
     demo: None,
+    query: None,
+    backends: None,
+    servers: None,
     judge: None,
     admin_token: Some(|dir| Ok(std::fs::read_to_string(dir.join("admin-token")).ok())),
 };
@@ -339,5 +342,80 @@ fn virtual_servers_are_shown() {
     assert_eq!(err, "default: tools `x` of backend `a` is shown, `y` of `b` is not: both would be called `x`\n");
     assert!(asked.starts_with("GET /servers HTTP/1.1\r\n"), "{asked}");
     let ((exit, _, err), _) = ask_running("servers", "nonsense", &[]);
-    assert!(exit == Exit::Failed && err.contains("the gateway's answer is not understood"), "{err}");
+    assert!(exit == Exit::Failed && err.starts_with("error: the gateway's answer is no JSON"), "{err}");
+}
+
+/// An endpoint that answers every question the same way.
+fn tools(query: QueryRunner, arguments: &[&str]) -> (Exit, String, String) {
+    let hooks = Hooks { query: Some(query), ..Hooks::default() };
+    lockgate_with(hooks, &[&["tools"], arguments].concat())
+}
+
+#[test]
+fn tools_are_listed() {
+    let query: QueryRunner = |endpoint, query, time| {
+        assert!(matches!(&endpoint.target, Target::There(url) if url.as_str() == "http://127.0.0.1:1/mcp"));
+        assert_eq!((query, time.as_secs()), (Query::Tools, 300));
+        Ok(
+            serde_json::json!({ "tools": [{ "name": "a", "description": "Does\tit.\nAnd more." }, { "name": "b\u{7}" }] }),
+        )
+    };
+    let (exit, out, err) = tools(query, &["list", "--url", "http://127.0.0.1:1/mcp"]);
+    assert_eq!((exit, out.as_str(), err.as_str()), (Exit::Ok, "a\tDoes it.\nb \t-\n", ""));
+    let (_, out, _) = tools(query, &["list", "--url", "http://127.0.0.1:1/mcp", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["tools"][0]["name"], "a");
+    assert_eq!(tools(query, &["list", "--url", "http://x/", "--server", "default"]).0, Exit::Usage);
+    assert_eq!(lockgate(&["tools", "list"]).0, Exit::Usage, "a build without that part");
+}
+
+#[test]
+fn tools_are_called() {
+    let query: QueryRunner = |_, query, time| {
+        let Query::Call { name, arguments } = query else { panic!() };
+        assert_eq!((name.as_str(), time.as_secs()), ("add", 2));
+        assert_eq!(Value::from(arguments), serde_json::json!({ "a": 1, "b": "two" }));
+        Ok(serde_json::json!({ "content": [{ "type": "text", "text": "three" }], "isError": true }))
+    };
+    let at = ["call", "add", "--url", "http://127.0.0.1:1/mcp", "--time", "2s"];
+    let (exit, out, err) = tools(query, &[&at[..], &["--arg", "a=1", "--arg", "b=two"]].concat());
+    assert_eq!((exit, out.as_str(), err.as_str()), (Exit::Failed, "three\n", ""));
+    let (exit, out, _) = tools(query, &[&at[..], &["--arguments", r#"{"a":1,"b":"two"}"#, "--json"]].concat());
+    assert!(exit == Exit::Failed && out.contains("\"isError\": true"), "{out}");
+    assert_eq!(tools(query, &[&at[..], &["--arguments", "{}", "--arg", "a=1"]].concat()).0, Exit::Usage);
+    let refuses: QueryRunner = |_, _, _| Err("there is no tool \u{1b}[2J (-32602)".into());
+    let (exit, _, err) = tools(refuses, &at);
+    assert_eq!((exit, err.as_str()), (Exit::Failed, "error: there is no tool  [2J (-32602)\n"));
+    let asks: QueryRunner = |_, _, _| Ok(serde_json::json!({ "resultType": "input_required", "content": [] }));
+    let (exit, _, err) = tools(asks, &at);
+    assert_eq!(
+        (exit, err.as_str()),
+        (Exit::Failed, "error: the tool did not finish: its result is `input_required`\n")
+    );
+}
+
+#[test]
+fn a_gateway_is_started_where_none_runs() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = listener.local_addr().unwrap();
+    drop(listener);
+    let text = std::fs::read_to_string(example("quickstart.yaml")).unwrap();
+    let (_folder, path) = file(&format!("{text}admin: {{ address: '{admin}' }}\n"));
+    let backends: Survey = |start| {
+        assert!(start.options.overrides.private && start.options.ephemeral_keys);
+        assert_eq!(start.loaded.config.admin.address.socket().port(), 0);
+        Ok(serde_json::json!({ "generation": 1, "backends": [{ "name": "demo", "up": true }] }))
+    };
+    let query: QueryRunner = |endpoint, _, _| {
+        let Target::Within(start, server) = endpoint.target else { panic!() };
+        assert_eq!((server.as_str(), start.loaded.config.log.level.as_str()), ("default", "warn"));
+        Ok(serde_json::json!({ "tools": [] }))
+    };
+    let hooks = Hooks { backends: Some(backends), query: Some(query), ..Hooks::default() };
+    let (exit, out, _) = lockgate_with(hooks, &["backends", "--config", &path]);
+    assert!(exit == Exit::Ok && out.starts_with("demo\t\t-\t-\tup"), "{out}");
+    let (exit, out, _) = lockgate_with(hooks, &["backends", "--backend", "a=http://b/mcp", "--json"]);
+    assert!(exit == Exit::Ok && out.contains("\"demo\""), "{out}");
+    assert_eq!(lockgate_with(hooks, &["tools", "list", "--config", &path]).0, Exit::Ok);
+    let (exit, _, err) = lockgate_with(hooks, &["servers", "--config", &path]);
+    assert_eq!((exit, err.as_str()), (Exit::Failed, "error: no gateway runs with this configuration\n"));
 }

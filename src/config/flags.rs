@@ -159,13 +159,14 @@ pub(super) fn apply(overrides: &Overrides, document: &mut Document) {
     findings.into_iter().for_each(|finding| document.add(finding));
 }
 
-/// Puts loopback ports that the system chooses in the place of all listeners.
+/// Puts loopback ports that the system chooses in the place of all listeners. What is logged is what somebody must see.
 fn make_private(tree: &mut Node) {
     let own = || Node::map([("address", Node::text("127.0.0.1:0"))]);
     if let Some(Node::Map(listeners)) = tree.at_mut(&KeyPath::from(["listeners"])) {
         listeners.values_mut().for_each(|listener| *listener = own());
     }
     tree.set(&KeyPath::from(["admin"]), own());
+    tree.set(&KeyPath::from(["log", "level"]), Node::text("warn"));
 }
 
 /// The name of the only listener of a tree, or of the one that would be the only one.

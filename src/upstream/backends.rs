@@ -127,6 +127,11 @@ impl LiveBackend {
         gate.pass(within).await.map_err(|fault| fault.refusal(&self.backend.name, "tools"))
     }
 
+    /// Whether it is found out what the backend offers.
+    pub const fn is_stocked(&self) -> bool {
+        self.stocked
+    }
+
     /// Waits until it is known what the backend offers, or that it cannot be asked; not longer than `within`.
     pub async fn ensure_inventory(&self, within: Duration) {
         if self.backend.facts().inventory.is_none() && self.backend.facts().lost.is_none() {
