@@ -91,3 +91,46 @@ fn what_waits_for_a_restart_is_named() {
     let keyed = config(&format!("{TEXT}tickets: {{ keys: [{{ id: k1, secret: '{}' }}] }}\n", "0f".repeat(32)));
     assert!(fixed_at_start(&from, &Config { workers: from.workers, ..keyed }).is_empty(), "keys rotate at run time");
 }
+
+#[test]
+fn the_upstream_room_is_told_what_is_started() {
+    let text = "\
+listeners: { main: { address: 127.0.0.1:8080 } }
+backends:
+  files:
+    command:
+      run: [server, -y, two words]
+      environment: { KEY: secret }
+      inherit: [PATH]
+      directory: work
+      shared: true
+      instances: 2
+      idle_stop: 3s
+      restart: { first: 4s, most: 5s }
+      memory: 60MiB
+      open_files: 70
+      cpu_time: 8s
+      stop_time: 9s
+  old: { endpoints: [{ url: http://127.0.0.1:9000/sse }], protocol: sse }
+virtual_servers: { default: { path: /mcp, backends: [files, old] } }
+";
+    let config = config(text);
+    let files = backend("files".into(), &config.backends["files"], &config, None).unwrap();
+    let expected = CommandSettings {
+        environment: vec![("KEY".into(), "secret".into())],
+        inherit: vec!["PATH".into()],
+        directory: Some("/work".into()),
+        shared: true,
+        instances: 2,
+        idle_stop: seconds(3),
+        restart: (seconds(4), seconds(5)),
+        memory: Some(60 << 20),
+        open_files: Some(70),
+        cpu_time: Some(seconds(8)),
+        stop_time: seconds(9),
+        ..CommandSettings::new(["server", "-y", "two words"])
+    };
+    assert!(files.command == Some(expected) && files.endpoints.is_empty(), "{files:?}");
+    let old = backend("old".into(), &config.backends["old"], &config, None).unwrap();
+    assert_eq!((old.protocol, old.command), (Protocol::Sse, None));
+}

@@ -127,11 +127,12 @@ impl Reach {
         }
     }
 
-    /// What its adapter counts, if it has one.
+    /// What its adapter counts, if it is reached through one.
     pub(super) fn counters(&self) -> Option<&Arc<Counters>> {
         match self {
             Reach::Command(command) => Some(command.counters()),
-            Reach::Http { .. } | Reach::Sse { .. } => self.sse().map(|sse| sse.counters()),
+            Reach::Sse { sse, .. } => Some(sse.counters()),
+            Reach::Http { sse, .. } => sse.as_ref().filter(|sse| sse.is_spoken()).map(|sse| sse.counters()),
         }
     }
 

@@ -39,6 +39,9 @@ use tokio::time::{Instant, timeout_at};
 /// How long the peer's other messages wait for one reader whose queue is full.
 const STALL: Duration = Duration::from_secs(1);
 
+/// How long it may take until it is known why a peer takes no more messages.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// Where messages to the peer go.
 #[async_trait]
 pub(super) trait Outlet: Send + Sync + 'static {
@@ -216,8 +219,11 @@ impl Channel {
         match begun.await {
             Ok(Ok(())) => Ok(listening),
             Ok(Err(fault)) => {
+                if fault.kind == FaultKind::NotRunning {
+                    // It takes nothing because it is about to be gone, and why it is says more.
+                    let _ = timeout_at(from_now(LAST_WORDS), listening.first()).await;
+                }
                 listening.never_sent();
-                // Where the peer is gone, why it is says more than that it takes nothing.
                 Err(match self.ended() {
                     Some(ended) => AttemptFault { provably_not_run: fault.provably_not_run, ..ended },
                     None => fault,

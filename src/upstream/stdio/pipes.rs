@@ -20,6 +20,8 @@ const LOG_LINE: usize = 2048;
 /// How many lines of its log are written in each period.
 const LOG_LINES: u32 = 100;
 const LOG_PERIOD: Duration = Duration::from_secs(1);
+/// What is said of a child whose input is closed; why is known once it has ended.
+const DEAF: &str = "its process takes no more messages";
 /// After how many lines in a row that are no messages a child is given up.
 const NOISE: u32 = 10_000;
 
@@ -43,7 +45,7 @@ impl Outlet for Stdin {
     async fn write(&self, line: Bytes, _fields: &Outbound) -> Result<(), AttemptFault> {
         let (done, written) = oneshot::channel();
         // Not written, or not as a whole: what is no message cannot be run.
-        let closed = |_| AttemptFault::not_run(FaultKind::Closed).saying("its process takes no more messages");
+        let closed = |_| AttemptFault::not_run(FaultKind::NotRunning).saying(DEAF);
         self.0.send(Written { line, done: Some(done) }).await.map_err(|_| closed(()))?;
         written.await.map_err(|_| closed(()))?
     }
@@ -68,7 +70,7 @@ pub(super) async fn write(mut stdin: ChildStdin, mut messages: mpsc::Receiver<Wr
         let failed = written.is_err();
         if let Some(done) = done {
             let outcome = written.map_err(|error| {
-                AttemptFault::not_run(FaultKind::Closed).saying("its process takes no more messages").because(error)
+                AttemptFault::not_run(FaultKind::NotRunning).saying(DEAF).because(error)
             });
             // Who sent it may have left.
             let _ = done.send(outcome);
