@@ -49,6 +49,11 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
         if let Some(up) = link.backend.is_up() {
             link.metrics.set_up(up);
         }
+        if let Some(counters) = link.backend.counters() {
+            let Taken { starts, failures, refused, dropped } = counters.take();
+            let children = link.backend.is_command().then(|| counters.running());
+            link.metrics.add_adapter(AdapterCounts { children, starts, failures, refused, dropped });
+        }
         let facts = link.backend.backend.facts();
         for (era, speaks) in [(BackendEra::Modern, facts.modern), (BackendEra::Legacy, facts.legacy)] {
             if speaks != Speaks::Unknown {

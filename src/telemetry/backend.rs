@@ -16,6 +16,26 @@ pub(super) struct Families {
     era: IntGaugeVec,
     healed: IntCounterVec,
     questions_refused: IntCounterVec,
+    dropped: IntCounterVec,
+    children: IntGaugeVec,
+    child_starts: IntCounterVec,
+    child_failures: IntCounterVec,
+}
+
+/// What is counted at a backend that is not reached over Streamable HTTP: how many children run, and the rest since it was
+/// taken over last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AdapterCounts {
+    /// Child processes that run; `None` where it has none.
+    pub children: Option<u64>,
+    /// Child processes that were started.
+    pub starts: u64,
+    /// Child processes that failed.
+    pub failures: u64,
+    /// Requests of the backend that were refused.
+    pub refused: u64,
+    /// Messages of the backend that were dropped.
+    pub dropped: u64,
 }
 
 impl Families {
@@ -27,6 +47,10 @@ impl Families {
             era: d::BACKEND_ERA.gauge_vec(registry)?,
             healed: d::SESSIONS_HEALED.counter_vec(registry)?,
             questions_refused: d::BACKEND_QUESTIONS_REFUSED.counter_vec(registry)?,
+            dropped: d::BACKEND_MESSAGES_DROPPED.counter_vec(registry)?,
+            children: d::CHILDREN.gauge_vec(registry)?,
+            child_starts: d::CHILD_STARTS.counter_vec(registry)?,
+            child_failures: d::CHILD_FAILURES.counter_vec(registry)?,
         })
     }
 }
@@ -81,6 +105,18 @@ impl BackendMetrics {
         self.questions_refused.inc();
     }
 
+    /// Takes over what was counted at the backend's adapter.
+    pub fn add_adapter(&self, counts: AdapterCounts) {
+        let (families, name) = (&self.metrics.backends, [&*self.name]);
+        self.questions_refused.inc_by(counts.refused);
+        families.dropped.with_label_values(&name).inc_by(counts.dropped);
+        if let Some(children) = counts.children {
+            families.children.with_label_values(&name).set(i64::try_from(children).unwrap_or(i64::MAX));
+            families.child_starts.with_label_values(&name).inc_by(counts.starts);
+            families.child_failures.with_label_values(&name).inc_by(counts.failures);
+        }
+    }
+
     /// Records whether the backend answered when it was last asked: by a probe or by an exchange.
     pub fn set_up(&self, up: bool) {
         self.up.get_or_init(|| self.metrics.backends.up.with_label_values(&[&*self.name])).set(up.into());
@@ -101,6 +137,10 @@ impl BackendMetrics {
         let _ = families.up.remove_label_values(&[name]);
         let _ = families.healed.remove_label_values(&[name]);
         let _ = families.questions_refused.remove_label_values(&[name]);
+        let _ = families.dropped.remove_label_values(&[name]);
+        let _ = families.children.remove_label_values(&[name]);
+        let _ = families.child_starts.remove_label_values(&[name]);
+        let _ = families.child_failures.remove_label_values(&[name]);
         for outcome in UpstreamOutcome::ALL {
             let _ = families.requests.remove_label_values(&[name, outcome.label()]);
         }

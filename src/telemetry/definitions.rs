@@ -69,6 +69,14 @@ definitions! {
         "Sessions that were opened again at a backend that had lost them.");
     BACKEND_QUESTIONS_REFUSED = counter("lockgate_backend_questions_refused_total", &["backend"],
         "Requests of a backend that were answered with an error because they could be put to no client.");
+    BACKEND_MESSAGES_DROPPED = counter("lockgate_backend_messages_dropped_total", &["backend"],
+        "Messages of a backend that were no JSON-RPC, too long, or for nobody who was there; where it is a command, or speaks the transport of 2024-11-05.");
+    CHILDREN = gauge("lockgate_child_processes", &["backend"],
+        "Child processes of a backend that run; absent where it is no command.");
+    CHILD_STARTS = counter("lockgate_child_starts_total", &["backend"],
+        "Child processes that were started.");
+    CHILD_FAILURES = counter("lockgate_child_failures_total", &["backend"],
+        "Child processes that could not be started, or ended though nobody had asked them to.");
     BACKEND_UP = gauge("lockgate_backend_up", &["backend"],
         "1 when the backend answered last time, 0 when it did not, or only with 502, 503 or 504; absent until it was asked.");
     BACKEND_ERA = gauge("lockgate_backend_era", &["backend", "era"],

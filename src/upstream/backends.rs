@@ -52,6 +52,11 @@ pub struct LiveBackend {
 }
 
 impl LiveBackend {
+    /// Whether it is a command.
+    pub fn is_command(&self) -> bool {
+        self.reach.command().is_some()
+    }
+
     /// What its adapter counts, where it is not reached over Streamable HTTP.
     pub fn counters(&self) -> Option<&Arc<Counters>> {
         self.reach.counters()

@@ -1,5 +1,6 @@
 //! What adapters count: children, and messages that found nobody to go to.
 
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,6 +12,20 @@ pub struct Counters {
     failures: AtomicU64,
     refused: AtomicU64,
     dropped: AtomicU64,
+    taken: Mutex<Taken>,
+}
+
+/// What has been counted since it was taken last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// See [`Counters::starts`].
+    pub starts: u64,
+    /// See [`Counters::failures`].
+    pub failures: u64,
+    /// See [`Counters::refused`].
+    pub refused: u64,
+    /// See [`Counters::dropped`].
+    pub dropped: u64,
 }
 
 impl Counters {
@@ -37,6 +52,24 @@ impl Counters {
     /// Messages of the server that were no JSON-RPC, too long, or for nobody who is there.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
+    }
+
+    /// What has been counted since this was called last: each event is given out once, however many callers there are.
+    pub fn take(&self) -> Taken {
+        let mut taken = self.taken.lock();
+        let now = Taken {
+            starts: self.starts(),
+            failures: self.failures(),
+            refused: self.refused(),
+            dropped: self.dropped(),
+        };
+        let before = std::mem::replace(&mut *taken, now);
+        Taken {
+            starts: now.starts - before.starts,
+            failures: now.failures - before.failures,
+            refused: now.refused - before.refused,
+            dropped: now.dropped - before.dropped,
+        }
     }
 
     pub(super) fn failed(&self) {
@@ -66,5 +99,22 @@ pub(super) struct Running(Arc<Counters>);
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_event_is_given_out_once() {
+        let counters = Arc::new(Counters::default());
+        let running = counters.started();
+        counters.drop_message();
+        assert_eq!(counters.take(), Taken { starts: 1, dropped: 1, ..Taken::default() });
+        assert_eq!((counters.take(), counters.starts(), counters.running()), (Taken::default(), 1, 1));
+        drop(running);
+        counters.failed();
+        assert_eq!((counters.take().failures, counters.running()), (1, 0));
     }
 }

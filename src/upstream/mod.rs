@@ -41,7 +41,7 @@ mod watch;
 
 pub use backends::{Generation, LiveBackend, Registry, UnusableBackend};
 pub use caller::Caller;
-pub use counters::Counters;
+pub use counters::{Counters, Taken};
 pub use endpoint::Verb;
 pub use exchange::UpstreamRequest;
 pub use fault::{AttemptFault, FaultKind};
