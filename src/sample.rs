@@ -3,8 +3,8 @@
 
 use crate::listen::{Event, Listener};
 use crate::snapshot::{Snapshot, World};
-use crate::telemetry::ListenerMetrics;
 use crate::telemetry::labels::{BackendEra, ConnectionRefusal};
+use crate::telemetry::{AdapterCounts, ListenerMetrics};
 use lockgate_filters::backend::Speaks;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -50,9 +50,14 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
             link.metrics.set_up(up);
         }
         if let Some(counters) = link.backend.counters() {
-            let Taken { starts, failures, refused, dropped } = counters.take();
-            let children = link.backend.is_command().then(|| counters.running());
-            link.metrics.add_adapter(AdapterCounts { children, starts, failures, refused, dropped });
+            let new = counters.take();
+            link.metrics.add_adapter(AdapterCounts {
+                children: link.backend.is_command().then(|| counters.running()),
+                starts: new.starts,
+                failures: new.failures,
+                refused: new.refused,
+                dropped: new.dropped,
+            });
         }
         let facts = link.backend.backend.facts();
         for (era, speaks) in [(BackendEra::Modern, facts.modern), (BackendEra::Legacy, facts.legacy)] {

@@ -1,6 +1,7 @@
 //! Every number of a configuration reaches the room that it is for.
 
 use super::*;
+use crate::upstream::CommandSettings;
 use crate::config::load_str;
 use std::time::Duration;
 

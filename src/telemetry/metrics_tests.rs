@@ -1,3 +1,4 @@
+use super::super::backend::AdapterCounts;
 use super::super::definitions::ALL;
 use super::super::labels::{BackendEra, ClientEra, ConnectionRefusal, Method, Outcome, StreamKind, UpstreamOutcome};
 use super::*;
@@ -25,6 +26,8 @@ fn touch_everything(metrics: &Arc<Metrics>) -> impl Sized {
     backend.first_byte(Duration::from_millis(15));
     backend.set_up(true);
     backend.set_era(BackendEra::Legacy, true);
+    backend.add_adapter(AdapterCounts { children: Some(2), starts: 3, failures: 1, refused: 4, dropped: 5 });
+    backend.add_adapter(AdapterCounts { children: Some(1), starts: 1, ..AdapterCounts::default() });
     let listener = metrics.listener("main");
     listener.set_refused(ConnectionRefusal::Limit, 1);
     metrics.session_opened();
@@ -66,6 +69,11 @@ fn observations_reach_their_series() {
     assert_eq!(read(r#"lockgate_upstream_duration_seconds_count{backend="demo"}"#), "1");
     assert_eq!(read(r#"lockgate_backend_up{backend="demo"}"#), "1");
     assert_eq!(read(r#"lockgate_backend_era{backend="demo",era="legacy"}"#), "1");
+    assert_eq!(read(r#"lockgate_child_processes{backend="demo"}"#), "1");
+    assert_eq!(read(r#"lockgate_child_starts_total{backend="demo"}"#), "4");
+    assert_eq!(read(r#"lockgate_child_failures_total{backend="demo"}"#), "1");
+    assert_eq!(read(r#"lockgate_backend_questions_refused_total{backend="demo"}"#), "4");
+    assert_eq!(read(r#"lockgate_backend_messages_dropped_total{backend="demo"}"#), "5");
     assert_eq!(read(r#"lockgate_connections_refused_total{listener="main",reason="limit"}"#), "1");
     assert_eq!(read("lockgate_config_generation"), "2");
     assert_eq!(read("lockgate_config_last_reload_success_timestamp_seconds"), "1700000000.5");

@@ -21,7 +21,7 @@ mod process;
 pub mod redact;
 pub mod virtual_server;
 
-pub use backend::BackendMetrics;
+pub use backend::{AdapterCounts, BackendMetrics};
 pub use correlation::CorrelationId;
 pub use held::Held;
 pub use listener::ListenerMetrics;

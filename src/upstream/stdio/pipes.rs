@@ -69,9 +69,8 @@ pub(super) async fn write(mut stdin: ChildStdin, mut messages: mpsc::Receiver<Wr
         let written = stdin.write_all(&whole).await;
         let failed = written.is_err();
         if let Some(done) = done {
-            let outcome = written.map_err(|error| {
-                AttemptFault::not_run(FaultKind::NotRunning).saying(DEAF).because(error)
-            });
+            let outcome =
+                written.map_err(|error| AttemptFault::not_run(FaultKind::NotRunning).saying(DEAF).because(error));
             // Who sent it may have left.
             let _ = done.send(outcome);
         }
