@@ -1,8 +1,8 @@
 //! Every number of a configuration reaches the room that it is for.
 
 use super::*;
-use crate::upstream::CommandSettings;
 use crate::config::load_str;
+use crate::upstream::CommandSettings;
 use std::time::Duration;
 
 const TEXT: &str = "\

@@ -23,6 +23,10 @@ const LIVED: Duration = Duration::from_secs(60);
 /// The lists whose changes are heard of.
 const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
 
+/// What is declared in it: all that a client may be able to do. Some backends list certain tools only to clients that can
+/// be asked; which of them a client can use shows when it calls them.
+const CAPABILITIES: &str = r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
+
 /// A session at a legacy backend, where one is open.
 #[derive(Default)]
 pub(super) struct Control {
@@ -46,7 +50,8 @@ impl Control {
         if let Some(open) = &self.session {
             return Ok(open.described.clone());
         }
-        let params = format!(r#""protocolVersion":"{LEGACY}","capabilities":{{}},"clientInfo":{}"#, client_info());
+        let params =
+            format!(r#""protocolVersion":"{LEGACY}","capabilities":{CAPABILITIES},"clientInfo":{}"#, client_info());
         let reply = fetcher.call("initialize", &params, Speech::Legacy { session: None, revision: None }).await?;
         let id = reply.headers.get(SESSION_ID).cloned();
         let Some(Outcome::Result(described)) = reply.outcome.filter(|_| reply.status.is_success()) else {
@@ -182,7 +187,7 @@ enum Meaning {
     Nothing,
 }
 
-/// What an event on the gateway's own stream means. It declared nothing, so all that can be asked of it is a `ping`.
+/// What an event on the gateway's own stream means. Nobody stands behind it who could answer more than a `ping`.
 fn meaning(data: &[u8]) -> Meaning {
     let Ok(message) = scan_envelope(data, &Limits { depth: MAX_DEPTH, batch: 1 }) else { return Meaning::Nothing };
     let Some(method) = message.method.and_then(|method| method.text(data)) else { return Meaning::Nothing };
