@@ -167,7 +167,7 @@ impl Merged {
         let told = node.last_heard().map_or_else(|| news.versions(), Versions);
         let (sender, pieces) = mpsc::channel(WAITING);
         let members = 0..way.server.links.len();
-        let mut merged = Merged {
+        Merged {
             server: Arc::clone(&way.server),
             boot: way.gateway.boot,
             headers: way.session.req_header().headers.clone(),
@@ -186,12 +186,7 @@ impl Merged {
             reading: HashMap::new(),
             tasks: JoinSet::new(),
             node,
-        };
-        // What was lost with an upstream session, or while nobody here knew of this one.
-        merged
-            .ready
-            .extend(merged.node.take_unheard().notifications().map(|message| Bytes::from_static(message.as_bytes())));
-        merged
+        }
     }
 
     /// The next event: its id, and its frame. Cancel-safe.
@@ -255,6 +250,9 @@ impl Merged {
 
     /// What changed in the lists since the client was last told.
     fn hear(&mut self) {
+        // What was lost with an upstream session, or while nobody here knew of this one.
+        let unheard = self.node.take_unheard();
+        self.ready.extend(unheard.notifications().map(|message| Bytes::from_static(message.as_bytes())));
         let versions = *self.news.borrow_and_update();
         for kind in versions.since(self.told) {
             self.ready.push_back(format!(r#"{{"jsonrpc":"2.0","method":"{}"}}"#, kind.list_changed()).into());
