@@ -50,12 +50,12 @@ const ROOMS: [(&str, &[&str], &str); 33] = [
     ),
     (
         "gateway",
-        &["drain", "lanes", "serve", "session", "snapshot", "telemetry", "trip"],
+        &["drain", "lanes", "serve", "session", "snapshot", "sse", "telemetry", "trip"],
         "Pingora's hooks, one line each.",
     ),
     (
         "serve",
-        &["gateway", "lanes", "listen", "request", "snapshot", "telemetry", "trip"],
+        &["gateway", "lanes", "listen", "request", "snapshot", "sse", "telemetry", "trip"],
         "The order of things: chains, body, lane. It opens no connection.",
     ),
     (
@@ -74,6 +74,24 @@ const ROOMS: [(&str, &[&str], &str); 33] = [
             "upstream",
         ],
         "Carries out what was decided. It reads no configuration and accepts no connection; of a client's it asks whether it ends.",
+    ),
+    (
+        "sse",
+        &[
+            "bridge",
+            "downstream",
+            "drain",
+            "gateway",
+            "lanes",
+            "listen",
+            "request",
+            "snapshot",
+            "telemetry",
+            "trip",
+            "upstream",
+        ],
+        "Holds the streams of HTTP+SSE. What comes in by them goes through a bridge and comes in again; of the lanes it borrows\
+         how answers are written.",
     ),
     ("unheard", &["listen", "snapshot", "telemetry"], "Answers for the gateway where a request does not reach it."),
     // What puts it together.

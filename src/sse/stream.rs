@@ -9,6 +9,7 @@ use crate::gateway::Gateway;
 use crate::lanes::{Broken, respond};
 use crate::listen::Connection;
 use crate::snapshot;
+use crate::telemetry::labels::StreamKind;
 use crate::trip::{Trip, head};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::{Dial, EndpointSettings, PoolSettings, Timeouts};
@@ -59,6 +60,7 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, trip: &mut Tri
     begin(session, trip).await?;
     write(session, format!("event: endpoint\ndata: {place}\n\n").into()).await?;
     let mut seat = Some(seat);
+    let _counted = trip.metrics().stream(StreamKind::Sse);
     let draining = gateway.drain.draining();
     pin!(draining);
     let mut quiet = Instant::now() + limits.keep_alive;

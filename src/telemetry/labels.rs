@@ -228,6 +228,8 @@ labels! {
         Session = "session",
         /// `subscriptions/listen`.
         Listen = "listen",
+        /// All that a client of HTTP+SSE is told.
+        Sse = "sse",
     }
 }
 

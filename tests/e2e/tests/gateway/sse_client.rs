@@ -158,6 +158,8 @@ async fn it_is_served_only_on_request_and_only_to_so_many() {
     let top = "    sse: true\nlimits: { sse_sessions: 1 }\nstreams: { keep_alive: 100ms }\n";
     let gateway = Gateway::start(&config_with(fixture.url(), "", top)).await;
     let mut first = Hand::connect(&gateway, "/mcp/sse", None).await;
+    let held = r#"lockgate_streams{kind="sse",virtual_server="default"}"#;
+    assert_eq!(gateway.metric(held).await, Some(1.0));
     let second = client().get(gateway.url("/mcp/sse")).send().await.unwrap();
     assert_eq!(second.status(), 503);
     let refused: Value = second.json().await.unwrap();
