@@ -76,13 +76,21 @@ async fn one_backend_by_the_clients_own_json() {
     assert_eq!(client.tool("test_echo", json!({"text": "hi"})).await.text(), "hi");
 }
 
-/// A server that would have to be started as a process is refused clearly, and `healthcheck` tells a container.
+/// The servers that a client starts itself are started by the gateway, and shown as one.
 #[tokio::test]
-async fn stdio_entries_are_refused_and_health_is_told() {
+async fn servers_by_command_in_the_clients_own_json() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mcp.json");
-    std::fs::write(&file, json!({"mcpServers": {"local": {"command": "npx", "args": ["x"]}}}).to_string()).unwrap();
-    let process = lockgate(&folder, &["run", "--mcp-json", file.to_str().unwrap()]);
-    let (status, _) = tokio::task::spawn_blocking(move || process.finish(PATIENCE)).await.unwrap();
-    assert!(!status.success());
+    let fixture = Fixture::start("conformant");
+    let everything = paths::node_module(".bin/mcp-server-everything");
+    let local = json!({"command": everything, "args": ["stdio"], "env": {"GREETING": "hello"}});
+    let servers = json!({"mcpServers": {"local": local, "far": {"type": "http", "url": fixture.url()}}});
+    std::fs::write(&file, servers.to_string()).unwrap();
+    let (listen, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let arguments = ["run", "--mcp-json", file.to_str().unwrap(), "--listen", &listen, "--admin", &admin];
+    let _gateway = lockgate(&folder, &arguments);
+    ready(&admin).await;
+    let client = Mcp::legacy(&format!("http://{listen}/mcp"), "2025-11-25").await;
+    assert_eq!(client.tool("local__echo", json!({"message": "hi"})).await.text(), "Echo: hi");
+    assert_eq!(client.tool("far__test_echo", json!({"text": "hi"})).await.text(), "hi");
 }
