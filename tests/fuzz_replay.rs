@@ -2,6 +2,8 @@
 
 #[path = "fuzz/src/config.rs"]
 mod config;
+#[path = "fuzz/src/peer.rs"]
+mod peer;
 #[path = "fuzz/src/replay.rs"]
 mod replay;
 #[path = "fuzz/src/response.rs"]
@@ -21,4 +23,9 @@ fn config_holds_over_its_corpus() {
 #[test]
 fn response_holds_over_its_corpus() {
     println!("{} inputs", replay::replay(&corpus("response"), response::check));
+}
+
+#[test]
+fn peer_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("peer"), peer::check));
 }

@@ -41,6 +41,8 @@ mod watch;
 
 pub use backends::{Generation, LiveBackend, Registry, UnusableBackend};
 pub use caller::Caller;
+#[doc(hidden)]
+pub use channel::fuzz::{FUZZED_IDS, FuzzedPeer, fuzz_peer};
 pub use counters::{Counters, Taken};
 pub use endpoint::Verb;
 pub use exchange::UpstreamRequest;

@@ -14,7 +14,7 @@ const COPIED_BYTES: usize = 8 * 1024;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub(in crate::upstream) enum Line {
     /// A line as it came, without its end.
     Whole(Bytes),
     /// The beginning of a line that is too long; the rest is skipped.
@@ -23,7 +23,7 @@ pub enum Line {
 
 /// Takes lines out of a stream, whatever pieces it comes in.
 #[derive(Debug)]
-pub struct LineFramer {
+pub(in crate::upstream) struct LineFramer {
     limit: usize,
     kept: BytesMut,
     /// How much of `kept` is known to hold no line feed.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Reads what is said to one reader. Dropping it before the end tells the peer that nobody waits any more.
 pub(in crate::upstream) struct Listening {
     channel: Arc<Channel>,
-    feed: Arc<Feed>,
+    pub(super) feed: Arc<Feed>,
     to: To,
     first: Option<Next>,
     done: bool,

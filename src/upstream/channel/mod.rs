@@ -8,13 +8,14 @@
 //! Nothing here waits for a reader: a queue that stays full ends its exchange, so that a slow client holds up nobody else.
 
 mod feed;
+pub mod fuzz;
 mod hear;
 mod lines;
 mod listening;
 mod rewrite;
 mod table;
 
-pub use lines::{Line, LineFramer};
+pub(super) use lines::{Line, LineFramer};
 pub(super) use listening::Listening;
 
 use super::counters::Counters;

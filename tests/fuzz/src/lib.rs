@@ -4,6 +4,7 @@ pub mod config;
 pub mod cursor;
 pub mod inventory;
 pub mod mirror;
+pub mod peer;
 pub mod response;
 pub mod scan;
 pub mod sse;
