@@ -2,7 +2,7 @@
 
 use lockgate_e2e::gateway::{TOKEN, config, config_with};
 use lockgate_e2e::process::Process;
-use lockgate_e2e::wait::PATIENCE;
+use lockgate_e2e::wait::{PATIENCE, free_port};
 use lockgate_e2e::{Fixture, Gateway, Mcp, paths};
 use serde_json::{Value, json};
 use std::process::Command;
@@ -58,6 +58,57 @@ async fn config_show_tells_what_a_running_gateway_serves() {
     drop(gateway);
     let (good, _, errors) = lockgate(&["config", "show", "--running", &address], Some(TOKEN)).await;
     assert!(!good && errors.contains(&format!("no gateway answers at {address}")), "{errors}");
+}
+
+/// What a running gateway knows of its parts, and what its tools do, without a client.
+#[tokio::test]
+async fn backends_servers_and_tools_of_a_running_gateway() {
+    let fixture = Fixture::start("conformant");
+    let gateway = Gateway::start(&config(fixture.url())).await;
+    let file = gateway.file().display().to_string();
+    let (good, shown, errors) = lockgate(&["tools", "list", "--config", &file], None).await;
+    assert!(good && shown.lines().any(|line| line.starts_with("test_echo\t")), "{shown}{errors}");
+    let call = ["tools", "call", "test_echo", "--arg", "text=hi", "--url", &gateway.mcp()];
+    let (good, shown, errors) = lockgate(&call, None).await;
+    assert_eq!((good, shown.as_str(), errors.as_str()), (true, "hi\n", ""));
+    let (good, _, errors) = lockgate(&["tools", "call", "no_such_tool", "--config", &file], None).await;
+    assert!(!good && errors.starts_with("error: "), "{errors}");
+
+    let (good, shown, errors) = lockgate(&["backends", "--config", &file], None).await;
+    let cells: Vec<&str> = shown.trim_end().split('\t').collect();
+    assert!(good && errors.is_empty(), "{errors}");
+    assert_eq!((cells[0], cells[1], cells[4], cells[9]), ("backend", "streamable_http", "up", "default"), "{shown}");
+    let admin = gateway.admin("");
+    let (good, shown, _) = lockgate(&["servers", "--admin", &admin, "--json"], Some(TOKEN)).await;
+    let told: Value = serde_json::from_str(&shown).expect("JSON");
+    let server = &told["servers"][0];
+    assert!(good && server["direct"] == true && server["urls"] == json!([gateway.mcp()]), "{shown}");
+    assert_eq!(server["paths"][1]["path"], "/servers/default/mcp");
+}
+
+/// Where no gateway runs with a configuration, one is started for as long as the answer takes.
+#[tokio::test]
+async fn a_gateway_is_started_for_one_question() {
+    let fixture = Fixture::start("conformant");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lockgate.yaml");
+    let (port, admin, gone) = (free_port(), free_port(), free_port());
+    let text = config(fixture.url()).replace("@PORT@", &port.to_string()).replace("@ADMIN@", &admin.to_string());
+    let text = text.replace("@FOLDER@", &folder.path().display().to_string());
+    let more = format!("backends:\n  gone: {{ endpoints: [{{ url: http://127.0.0.1:{gone}/mcp }}] }}\n");
+    let text = text.replace("backends:\n  ", &format!("{more}  ")).replace("[backend]", "[backend, gone]");
+    std::fs::write(&file, text).expect("a file");
+    let file = file.display().to_string();
+    let call = ["tools", "call", "backend__test_echo", "--arguments", r#"{"text":"hi"}"#, "--config", &file];
+    let (good, shown, errors) = lockgate(&call, None).await;
+    assert!(good && shown == "hi\n", "{shown}{errors}");
+    let (good, shown, errors) = lockgate(&["servers", "--config", &file], None).await;
+    assert!(good && shown.contains("\tbackend, gone (missing)\t"), "{shown}{errors}");
+    let (good, shown, errors) = lockgate(&["backends", "--config", &file], None).await;
+    assert!(
+        good && shown.lines().count() == 2 && errors.contains("gone: no connection could be made"),
+        "{shown}{errors}"
+    );
 }
 
 /// A token that is changed or taken away counts from the reload on; the node's own takes the place of none.

@@ -1,7 +1,7 @@
 //! What a user tries first: no configuration at all, and one backend by command line or by the clients' own JSON.
 
 use lockgate_e2e::process::Process;
-use lockgate_e2e::wait::{PATIENCE, free_port};
+use lockgate_e2e::wait::free_port;
 use lockgate_e2e::{Client, Fixture, Mcp, paths, until};
 use serde_json::json;
 use std::net::TcpListener;
@@ -76,21 +76,28 @@ async fn one_backend_by_the_clients_own_json() {
     assert_eq!(client.tool("test_echo", json!({"text": "hi"})).await.text(), "hi");
 }
 
-/// The servers that a client starts itself are started by the gateway, and shown as one.
+/// Servers that are started, and one in the network, as one: each under its prefix, and alone below the same path.
 #[tokio::test]
-async fn servers_by_command_in_the_clients_own_json() {
+async fn several_backends_by_the_clients_own_json() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("mcp.json");
     let fixture = Fixture::start("conformant");
-    let everything = paths::node_module(".bin/mcp-server-everything");
-    let local = json!({"command": everything, "args": ["stdio"], "env": {"GREETING": "hello"}});
-    let servers = json!({"mcpServers": {"local": local, "far": {"type": "http", "url": fixture.url()}}});
+    let binary = paths::lockgate();
+    let started = json!({"command": binary, "args": ["stdio", "--url", fixture.url()], "env": {"EMPTY": ""}});
+    let servers = json!({"mcpServers": {"net": {"url": fixture.url()}, "proc": started}});
+    let file = folder.path().join("mcp.json");
     std::fs::write(&file, servers.to_string()).unwrap();
     let (listen, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
     let arguments = ["run", "--mcp-json", file.to_str().unwrap(), "--listen", &listen, "--admin", &admin];
     let _gateway = lockgate(&folder, &arguments);
     ready(&admin).await;
-    let client = Mcp::legacy(&format!("http://{listen}/mcp"), "2025-11-25").await;
-    assert_eq!(client.tool("local__echo", json!({"message": "hi"})).await.text(), "Echo: hi");
-    assert_eq!(client.tool("far__test_echo", json!({"text": "hi"})).await.text(), "hi");
+    let client = Mcp::modern(&format!("http://{listen}/mcp"));
+    for name in ["net__test_echo", "proc__test_echo"] {
+        let said = async || {
+            let answer = client.tool(name, json!({"text": "hi"})).await;
+            (answer.status == 200).then(|| answer.text())
+        };
+        assert_eq!(until(name, said).await, "hi");
+    }
+    let alone = Mcp::modern(&format!("http://{listen}/mcp/proc"));
+    assert_eq!(alone.tool("test_echo", json!({"text": "hi"})).await.text(), "hi");
 }
