@@ -39,7 +39,8 @@ impl Operator {
     pub async fn settled(&self, within: Duration) {
         let snapshot = self.snapshot();
         let mut asking = JoinSet::new();
-        for live in snapshot.backends.iter().cloned() {
+        for live in snapshot.backends.iter() {
+            let live = Arc::clone(live);
             asking.spawn(async move {
                 // Why nothing is known is told with the rest.
                 let _ = live.ensure_eras(within).await;

@@ -51,7 +51,9 @@ fn backend_report(
     let command = backend.command.as_ref().map(|command| CommandReport {
         run: shown["command"]["run"].as_sequence().into_iter().flatten().map(text).collect(),
         shared: command.shared,
-        instances: None,
+        instances: live
+            .filter(|live| live.is_command())
+            .and_then(|live| usize::try_from(live.counters()?.running()).ok()),
         instances_most: command.instances,
     });
     let transport = match (&command, backend.protocol) {
