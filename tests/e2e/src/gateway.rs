@@ -3,7 +3,7 @@
 use crate::mcp::client;
 use crate::paths;
 use crate::process::Process;
-use crate::wait::{PATIENCE, free_port};
+use crate::wait::{PATIENCE, free_port, until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,25 @@ pub fn config_with(backend_url: &str, backend: &str, top: &str) -> String {
          state_dir: @FOLDER@/state\n\
          backends:\n  backend:\n    endpoints:\n      - url: {backend_url}\n{backend}\
          virtual_servers:\n  default:\n    path: /mcp\n    backends: [backend]\n{top}"
+    )
+}
+
+/// A configuration with one listener, the admin listener and one virtual server over these `backends` (whole entries of
+/// the map, by name and lines), with further lines for the virtual server (indented by four) and for the top level.
+pub fn federation(backends: &[(&str, String)], server: &str, top: &str) -> String {
+    let names: Vec<_> = backends.iter().map(|(name, _)| *name).collect();
+    let entries: String = backends.iter().map(|(_, lines)| lines.as_str()).collect();
+    let members = if server.contains("    backends:") {
+        String::new()
+    } else {
+        format!("    backends: [{}]\n", names.join(", "))
+    };
+    format!(
+        "listeners:\n  main:\n    address: 127.0.0.1:@PORT@\n\
+         admin:\n  address: 127.0.0.1:@ADMIN@\n  token: {TOKEN}\n\
+         state_dir: @FOLDER@/state\n\
+         backends:\n{entries}\
+         virtual_servers:\n  default:\n    path: /mcp\n{members}{server}{top}"
     )
 }
 
@@ -186,8 +205,38 @@ impl Gateway {
 
     /// What `GET /readyz` tells the operator.
     pub async fn detail(&self) -> Value {
-        let request = self.http.get(self.admin("/readyz")).bearer_auth(TOKEN);
+        self.told("/readyz").await
+    }
+
+    /// What a GET at the admin listener tells the operator.
+    pub async fn told(&self, path: &str) -> Value {
+        let request = self.http.get(self.admin(path)).bearer_auth(TOKEN);
         request.send().await.expect("the admin listener answers").json().await.expect("JSON")
+    }
+
+    /// What is known of a backend's items in the virtual server `default`: `fresh`, `stale` or `missing`.
+    pub async fn standing(&self, backend: &str) -> Option<String> {
+        let told = self.told("/servers").await;
+        let server = told["servers"].as_array()?.iter().find(|server| server["name"] == "default")?;
+        let member = server["members"].as_array()?.iter().find(|member| member["backend"] == backend)?;
+        member["standing"].as_str().map(str::to_owned)
+    }
+
+    /// Waits until everything is known of all backends of the virtual server `default`.
+    pub async fn settled(&self) {
+        until("the lists of all backends", async || {
+            let told = self.told("/servers").await;
+            let server = told["servers"].as_array()?.iter().find(|server| server["name"] == "default")?.clone();
+            server["members"].as_array()?.iter().all(|member| member["standing"] == "fresh").then_some(())
+        })
+        .await;
+    }
+
+    /// What `GET /backends` tells of one.
+    pub async fn backend(&self, name: &str) -> Value {
+        let told = self.told("/backends").await;
+        let all = told["backends"].as_array().expect("backends");
+        all.iter().find(|backend| backend["name"] == name).cloned().expect("the backend")
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -55,7 +55,12 @@ impl Process {
 
     /// The next line on standard output.
     pub fn line(&mut self, patience: Duration) -> String {
-        self.lines.recv_timeout(patience).unwrap_or_else(|_| panic!("{} said nothing; {}", self.name, self.errors()))
+        self.try_line(patience).unwrap_or_else(|| panic!("{} said nothing; {}", self.name, self.errors()))
+    }
+
+    /// As [`Process::line`]; `None` where none comes.
+    pub fn try_line(&mut self, patience: Duration) -> Option<String> {
+        self.lines.recv_timeout(patience).ok()
     }
 
     /// What the process has written to standard error, for messages.

@@ -17,6 +17,7 @@ mod lost;
 mod operations;
 mod reload;
 mod restart;
+mod rows;
 mod sessions;
 mod sse_client;
 mod stdio_client;

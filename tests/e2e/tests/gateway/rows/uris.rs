@@ -1,0 +1,144 @@
+//! URIs: mapped outward wherever they occur, and back.
+
+use super::pair;
+use lockgate_e2e::scripted::{tool, tools};
+use lockgate_e2e::{Answer, Mcp};
+use serde_json::{Value, json};
+
+/// What of a result says where a resource is.
+fn offer() -> Value {
+    let link = |uri: &str| json!({"type": "resource_link", "uri": uri, "name": "l"});
+    let embedded = |uri: &str| json!({"type": "resource", "resource": {"uri": uri, "text": "t"}});
+    let meta = json!({"ui": {"resourceUri": "ui://app/main"}, "ui/resourceUri": "ui://app/old", "openai/outputTemplate": "ui://app/tpl"});
+    json!({
+        "tools": [{"name": "given", "inputSchema": {"type": "object"}, "_meta": meta}],
+        "prompts": [{"name": "p"}],
+        "resources": [{"uri": "note:a b", "name": "n"}, {"uri": "https://example.com/x", "name": "w"}, {"uri": "ui://app/main", "name": "u"}],
+        "templates": [{"uriTemplate": "file:///{path}", "name": "t"}],
+        "capabilities": {"completions": {}, "resources": {"subscribe": true}},
+        "results": {
+            "given": {"content": [link("note:a b"), embedded("ui://app/main"), link("https://example.com/x"), {"type": "text", "text": "note:a b"}], "_meta": meta},
+            "p": {"messages": [{"role": "user", "content": embedded("note:a b")}, {"role": "user", "content": link("file:///x")}]},
+        },
+    })
+}
+
+#[tokio::test]
+async fn resources_are_read_by_the_uris_that_are_listed() {
+    let pair = pair(offer(), offer(), "").await;
+    for client in pair.clients().await {
+        for (number, (ours, theirs)) in [
+            ("two+note:a b", "note:a b"),
+            ("ui://two+app/main", "ui://app/main"),
+            ("two+file:///some/where", "file:///some/where"),
+            ("two+opaque", "opaque"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mark = format!("read-{}-{number}", client.revision);
+            let answer = client.send("resources/read", json!({"uri": ours, "mark": mark})).await;
+            let contents = &answer.json()["result"]["contents"][0];
+            assert_eq!((&contents["uri"], &contents["text"]), (&json!(ours), &json!(theirs)), "{answer:?}");
+            let heard = pair.two.only(&mark);
+            assert_eq!(heard.json()["params"]["uri"], theirs);
+            if client.is_modern() {
+                assert_eq!(heard.header("mcp-name"), Some(theirs));
+            }
+        }
+        // Of an address on the web nothing says whose it is; the first that lists it is asked.
+        let answer = client.send("resources/read", json!({"uri": "https://example.com/x"})).await;
+        assert_eq!(answer.json()["result"]["contents"][0]["uri"], "https://example.com/x", "{answer:?}");
+        let code = if client.is_modern() { -32602 } else { -32002 };
+        for unknown in ["note:a b", "three+note:x", "https://example.com/unknown", ""] {
+            let answer = client.send("resources/read", json!({"uri": unknown})).await;
+            assert_eq!(answer.json()["error"]["code"], code, "{unknown}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn uris_in_answers_are_those_that_can_be_read() {
+    let pair = pair(tools(&["other"]), offer(), "").await;
+    let meta = json!({"ui": {"resourceUri": "ui://two+app/main"}, "ui/resourceUri": "ui://two+app/old", "openai/outputTemplate": "ui://two+app/tpl"});
+    for client in pair.clients().await {
+        let listed = client.send("tools/list", json!({})).await.json()["result"]["tools"][1].clone();
+        assert_eq!(listed["_meta"], meta);
+        let result = client.tool("two__given", json!({})).await.json()["result"].clone();
+        let content = &result["content"];
+        assert_eq!(content[0]["uri"], "two+note:a b");
+        assert_eq!(content[1]["resource"]["uri"], "ui://two+app/main");
+        assert_eq!(content[2]["uri"], "https://example.com/x");
+        assert_eq!(content[3]["text"], "note:a b", "a text is a text");
+        assert_eq!(result["_meta"], meta);
+        let result = client.send("prompts/get", json!({"name": "two__p"})).await.json()["result"].clone();
+        assert_eq!(result["messages"][0]["content"]["resource"]["uri"], "two+note:a b");
+        assert_eq!(result["messages"][1]["content"]["uri"], "two+file:///x");
+    }
+}
+
+#[tokio::test]
+async fn completions_go_to_whom_the_reference_names() {
+    let mut plain = json!({"tools": [tool("x")], "prompts": [{"name": "p"}]});
+    plain["capabilities"] = json!({});
+    let pair = pair(plain, offer(), "").await;
+    let complete = async |client: &Mcp, reference: Value| {
+        let argument = json!({"name": "a", "value": "v"});
+        client.send("completion/complete", json!({"ref": reference, "argument": argument})).await
+    };
+    for client in pair.clients().await {
+        for (reference, theirs) in [
+            (json!({"type": "ref/prompt", "name": "two__p"}), "p"),
+            (json!({"type": "ref/resource", "uri": "two+file:///{path}"}), "file:///{path}"),
+            (json!({"type": "ref/resource", "uri": "two+note:a b"}), "note:a b"),
+        ] {
+            let answer = complete(&client, reference).await;
+            assert_eq!(answer.json()["result"]["completion"]["values"], json!([theirs]), "{answer:?}");
+        }
+        // A backend without completions is not asked.
+        let answer = complete(&client, json!({"type": "ref/prompt", "name": "one__p"})).await;
+        assert_eq!(answer.json()["result"]["completion"]["values"], json!([]), "{answer:?}");
+        let answer = complete(&client, json!({"type": "ref/prompt", "name": "p"})).await;
+        assert_eq!(answer.json()["error"]["code"], -32602, "{answer:?}");
+    }
+    assert!(pair.one.heard_of("completion/complete").is_empty());
+}
+
+#[tokio::test]
+async fn updates_name_the_uri_that_was_subscribed_to() {
+    let mut pair = pair(offer(), offer(), "").await;
+    let uri = "two+note:a b";
+    let legacy = pair.legacy().await;
+    let mut stream = legacy.listen(None).await;
+    assert_eq!(legacy.send("resources/subscribe", json!({"uri": uri})).await.code(), (200, 0));
+    let heard = pair.two.heard_of("resources/subscribe");
+    assert_eq!((heard.len(), &heard[0].json()["params"]["uri"]), (1, &json!("note:a b")));
+    let modern = pair.modern();
+    let wanted = json!({"notifications": {"resourceSubscriptions": [uri, "one+note:a b"]}});
+    let body = modern.body("subscriptions/listen", wanted);
+    let response = modern.post(&body).send().await.unwrap();
+    let mut listening = lockgate_e2e::events::Events::new(response);
+    listening.notification("notifications/subscriptions/acknowledged").await;
+    lockgate_e2e::until("the backend's listen stream", async || {
+        pair.two.heard_of("subscriptions/listen").iter().any(|heard| heard.raw.contains("\"note:a b\"")).then_some(())
+    })
+    .await;
+    pair.two.say("notifications/resources/updated", json!({"uri": "note:a b"}));
+    let update = stream.notification("notifications/resources/updated").await;
+    assert_eq!(update["params"]["uri"], uri);
+    let update = listening.notification("notifications/resources/updated").await;
+    assert_eq!(update["params"]["uri"], uri);
+    assert_eq!(update["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], body["id"]);
+    // The same resource of the other backend is another resource.
+    pair.one.say("notifications/resources/updated", json!({"uri": "note:a b"}));
+    let update = listening.notification("notifications/resources/updated").await;
+    assert_eq!(update["params"]["uri"], "one+note:a b");
+    assert_eq!(legacy.send("resources/unsubscribe", json!({"uri": uri})).await.code(), (200, 0));
+    assert_eq!(pair.two.heard_of("resources/unsubscribe")[0].json()["params"]["uri"], "note:a b");
+    assert_eq!(pair.one.heard_of("resources/subscribe").len(), 0);
+    let bad = Answer::read(
+        legacy.post(&legacy.body("resources/subscribe", json!({"uri": "note:a b"}))).send().await.unwrap(),
+    )
+    .await;
+    assert_eq!(bad.json()["error"]["code"], -32002, "{bad:?}");
+}
