@@ -1,4 +1,4 @@
-// Runs one client. Usage: run.mjs v1|v2 legacy|auto exercise|everything|demo TARGET (see target.mjs)
+// Runs one client. Usage: run.mjs v1|v2 legacy|auto exercise|everything|federation|demo TARGET (see target.mjs)
 //
 // Prints one JSON line with what was seen; exits with 0 if all of it was as expected.
 

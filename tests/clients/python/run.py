@@ -1,4 +1,4 @@
-"""Runs one client. Usage: run.py mcp1|mcp2 legacy|auto exercise|everything TARGET (see target.py)
+"""Runs one client. Usage: run.py mcp1|mcp2 legacy|auto exercise|everything|federation TARGET (see target.py)
 
 Prints one JSON line with what was seen; exits with 0 if all of it was as expected.
 """

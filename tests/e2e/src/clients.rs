@@ -57,7 +57,31 @@ impl Client {
         self.run("demo", url)
     }
 
+    /// Runs the tour of many servers as one, as `plan` says (see `js/federation.mjs`); `waits` is called each time that
+    /// the tour waits for something to happen to the backends.
+    pub fn federation(self, url: &str, plan: &Value, mut waits: impl FnMut(&str)) -> Outcome {
+        let mut command = self.command("federation", url);
+        let mut process = Process::start(&format!("{self:?}"), command.env("PLAN", plan.to_string()));
+        let mut summary = Value::Null;
+        while let Some(line) = process.try_line(CLIENT_PATIENCE) {
+            let said: Value = serde_json::from_str(&line).unwrap_or_default();
+            if let Some(what) = said["waiting"].as_str() {
+                waits(what);
+            } else if said.is_object() {
+                summary = said;
+            }
+        }
+        Outcome { summary, passed: process.finish(CLIENT_PATIENCE).0.success() }
+    }
+
     fn run(self, tour: &str, url: &str) -> Outcome {
+        let mut command = self.command(tour, url);
+        let (status, lines) = Process::start(&format!("{self:?}"), &mut command).finish(CLIENT_PATIENCE);
+        let summary = lines.iter().rev().find_map(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        Outcome { summary, passed: status.success() }
+    }
+
+    fn command(self, tour: &str, url: &str) -> Command {
         let mode = if self.is_legacy() { "legacy" } else { "auto" };
         let mut command = match self {
             Self::TypescriptV1 => node("v1"),
@@ -66,9 +90,7 @@ impl Client {
             Self::Python2Legacy | Self::Python2Auto => python(2),
         };
         command.args([mode, tour, url]);
-        let (status, lines) = Process::start(&format!("{self:?}"), &mut command).finish(CLIENT_PATIENCE);
-        let summary = lines.iter().rev().find_map(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-        Outcome { summary, passed: status.success() }
+        command
     }
 }
 

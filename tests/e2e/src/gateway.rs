@@ -52,7 +52,8 @@ pub fn config_with(backend_url: &str, backend: &str, top: &str) -> String {
 }
 
 /// A configuration with one listener, the admin listener and one virtual server over these `backends` (whole entries of
-/// the map, by name and lines), with further lines for the virtual server (indented by four) and for the top level.
+/// the map, by name and lines), with further lines for the virtual server (indented by four), and what follows: other
+/// virtual servers (indented by two), and the top level. Of `backends` in the former, its members are what it says.
 pub fn federation(backends: &[(&str, String)], server: &str, top: &str) -> String {
     let names: Vec<_> = backends.iter().map(|(name, _)| *name).collect();
     let entries: String = backends.iter().map(|(_, lines)| lines.as_str()).collect();

@@ -22,7 +22,7 @@ pub mod tls;
 pub mod wait;
 
 pub use clients::Client;
-pub use conformance::{conformant, conformant_at};
+pub use conformance::{conformant, conformant_at, conformant_but_tasks};
 pub use everything::Everything;
 pub use fixture::Fixture;
 pub use gateway::Gateway;

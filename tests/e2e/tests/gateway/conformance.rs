@@ -1,9 +1,9 @@
 //! The conformant fixture keeps its full score behind the gateway, by every transport on both sides.
 
 use lockgate_e2e::adapter::{Adapter, Speak, trusting};
-use lockgate_e2e::gateway::{config, config_with};
+use lockgate_e2e::gateway::{config, config_with, federation};
 use lockgate_e2e::tls::Certificates;
-use lockgate_e2e::{Fixture, Gateway, conformant, conformant_at};
+use lockgate_e2e::{Fixture, Gateway, conformant, conformant_at, conformant_but_tasks};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_http_1() {
@@ -82,4 +82,32 @@ async fn in_front_of_single_era_backends() {
         conformant_at("gateway, legacy backend", &old_url, "2025-11-25"),
         conformant_at("gateway, modern backend", &new_url, "2026-07-28"),
     );
+}
+
+/// Two servers that share the items between them are one conformant server.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_two_backends() {
+    const MEMBERS: &str = r#"    prefix: never
+    backends:
+      - backend: first
+        tools: { allow: ["test_*"], deny: ["test_trigger_*", "test_input_required_*", "test_elicit*", "test_tool_with_task"] }
+        prompts: { allow: ["test_simple_prompt", "test_prompt_with_*"] }
+        resources: { allow: ["test://static-*"] }
+      - backend: second
+        tools: { allow: ["test_trigger_*", "test_input_required_*", "test_elicit*", "json_schema_*", "test_tool_with_task"] }
+        prompts: { deny: ["test_simple_prompt", "test_prompt_with_*"] }
+        resources: { deny: ["test://static-*"] }
+"#;
+    let (first, second) = (Fixture::start("conformant"), Fixture::start("conformant"));
+    let entry =
+        |name: &str, fixture: &Fixture| format!("  {name}:\n    endpoints: [{{ url: \"{}\" }}]\n", fixture.url());
+    let backends = [("first", entry("first", &first)), ("second", entry("second", &second))];
+    let gateway = Gateway::start(&federation(&backends, MEMBERS, "")).await;
+    gateway.settled().await;
+    conformant_but_tasks("gateway, two backends", &gateway.mcp()).await;
+    for backend in ["first", "second"] {
+        let series = format!("lockgate_upstream_requests_total{{backend=\"{backend}\",outcome=\"ok\"}}");
+        let asked = gateway.metric(&series).await;
+        assert!(asked > Some(20.0), "{backend} did a part of the work: {asked:?}");
+    }
 }

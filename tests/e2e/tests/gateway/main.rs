@@ -7,6 +7,7 @@ mod conformance;
 mod demo;
 mod edges;
 mod faults;
+mod federation;
 mod forbidden;
 mod forms;
 mod last_words;

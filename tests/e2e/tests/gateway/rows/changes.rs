@@ -54,7 +54,7 @@ async fn a_backends_change_refreshes_the_lists_and_is_told_once() {
 async fn only_those_are_told_whose_list_changed() {
     let (one, mut two) = (Scripted::http(tools(&["a"])).await, Scripted::http(tools(&["b"])).await);
     let narrow = "  narrow:\n    path: /narrow\n    backends:\n      - one\n      - { backend: two, tools: { deny: [\"secret*\"] } }\n";
-    let gateway = Gateway::start(&config(&one, &two, narrow, "")).await;
+    let gateway = Gateway::start(&config(&one, &two, "", narrow)).await;
     gateway.settled().await;
     let mut told = Vec::new();
     for path in ["/mcp", "/narrow"] {

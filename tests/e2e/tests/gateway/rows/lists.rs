@@ -97,8 +97,8 @@ async fn only_cursors_that_were_given_out_for_this_list_here_are_taken() {
         offer
     };
     let (one, two) = (Scripted::http(offer(&["a", "b"])).await, Scripted::http(offer(&["c"])).await);
-    let server = "    page_size: 1\n  other:\n    path: /other\n    page_size: 1\n    backends: [one, two]\n";
-    let gateway = Gateway::start(&config(&one, &two, server, "")).await;
+    let other = "  other:\n    path: /other\n    page_size: 1\n    backends: [one, two]\n";
+    let gateway = Gateway::start(&config(&one, &two, "    page_size: 1\n", other)).await;
     gateway.settled().await;
     let clients = |path: &str| {
         let url = gateway.url(path);
