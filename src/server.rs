@@ -29,6 +29,7 @@ use arc_swap::ArcSwap;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignalWatch};
 use pingora_proxy::http_proxy;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -222,12 +223,27 @@ impl Ready {
         let Ready { plane, config, bound, gateway, demo, logs, .. } = self;
         let world = Arc::clone(&gateway.world);
         serve(gateway, bound, config.workers.get(), stop);
-        plane.block_on(world.upstream.stop_children());
+        plane.block_on(async {
+            tokio::select! {
+                () = world.upstream.stop_children() => {}
+                () = asked_again() => world.upstream.kill_children(),
+            }
+        });
         plane.block_on(world.sessions.close());
         plane.block_on(demo.stop());
         logs.flush();
         // A thread may still wait for standard input: nobody waits for that thread.
         plane.shutdown_background();
+    }
+}
+
+/// Waits for another signal to stop.
+async fn asked_again() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return pending().await };
+    let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 

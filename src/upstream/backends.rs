@@ -356,16 +356,28 @@ impl Registry {
     /// Stops all child processes and waits until they are gone: each has the time that its configuration gives it. The
     /// gateway's end would end them as well, but without a word.
     pub async fn stop_children(&self) {
-        let commands: Vec<_> = {
-            let mut state = self.state.lock();
-            let running = state.generation.iter().filter_map(|live| live.reach.command().cloned()).collect::<Vec<_>>();
-            running.into_iter().chain(std::mem::take(&mut state.retired).iter().filter_map(Weak::upgrade)).collect()
-        };
         let mut stopping = JoinSet::new();
-        for command in commands {
+        for command in self.commands() {
             stopping.spawn(async move { command.stop_all().await });
         }
         while stopping.join_next().await.is_some() {}
+    }
+
+    /// Ends all child processes at once. Blocks.
+    pub fn kill_children(&self) {
+        for command in self.commands() {
+            command.kill_all();
+        }
+    }
+
+    /// The commands of this generation, and those of earlier ones whose processes may still work. Nothing is done for any
+    /// backend in the background any more.
+    fn commands(&self) -> Vec<Arc<Command>> {
+        let mut state = self.state.lock();
+        state.runtime = None;
+        state.working.clear();
+        let running = state.generation.iter().filter_map(|live| live.reach.command().cloned());
+        running.chain(state.retired.iter().filter_map(Weak::upgrade)).collect()
     }
 
     /// Ends all background work: the process is stopping.

@@ -36,9 +36,9 @@ pub struct Command {
     pub restart: Restart,
     /// The memory of one instance with everything that it starts.
     pub memory: ByteSize,
-    /// The files and connections that one instance may have open.
+    /// The files and connections that each process of an instance may have open.
     pub open_files: u32,
-    /// The processor time of one instance, over its whole life. Default: no bound.
+    /// The processor time of each process of an instance, over its whole life. Default: no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_time: Option<TimeSpan>,
     /// How long a stopping instance has after its input is closed, and again after it is asked to end (SIGTERM), before

@@ -387,11 +387,14 @@ impl Command {
             tracing::info!(backend = %self.backend, "a child was stopped: {why}");
             return;
         }
+        if instance.owner == Owner::Modern && instance.was_probed_only() && cause.is_none() {
+            tracing::info!(backend = %self.backend, "a child ended when it was asked for its era: {why}");
+            return;
+        }
         self.counters.failed();
         let cause = cause.map(ToString::to_string).unwrap_or_default();
         tracing::warn!(backend = %self.backend, cause, "a child failed: {why}");
         let failed = match (instance.has_spoken(), instance.owner) {
-            (false, Owner::Modern) if instance.was_probed_only() && cause.is_empty() => return,
             (false, _) => None,
             // The next session has a process of its own, whatever became of this one.
             (true, Owner::Alone(_)) => return,
@@ -429,6 +432,18 @@ impl Command {
         }
         for instance in all {
             instance.over().await;
+        }
+    }
+}
+
+impl Command {
+    /// Ends all instances at once, with all that they started. Blocks.
+    pub(super) fn kill_all(&self) {
+        let state = self.state.lock();
+        for instance in state.instances.values().chain(&state.leaving) {
+            if let Some(leader) = instance.running().and_then(|(_, pid)| i32::try_from(pid).ok()) {
+                processes::kill_session(leader);
+            }
         }
     }
 }
