@@ -100,16 +100,11 @@ impl Control {
             // Nothing will be heard in it.
             self.leave(fetcher).await;
         }
-        let due = Instant::now() + wait;
         let flipped = watched.flipped();
-        tokio::pin!(flipped);
-        loop {
-            let left = due.saturating_duration_since(Instant::now());
-            tokio::select! {
-                _ = watched.stock.gate.wanted_within(left) => return,
-                () = &mut flipped => return,
-                () = self.hear(fetcher) => return,
-            }
+        tokio::select! {
+            _ = watched.stock.gate.wanted_within(wait) => {}
+            () = flipped => {}
+            () = self.hear(fetcher) => {}
         }
     }
 
@@ -133,19 +128,16 @@ impl Control {
             }
         }
         let Some((events, since)) = &mut open.stream else { return };
-        loop {
-            match events.next().await {
-                Ok(Some(data)) => match meaning(&data) {
-                    Meaning::Changed => return,
-                    Meaning::Asks(answer) => {
-                        let speech = Speech::Legacy { session: open.id.as_ref(), revision: Some(open.revision) };
-                        if let Err(fault) = fetcher.respond(answer, speech).await {
-                            tracing::debug!(%fault, "a backend's request to the gateway could not be answered");
-                        }
+        while let Ok(Some(data)) = events.next().await {
+            match meaning(&data) {
+                Meaning::Changed => return,
+                Meaning::Asks(answer) => {
+                    let speech = Speech::Legacy { session: open.id.as_ref(), revision: Some(open.revision) };
+                    if let Err(fault) = fetcher.respond(answer, speech).await {
+                        tracing::debug!(%fault, "a backend's request to the gateway could not be answered");
                     }
-                    Meaning::Nothing => {}
-                },
-                Ok(None) | Err(_) => break,
+                }
+                Meaning::Nothing => {}
             }
         }
         if since.elapsed() >= LIVED {

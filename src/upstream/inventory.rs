@@ -185,7 +185,7 @@ async fn take(watched: &Watched, fetcher: &Fetcher, control: &mut Control) -> Re
 fn describe(builder: &mut InventoryBuilder, result: &[u8]) -> Result<(), AttemptFault> {
     builder
         .describe(result)
-        .map_err(|fault| AttemptFault::protocol("what it says of itself is malformed").because(&fault))
+        .map_err(|fault| AttemptFault::protocol("what it says of itself is malformed").because(fault))
 }
 
 /// Reads all pages of one list. A list that a backend refuses to give is left as it is: the others count all the same.

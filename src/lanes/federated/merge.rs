@@ -215,7 +215,7 @@ impl Merged {
     /// Listens to the backends that the session has been opened at meanwhile.
     fn listen(&mut self) {
         while self.tasks.try_join_next().is_some() {}
-        let links: Vec<Arc<Link>> = self.server.links.iter().cloned().collect();
+        let links = self.server.links.to_vec();
         for (link, translate) in links.into_iter().zip(self.translates.clone()) {
             let place = &link.backend.place;
             let (Some(upstream), Some(translate)) = (self.node.upstream(place), translate) else { continue };
