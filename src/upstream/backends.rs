@@ -7,7 +7,6 @@
 use super::caller::Caller;
 use super::connector::Connector;
 use super::counters::Counters;
-use super::endpoint::Endpoint;
 use super::exchange::UpstreamRequest;
 use super::fault::AttemptFault;
 use super::fetch::Fetcher;
@@ -15,8 +14,7 @@ use super::ground::Ground;
 use super::inventory::Stock;
 use super::reach::{Kept, Reach};
 use super::response::UpstreamResponse;
-use super::settings::{BackendSettings, Protocol, Setting, SettingsError, Timeouts};
-use super::sse::Sse;
+use super::settings::{BackendSettings, SettingsError, Timeouts};
 use super::stdio::Command;
 use super::watch::{PATIENCE, Watched};
 use indexmap::IndexMap;
@@ -68,7 +66,7 @@ impl LiveBackend {
     }
 
     #[cfg(test)]
-    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+    pub(super) fn endpoint(&self) -> &Arc<super::endpoint::Endpoint> {
         self.reach.endpoint().expect("a URL")
     }
 
@@ -257,7 +255,7 @@ impl Registry {
         let watched = match kept {
             Some(kept) => kept.watched.clone(),
             None => {
-                let (traffic, control) = self.reaches(settings)?;
+                let (traffic, control) = Reach::ways(settings, &self.connector, &self.ground)?;
                 let backend = Backend::new(settings.name.clone(), Watched::given(settings.protocol));
                 let stock = Stock::new(Arc::clone(&self.news));
                 Arc::new(Watched::new(Arc::new(backend), settings.protocol, traffic, fetcher(control), stock))
@@ -277,49 +275,6 @@ impl Registry {
             stocked: settings.stocked,
             watched,
         })
-    }
-
-    /// The ways to a backend: for clients' requests, and for the gateway's own.
-    fn reaches(&self, settings: &BackendSettings) -> Result<(Reach, Reach), SettingsError> {
-        let one = |message| Err(SettingsError::new(Setting::Endpoints, message));
-        match (settings.endpoints.as_slice(), &settings.command) {
-            ([endpoint], None) => {
-                let traffic = Arc::new(Endpoint::new(endpoint, settings.pool, &self.connector)?);
-                let control = Endpoint::new(endpoint, settings.pool, &self.connector)?.beside(&traffic);
-                let control = Arc::new(control);
-                let sse = || {
-                    let ways = (control.clone(), traffic.clone());
-                    let (name, bytes) = (settings.name.clone(), settings.sse_event);
-                    Sse::new(name, self.connector.clone(), ways, self.ground.clone(), bytes)
-                };
-                let reach = match settings.protocol {
-                    Protocol::Sse => {
-                        let sse = sse();
-                        [&traffic, &control].map(|way| Reach::Sse { endpoint: way.clone(), sse: sse.clone() })
-                    }
-                    Protocol::Auto => {
-                        let sse = sse();
-                        [&traffic, &control].map(|way| Reach::Http { endpoint: way.clone(), sse: Some(sse.clone()) })
-                    }
-                    Protocol::Modern | Protocol::Legacy => {
-                        [&traffic, &control].map(|way| Reach::Http { endpoint: way.clone(), sse: None })
-                    }
-                };
-                let [traffic, control] = reach;
-                Ok((traffic, control))
-            }
-            ([], Some(_)) if settings.protocol == Protocol::Sse => {
-                let message = "a command is spoken to over its standard input and output";
-                Err(SettingsError::new(Setting::Protocol, message))
-            }
-            ([], Some(command)) => {
-                let name = settings.name.clone();
-                let command = Command::new(name, command, settings.sse_event, self.ground.clone())?;
-                Ok((Reach::Command(command.clone()), Reach::Command(command)))
-            }
-            (_, Some(_)) => one("either endpoints or a command"),
-            (_, None) => one("exactly one endpoint: several come with load balancing"),
-        }
     }
 
     /// Makes a prepared generation the current one: work begins for new backends and ends for those that are gone.

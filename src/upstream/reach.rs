@@ -8,8 +8,9 @@ use super::counters::Counters;
 use super::endpoint::Endpoint;
 use super::exchange::UpstreamRequest;
 use super::fault::AttemptFault;
+use super::ground::Ground;
 use super::response::UpstreamResponse;
-use super::settings::{BackendSettings, CommandSettings, PoolSettings, Timeouts};
+use super::settings::{BackendSettings, CommandSettings, PoolSettings, Protocol, Setting, SettingsError, Timeouts};
 use super::sse::Sse;
 use super::stdio::Command;
 use std::fmt;
@@ -38,6 +39,42 @@ pub(super) enum Reach {
 }
 
 impl Reach {
+    /// The ways to a backend: for clients' requests, and for the gateway's own.
+    pub(super) fn ways(
+        settings: &BackendSettings,
+        connector: &Arc<Connector>,
+        ground: &Arc<Ground>,
+    ) -> Result<(Reach, Reach), SettingsError> {
+        let one = |message| Err(SettingsError::new(Setting::Endpoints, message));
+        match (settings.endpoints.as_slice(), &settings.command) {
+            ([endpoint], None) => {
+                let traffic = Arc::new(Endpoint::new(endpoint, settings.pool, connector)?);
+                let control = Arc::new(Endpoint::new(endpoint, settings.pool, connector)?.beside(&traffic));
+                // A session is its connection, so there is one adapter for both ways.
+                let sse = (matches!(settings.protocol, Protocol::Auto | Protocol::Sse)).then(|| {
+                    let (name, ways) = (settings.name.clone(), (control.clone(), traffic.clone()));
+                    Sse::new(name, connector.clone(), ways, ground.clone(), settings.sse_event)
+                });
+                let way = |endpoint| match (&sse, settings.protocol) {
+                    (Some(sse), Protocol::Sse) => Reach::Sse { endpoint, sse: sse.clone() },
+                    (sse, _) => Reach::Http { endpoint, sse: sse.clone() },
+                };
+                Ok((way(traffic.clone()), way(control.clone())))
+            }
+            ([], Some(_)) if settings.protocol == Protocol::Sse => {
+                let message = "a command is spoken to over its standard input and output";
+                Err(SettingsError::new(Setting::Protocol, message))
+            }
+            ([], Some(command)) => {
+                let name = settings.name.clone();
+                let command = Command::new(name, command, settings.sse_event, ground.clone())?;
+                Ok((Reach::Command(command.clone()), Reach::Command(command)))
+            }
+            (_, Some(_)) => one("either endpoints or a command"),
+            (_, None) => one("exactly one endpoint: several come with load balancing"),
+        }
+    }
+
     /// Sends a request; see [`Connector::send`].
     pub(super) async fn send(
         &self,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::upstream::caller::Caller;
+use crate::upstream::fault::FaultKind;
 use crate::upstream::response::Form;
 use bytes::Bytes;
 use http::HeaderValue;
