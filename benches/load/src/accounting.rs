@@ -85,6 +85,15 @@ pub fn resident(pids: &[u32]) -> Outcome<u64> {
     Ok(bytes)
 }
 
+/// Open descriptors of these processes together.
+pub fn descriptors(pids: &[u32]) -> Outcome<usize> {
+    let of = |pid: &u32| {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).during(format!("list the descriptors of {pid}"))?;
+        Ok(open.count())
+    };
+    pids.iter().map(of).sum()
+}
+
 /// A process and all its descendants, the process first.
 pub fn family(root: u32) -> Vec<u32> {
     let mut parents = BTreeMap::new();
@@ -191,6 +200,7 @@ mod tests {
         let used = CpuReading::take(&pid).unwrap().since(&before);
         assert!(used >= Duration::from_millis(5), "{used:?}");
         assert!(resident(&pid).unwrap() > 100_000);
+        assert!(descriptors(&pid).unwrap() >= 3);
         assert!(CoreReading::take(allowed_cpu()).is_ok());
     }
 

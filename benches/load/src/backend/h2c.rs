@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
     use crate::mcp::Era;
-    use crate::mcp::results::{Results, answer_length};
+    use crate::mcp::results::{Listed, Results, answer_length};
 
     /// Asks once over HTTP/2 and returns status and body.
     async fn ask(body: &'static str) -> (u16, Vec<u8>) {
@@ -146,7 +146,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         tokio::task::spawn_local(async move {
             let (stream, _) = listener.accept().await.unwrap();
-            connection(stream, Rc::new(Responder::new(1))).await;
+            connection(stream, Rc::new(Responder::new("a", Listed::Own(1)))).await;
         });
         let stream = TcpStream::connect(address).await.unwrap();
         let (sender, connection) = h2::client::handshake(stream).await.unwrap();
@@ -166,7 +166,7 @@ mod tests {
         let call = r#"{"jsonrpc":"2.0","id":1000000000,"method":"tools/call","params":{"name":"text","arguments":{}}}"#;
         let (status, body) = LocalSet::new().run_until(ask(call)).await;
         assert_eq!(status, 200);
-        assert_eq!(body.len(), answer_length(&Results::new(Era::Modern, 1).text));
+        assert_eq!(body.len(), answer_length(&Results::new(Era::Modern, Listed::Own(1)).text));
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::mcp::results::{Results, Tool};
+use crate::mcp::results::{Listed, Results, Tool};
 use crate::mcp::{Era, skim};
 use crate::wire::head::{Head, Method, Start};
 
@@ -48,11 +48,11 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Renders the results of both eras.
-    pub fn new(tools: usize) -> Self {
+    /// Renders the results of both eras for a server of this name.
+    pub fn new(name: &str, listed: Listed) -> Self {
         Self {
-            legacy: Results::new(Era::Legacy, tools),
-            modern: Results::new(Era::Modern, tools),
+            legacy: Results::of(name, Era::Legacy, listed),
+            modern: Results::of(name, Era::Modern, listed),
             sessions: Cell::new(0),
         }
     }
@@ -262,7 +262,7 @@ mod tests {
 
     /// Through both codecs: what a client would see of the answer to this request.
     fn ask(mut request: Prepared) -> (Decoder, Reply) {
-        let responder = Responder::new(120);
+        let responder = Responder::new("a", Listed::Own(120));
         let mut server = Decoder::new(Side::Requests);
         server.raw.extend_from_slice(request.stamp(id(5)));
         assert_eq!(server.advance().unwrap(), Progress::Done);
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn calls_get_their_prepared_answers_with_the_id() {
         for era in [Era::Legacy, Era::Modern] {
-            let results = Results::new(era, 120);
+            let results = Results::new(era, Listed::Own(120));
             for (tool, result) in
                 [(Tool::Small, &results.small), (Tool::Text, &results.text), (Tool::Objects, &results.objects)]
             {

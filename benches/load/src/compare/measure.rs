@@ -73,7 +73,8 @@ pub fn slice(
     half_rate: f64,
 ) -> Outcome<Figures> {
     // The backend itself runs on the other CPU.
-    let direct = running.target.address == ground.backend().address;
+    let direct = running.is_direct();
+    let target = running.target(workload.place)?;
     let cpu = if direct { ground.placement.load } else { ground.placement.proxy };
     let meter = || Ok(Reading { cpu: CpuReading::take(&running.pids)?, core: CoreReading::take(cpu)? });
     let (connections, pace) = match workload.shape {
@@ -82,7 +83,7 @@ pub fn slice(
         Shape::Rate(connections, rate) => (connections, Pace::Rate(rate)),
         Shape::Push(count, interval) => {
             let push = Push {
-                target: running.target.clone(),
+                target,
                 era: workload.era,
                 streams: count,
                 interval,
@@ -93,14 +94,13 @@ pub fn slice(
         }
     };
     let load = Load {
-        target: running.target.clone(),
+        target,
         job: workload.job,
         era: workload.era,
         connections,
         pace,
         warm: lengths.warm,
         measure: lengths.measure,
-        tools: ground.tools,
     };
     drive::run(&load, meter).map(|slice| figures(&slice, direct))
 }

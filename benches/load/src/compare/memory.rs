@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::accounting::resident;
-use crate::drive::streams;
+use crate::drive::streams::{Hold, Past, hold};
 use crate::drive::worker::Job;
 use crate::drive::{self, Load, Pace};
 use crate::failure::{Failure, Outcome};
 use crate::mcp::Era;
-use crate::proxy::{Contender, Ground};
+use crate::proxy::{Contender, Ground, Place};
 
 /// Limits of resident memory in bytes: idle, under 256 connections, and how much more than idle may stay.
 pub const IDLE_MAX: u64 = 20 * 1024 * 1024;
@@ -54,14 +54,13 @@ pub fn memory(contender: &Contender, ground: &Ground, extent: Extent) -> Outcome
     std::thread::sleep(extent.settle);
     let idle = resident(&running.pids)?;
     let load = Load {
-        target: running.target.clone(),
+        target: running.target(Place::One)?,
         job: Job::Small,
         era: Era::Legacy,
         connections: CONNECTIONS,
         pace: Pace::Closed,
         warm: Duration::ZERO,
         measure: extent.load,
-        tools: ground.tools,
     };
     let slice = drive::run(&load, || resident(&running.pids))?;
     if let Some(failure) = slice.recorder.first_failure {
@@ -88,7 +87,8 @@ pub fn memory(contender: &Contender, ground: &Ground, extent: Extent) -> Outcome
 fn streams(contender: &Contender, ground: &Ground, extent: Extent, era: Era) -> Outcome<(f64, u64)> {
     let mut running = contender.start(ground)?;
     std::thread::sleep(extent.settle);
-    let held = streams::hold(&running.target, era, extent.streams, extent.settle, || resident(&running.pids))
+    let target = &running.target(Place::One)?;
+    let held = hold(target, Hold::Streams(era, Past::None), extent.streams, extent.settle, || resident(&running.pids))
         .map_err(|failure| Failure::said(format!("{}, {} streams: {failure}", contender.name, era.word())))?;
     running.check()?;
     Ok((held.open.saturating_sub(held.before) as f64 / extent.streams as f64, held.after))

@@ -1,12 +1,14 @@
 //! The `compare` verb: direct, nginx and gateway binaries under the same loads, in interleaved rounds of one run.
 
 mod document;
+mod federation;
 mod measure;
 mod memory;
 mod profile;
 mod reload;
 mod report;
 mod summary;
+mod table;
 mod workloads;
 
 use std::path::PathBuf;
@@ -14,9 +16,10 @@ use std::time::Duration;
 
 use measure::{Figures, Lengths};
 use memory::Extent;
-use report::{Report, Row};
+use report::Report;
 use summary::median;
-use workloads::{Shape, WORKLOADS, Workload};
+use table::{Row, Table};
+use workloads::{FEDERATION, Shape, WORKLOADS, Workload};
 
 use crate::awake::Awake;
 use crate::cpus::{self, Placement};
@@ -24,7 +27,7 @@ use crate::drive::worker::Job;
 use crate::failure::{Failure, Outcome};
 use crate::mcp::Era;
 use crate::priority::Priority;
-use crate::proxy::{Contender, Gateway, Ground, Kind, Running};
+use crate::proxy::{Contender, Gateway, Ground, Kind, Place, Running, Scene};
 
 /// What is compared, and how thoroughly.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,7 +44,8 @@ pub struct CompareOptions {
     /// A smoke run: one round of short slices
     #[arg(long)]
     pub quick: bool,
-    /// Only these workloads (also: memory, reload); all by default
+    /// Only these workloads (also: memory, reload, federated-memory; federation: all that begin with federated); all by
+    /// default
     #[arg(long, value_delimiter = ',', value_parser = known)]
     pub only: Vec<String>,
     /// Only this era
@@ -73,6 +77,10 @@ pub struct CompareOptions {
 const SECONDS: std::ops::RangeInclusive<f64> = 0.1..=60.0;
 /// Rate of the half-load workload when there is neither a gateway nor a yardstick to take it from.
 const HALF_RATE_UNKNOWN: f64 = 5_000.0;
+/// Memory of gateways over several backends, on the command line.
+const FEDERATED_MEMORY: &str = "federated-memory";
+/// All that is measured of gateways over several backends, on the command line.
+const FEDERATED: &str = "federation";
 
 /// Runs everything and prints the tables.
 pub fn command(options: &CompareOptions) -> Outcome<()> {
@@ -104,7 +112,7 @@ pub fn command(options: &CompareOptions) -> Outcome<()> {
         comparison.profile()?;
     }
     if let Some(path) = &options.write {
-        let names: Vec<&str> = report.contenders.iter().map(|contender| contender.name.as_str()).collect();
+        let names: Vec<&str> = report.one.contenders.iter().map(|contender| contender.name.as_str()).collect();
         document::insert(path, &format!("{}: {}", document::today(), names.join(", ")), &section)?;
         eprintln!("written to {}", path.display());
     }
@@ -126,7 +134,7 @@ struct Comparison<'o> {
 
 impl<'o> Comparison<'o> {
     fn new(options: &'o CompareOptions, ground: Ground) -> Outcome<Self> {
-        let fixed = |name: &str, kind| Contender { name: name.to_owned(), kind };
+        let fixed = |name: &str, kind| Contender { name: name.to_owned(), kind, scene: Scene::One };
         let mut contenders = vec![fixed("direct", Kind::Direct), fixed("nginx", Kind::Nginx)];
         contenders.extend(options.lockgate.iter().cloned());
         let mut names: Vec<&str> = contenders.iter().map(|contender| contender.name.as_str()).collect();
@@ -144,28 +152,17 @@ impl<'o> Comparison<'o> {
     }
 
     fn chosen(&self, name: &str) -> bool {
-        self.options.only.is_empty() || self.options.only.iter().any(|only| only == name)
+        let only = |only: &String| only == name || (only == FEDERATED && name.starts_with("federated"));
+        self.options.only.is_empty() || self.options.only.iter().any(only)
     }
 
-    fn workloads(&self) -> impl Iterator<Item = &'static Workload> {
-        WORKLOADS
-            .iter()
+    fn workloads(&self, all: &'static [Workload]) -> impl Iterator<Item = &'static Workload> {
+        all.iter()
             .filter(|workload| self.chosen(workload.name))
             .filter(|workload| self.options.era.is_none_or(|era| era == workload.era))
     }
 
     fn run(&self) -> Outcome<Report> {
-        let running = self.start_all()?;
-        let mut rows: Vec<Row> = Vec::new();
-        for workload in self.workloads() {
-            let half_rate = match workload.shape {
-                Shape::HalfOfSaturation(_) => Some(self.half_rate(workload, &rows, &running)?),
-                _ => None,
-            };
-            rows.push(self.row(workload, half_rate, &running)?);
-        }
-        drop(running);
-        let proxies = || self.contenders.iter().filter(|contender| contender.kind != Kind::Direct);
         let streams = if self.options.quick { self.options.streams.min(200) } else { self.options.streams };
         let extent = Extent {
             load: self.lengths.measure,
@@ -173,21 +170,16 @@ impl<'o> Comparison<'o> {
             streams: usize::from(streams),
         };
         let mut report = Report {
-            contenders: self.contenders.clone(),
-            rows,
+            one: self.one_backend()?,
+            federation: self.federation()?,
             memory: Vec::new(),
+            held: Vec::new(),
             reloads: Vec::new(),
             streams: extent.streams,
             problems: Vec::new(),
         };
-        for contender in proxies().filter(|_| self.chosen("memory")) {
-            eprintln!("memory: {}", contender.name);
-            match memory::memory(contender, &self.ground, extent) {
-                Ok(memory) => report.memory.push(memory),
-                Err(failure) => report.problems.push(format!("memory: {failure}")),
-            }
-        }
-        for contender in proxies().filter(|_| self.chosen("reload")) {
+        self.measure_memory(&mut report, extent);
+        for contender in self.proxies().filter(|_| self.chosen("reload")) {
             eprintln!("reload: {}", contender.name);
             match reload::reloads(contender, &self.ground, self.lengths.measure * 3) {
                 Ok(reloads) => report.reloads.push(reloads),
@@ -197,26 +189,86 @@ impl<'o> Comparison<'o> {
         Ok(report)
     }
 
-    fn start_all(&self) -> Outcome<Vec<Running>> {
-        self.contenders.iter().map(|contender| contender.start(&self.ground)).collect()
+    fn proxies(&self) -> impl Iterator<Item = &Contender> {
+        self.contenders.iter().filter(|contender| contender.kind != Kind::Direct)
+    }
+
+    fn one_backend(&self) -> Outcome<Table> {
+        let mut table = Table { contenders: self.contenders.clone(), rows: Vec::new() };
+        let mut running = None;
+        for workload in self.workloads(&WORKLOADS) {
+            let running = match &running {
+                Some(running) => running,
+                None => running.insert(self.start_all(&table.contenders)?),
+            };
+            let half_rate = match workload.shape {
+                Shape::HalfOfSaturation(_) => Some(self.half_rate(workload, &table.rows, running)?),
+                _ => None,
+            };
+            let row = self.row(workload, half_rate, &table.contenders, running);
+            table.rows.push(row);
+        }
+        Ok(table)
+    }
+
+    fn federation(&self) -> Outcome<Table> {
+        let mut table = Table { contenders: federation::contenders(&self.contenders), rows: Vec::new() };
+        let mut running = None;
+        for workload in self.workloads(&FEDERATION) {
+            let running = match &running {
+                Some(running) => running,
+                None => running.insert(self.start_all(&table.contenders)?),
+            };
+            let row = self.row(workload, None, &table.contenders, running);
+            table.rows.push(row);
+        }
+        Ok(table)
+    }
+
+    fn measure_memory(&self, report: &mut Report, extent: Extent) {
+        for contender in self.proxies().filter(|_| self.chosen("memory")) {
+            eprintln!("memory: {}", contender.name);
+            match memory::memory(contender, &self.ground, extent) {
+                Ok(memory) => report.memory.push(memory),
+                Err(failure) => report.problems.push(format!("memory: {failure}")),
+            }
+        }
+        let federated = federation::contenders(&self.contenders);
+        let gateways = federated
+            .iter()
+            .filter(|contender| matches!(contender.kind, Kind::Lockgate(_)) && contender.scene == Scene::Federation);
+        for contender in gateways.filter(|_| self.chosen(FEDERATED_MEMORY)) {
+            for what in federation::HELD {
+                eprintln!("{FEDERATED_MEMORY}: {}, {}", contender.name, what.words);
+                match federation::held(contender, &self.ground, what, extent.streams, extent.settle) {
+                    Ok(held) => report.held.push(held),
+                    Err(failure) => report.problems.push(format!("{FEDERATED_MEMORY}: {failure}")),
+                }
+            }
+        }
+    }
+
+    fn start_all(&self, contenders: &[Contender]) -> Outcome<Vec<Running>> {
+        contenders.iter().map(|contender| contender.start(&self.ground)).collect()
     }
 
     /// All rounds of one workload; each round takes every contender, and begins with another one.
-    fn row(&self, workload: &Workload, half_rate: Option<f64>, running: &[Running]) -> Outcome<Row> {
+    fn row(&self, workload: &Workload, half_rate: Option<f64>, contenders: &[Contender], running: &[Running]) -> Row {
         let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); running.len()];
         for round in 0..self.rounds as usize {
             for turn in 0..running.len() {
                 let at = (round + turn) % running.len();
+                let Some(workload) = of_contender(workload, &contenders[at]) else { continue };
                 let rate = half_rate.unwrap_or(HALF_RATE_UNKNOWN);
                 // One contender that cannot do one thing must not cost the figures of all others.
-                let figures = measure::slice(workload, &running[at], &self.ground, self.lengths, rate)
+                let figures = measure::slice(&workload, &running[at], &self.ground, self.lengths, rate)
                     .unwrap_or_else(|failure| Figures::missing(&failure));
                 eprintln!(
-                    "{:24} {}/{} {:12} {:8.0}/s {:7.1} µs CPU  p50 {:6.0} p99 {:6.0} µs{}",
+                    "{:26} {}/{} {:12} {:8.0}/s {:7.1} µs CPU  p50 {:6.0} p99 {:6.0} µs{}",
                     workload.label(),
                     round + 1,
                     self.rounds,
-                    self.contenders[at].name,
+                    contenders[at].name,
                     figures.rate,
                     figures.cpu,
                     figures.p50,
@@ -226,7 +278,7 @@ impl<'o> Comparison<'o> {
                 rounds[at].push(figures);
             }
         }
-        Ok(Row { workload: *workload, half_rate, rounds })
+        Row { workload: *workload, half_rate, rounds }
     }
 
     /// Half of what the first gateway (without one: nginx) does in the ordinary closed loop of the same era.
@@ -248,15 +300,32 @@ impl<'o> Comparison<'o> {
     }
 
     fn profile(&self) -> Outcome<()> {
-        for contender in self.contenders.iter().filter(|contender| contender.kind != Kind::Direct) {
-            let running = [contender.start(&self.ground)?];
-            for workload in self.workloads() {
-                let found = profile::profile(workload, &running[0], &self.ground, self.lengths, HALF_RATE_UNKNOWN)?;
-                println!("\n### {} under {}: {found}", contender.name, workload.label());
+        let federated = federation::contenders(&self.contenders);
+        let both = [(&self.contenders, &WORKLOADS[..]), (&federated, &FEDERATION[..])];
+        for (contenders, all) in both {
+            for contender in contenders.iter().filter(|contender| contender.kind != Kind::Direct) {
+                let mut running = None;
+                for workload in self.workloads(all).filter_map(|workload| of_contender(workload, contender)) {
+                    let running = match &running {
+                        Some(running) => running,
+                        None => running.insert(contender.start(&self.ground)?),
+                    };
+                    let found = profile::profile(&workload, running, &self.ground, self.lengths, HALF_RATE_UNKNOWN)?;
+                    println!("\n### {} under {}: {found}", contender.name, workload.label());
+                }
             }
         }
         Ok(())
     }
+}
+
+/// The workload as a contender goes through it. A gateway with one backend beside a federation is there for calls alone:
+/// its lists are others.
+fn of_contender(workload: &Workload, contender: &Contender) -> Option<Workload> {
+    if workload.place.scene() == contender.scene {
+        return Some(*workload);
+    }
+    (workload.job == Job::Small).then_some(Workload { place: Place::One, ..*workload })
 }
 
 /// Parses `[NAME=]PATH[,h2c]`.
@@ -268,12 +337,13 @@ fn gateway(text: &str) -> Result<Contender, String> {
     }
     let (path, http2) = path.strip_suffix(",h2c").map_or((path, false), |path| (path, true));
     let binary = PathBuf::from(path).canonicalize().map_err(|error| format!("{path}: {error}"))?;
-    Ok(Contender { name: name.to_owned(), kind: Kind::Lockgate(Gateway { binary, http2 }) })
+    Ok(Contender { name: name.to_owned(), kind: Kind::Lockgate(Gateway { binary, http2 }), scene: Scene::One })
 }
 
 /// Parses the name of a workload.
 fn known(text: &str) -> Result<String, String> {
-    let mut names: Vec<&str> = WORKLOADS.iter().map(|workload| workload.name).chain(["memory", "reload"]).collect();
+    let rows = WORKLOADS.iter().chain(&FEDERATION).map(|workload| workload.name);
+    let mut names: Vec<&str> = rows.chain(["memory", "reload", FEDERATED_MEMORY, FEDERATED]).collect();
     names.dedup();
     if names.contains(&text) { Ok(text.to_owned()) } else { Err(format!("workloads are {}", names.join(", "))) }
 }
@@ -287,7 +357,7 @@ mod tests {
         assert_eq!(gateway("/").unwrap().name, "lockgate");
         for (text, http2) in [("mi=/", false), ("mi=/,h2c", true)] {
             let kind = Kind::Lockgate(Gateway { binary: "/".into(), http2 });
-            assert_eq!(gateway(text).unwrap(), Contender { name: "mi".into(), kind });
+            assert_eq!(gateway(text).unwrap(), Contender { name: "mi".into(), kind, scene: Scene::One });
         }
         for bad in ["=/", "a b=/", "x=/nowhere/at/all"] {
             assert!(gateway(bad).is_err(), "{bad}");
@@ -296,7 +366,7 @@ mod tests {
 
     #[test]
     fn only_known_workloads_are_taken() {
-        for name in ["small", "first-byte", "memory", "reload"] {
+        for name in ["small", "first-byte", "memory", "reload", "federation", "federated-list", "federated-memory"] {
             assert!(known(name).is_ok());
         }
         assert!(known("smal").unwrap_err().contains("small, crowd"));

@@ -7,7 +7,7 @@ use crate::drive::worker::Job;
 use crate::drive::{self, Load, Pace};
 use crate::failure::Outcome;
 use crate::mcp::Era;
-use crate::proxy::{Contender, Ground, Running};
+use crate::proxy::{Contender, Ground, Place, Running};
 
 const RATE: f64 = 2_000.0;
 const CONNECTIONS: usize = 64;
@@ -43,14 +43,13 @@ pub fn reloads(contender: &Contender, ground: &Ground, length: Duration) -> Outc
     let running = contender.start(ground)?;
     let before = running.generation();
     let load = Load {
-        target: running.target.clone(),
+        target: running.target(Place::One)?,
         job: Job::Small,
         era: Era::Legacy,
         connections: CONNECTIONS,
         pace: Pace::Rate(RATE),
         warm: Duration::from_millis(200),
         measure: length,
-        tools: ground.tools,
     };
     let phase = AtomicU8::new(BEFORE);
     let (slice, reloads) = std::thread::scope(|scope| {

@@ -2,26 +2,22 @@
 
 use std::fmt::Write as _;
 
-use super::measure::Figures;
+use super::federation::Held;
 use super::memory::{IDLE_MAX, LOADED_MAX, Memory, STAYING_MAX};
 use super::reload::Reloads;
-use super::summary::{Judged, Rounds, judge, medians, paired};
-use super::workloads::Workload;
-use crate::proxy::{Contender, Kind};
-
-/// Other work took more than this share of the proxy's CPU: the reader is warned.
-const NOISY: f64 = 0.05;
-/// More than this share of the proxy's CPU stayed idle in a closed loop: its throughput is not its own limit.
-const UNUSED: f64 = 0.1;
+use super::table::{Table, met};
+use crate::proxy::Kind;
 
 /// Everything a comparison found.
 pub struct Report {
-    /// Who took part.
-    pub contenders: Vec<Contender>,
-    /// Workloads that ran, with the rounds of each contender.
-    pub rows: Vec<Row>,
+    /// Workloads with one backend.
+    pub one: Table,
+    /// Workloads of gateways over several backends.
+    pub federation: Table,
     /// Memory of each proxy.
     pub memory: Vec<Memory>,
+    /// Memory of each gateway over several backends.
+    pub held: Vec<Held>,
     /// Reloads of each proxy.
     pub reloads: Vec<Reloads>,
     /// Idle streams held for [`Memory::stream`].
@@ -30,21 +26,22 @@ pub struct Report {
     pub problems: Vec<String>,
 }
 
-/// One workload's rounds.
-pub struct Row {
-    /// The workload.
-    pub workload: Workload,
-    /// Its rate, where that follows from another workload.
-    pub half_rate: Option<f64>,
-    /// Rounds by contender, in the report's order.
-    pub rounds: Vec<Vec<Figures>>,
+/// A limit of memory held against what was measured.
+struct Limit<'a> {
+    who: &'a str,
+    what: &'static str,
+    goal: String,
+    reached: String,
+    met: bool,
 }
 
 impl Report {
     /// All tables.
     pub fn markdown(&self) -> String {
         let mut text = String::new();
-        for part in [self.goals(), self.figures(), self.memory_table(), self.reload_table(), self.notes()] {
+        let parts =
+            [self.goals(), self.figures(), self.memory_table(), self.held_table(), self.reload_table(), self.notes()];
+        for part in parts {
             if !part.is_empty() {
                 text.push_str(&part);
                 text.push('\n');
@@ -55,77 +52,48 @@ impl Report {
 
     /// Goals that were judged and not met.
     pub fn missed(&self) -> usize {
-        let memory = self.memory_goals().filter(|(_, _, bytes, limit, _)| bytes > limit).count();
-        memory + self.judged().filter(|(_, _, judged)| !judged.met).count()
+        let memory = self.limits().iter().filter(|limit| !limit.met).count();
+        memory + self.one.missed() + self.federation.missed()
     }
 
     /// Requests that failed anywhere, and parts that could not be measured.
     pub fn failed(&self) -> u64 {
-        let requests: u64 =
-            self.rows.iter().flat_map(|row| row.rounds.iter().flatten()).map(|round| round.failed).sum();
         let reloads: u64 = self.reloads.iter().map(|reload| reload.failed).sum();
-        requests + reloads + self.problems.len() as u64
+        self.one.failed() + self.federation.failed() + reloads + self.problems.len() as u64
     }
 
-    fn index(&self, kind: &Kind) -> Option<usize> {
-        self.contenders.iter().position(|contender| contender.kind == *kind)
-    }
-
-    fn judged(&self) -> impl Iterator<Item = (&Row, &Contender, Judged)> {
-        self.rows.iter().flat_map(move |row| {
-            self.contenders.iter().enumerate().filter_map(move |(at, contender)| {
-                let goal = row.workload.goal.filter(|_| matches!(contender.kind, Kind::Lockgate(_)))?;
-                let of = |kind| self.index(kind).map_or(&[][..], |at| &row.rounds[at][..]);
-                let rounds = Rounds { own: &row.rounds[at], direct: of(&Kind::Direct), nginx: of(&Kind::Nginx) };
-                Some((row, contender, judge(goal, rounds)?))
-            })
-        })
-    }
-
-    /// What the yardstick itself reaches by the measure of a row's goal.
-    fn yardstick(&self, row: &Row) -> Option<f64> {
-        let of = |kind| self.index(kind).map_or(&[][..], |at| &row.rounds[at][..]);
-        let nginx = of(&Kind::Nginx);
-        let rounds = Rounds { own: nginx, direct: of(&Kind::Direct), nginx };
-        judge(row.workload.goal?, rounds).map(|judged| judged.reached.median)
-    }
-
-    /// Each gateway's memory: when, how much, the limit, and the limit in words.
-    fn memory_goals(&self) -> impl Iterator<Item = (&Memory, &'static str, u64, u64, &'static str)> {
-        self.memory.iter().filter(|memory| self.is_gateway(&memory.name)).flat_map(|memory| {
+    /// What memory gateways may need, and need.
+    fn limits(&self) -> Vec<Limit<'_>> {
+        let gateways = self.memory.iter().filter(|memory| self.is_gateway(&memory.name));
+        let memory = gateways.flat_map(|memory| {
+            let limit = |what, bytes: u64, most: u64, goal: &str| Limit {
+                who: &memory.name,
+                what,
+                goal: goal.to_owned(),
+                reached: format!("{} MB", megabytes(bytes)),
+                met: bytes <= most,
+            };
             [
-                (memory, "idle", memory.idle, IDLE_MAX, "≤ 20 MB"),
-                (memory, "256 connections", memory.loaded, LOADED_MAX, "≤ 45 MB"),
-                (memory, "after the load", memory.after, memory.idle + STAYING_MAX, "≤ idle + 8 MB"),
+                limit("idle", memory.idle, IDLE_MAX, "≤ 20 MB"),
+                limit("256 connections", memory.loaded, LOADED_MAX, "≤ 45 MB"),
+                limit("after the load", memory.after, memory.idle + STAYING_MAX, "≤ idle + 8 MB"),
             ]
-        })
+        });
+        let held = self.held.iter().map(|held| Limit {
+            who: &held.name,
+            what: held.what.words,
+            goal: format!("≤ {} KB each", held.what.most / 1024),
+            reached: format!("{:.2} KB", held.each() / 1024.0),
+            met: held.each() <= held.what.most as f64,
+        });
+        memory.chain(held).collect()
     }
 
     fn goals(&self) -> String {
-        let mut lines = String::new();
-        for (row, contender, judged) in self.judged() {
-            let reached = judged.reached;
-            let _ = writeln!(
-                lines,
-                "| {} | {} | {} | {:.2} | {:.2} – {:.2} | {} | {} |",
-                row.workload.label(),
-                contender.name,
-                judged.goal,
-                reached.median,
-                reached.lowest,
-                reached.highest,
-                self.yardstick(row).map_or(String::new(), |reached| format!("{reached:.2}")),
-                met(judged.met)
-            );
-        }
-        for (memory, what, bytes, limit, words) in self.memory_goals() {
-            let _ = writeln!(
-                lines,
-                "| memory, {what} | {} | {words} | {} MB | | | {} |",
-                memory.name,
-                megabytes(bytes),
-                met(bytes <= limit)
-            );
+        let mut lines = self.one.goals() + &self.federation.goals();
+        for limit in self.limits() {
+            let Limit { who, what, goal, reached, met: is_met } = limit;
+            let _ = writeln!(lines, "| memory, {what} | {who} | {goal} | {reached} | | | {} |", met(is_met));
         }
         headed(
             "| workload | who | goal | reached (median) | rounds | nginx | met |\n|---|---|---|--:|--:|--:|---|\n",
@@ -134,44 +102,9 @@ impl Report {
     }
 
     fn figures(&self) -> String {
-        let mut lines = String::new();
-        let nginx = self.index(&Kind::Nginx);
-        for row in &self.rows {
-            for (at, contender) in self.contenders.iter().enumerate() {
-                let rounds = &row.rounds[at];
-                if rounds.is_empty() {
-                    continue;
-                }
-                let figures = medians(rounds);
-                let ratio = nginx
-                    .filter(|nginx| *nginx != at && contender.kind != Kind::Direct)
-                    .and_then(|nginx| paired(rounds, &row.rounds[nginx], |own, nginx| own.cpu / nginx.cpu))
-                    .map_or(String::new(), |paired| format!("{:.2}", paired.median));
-                let label = if at == 0 {
-                    format!("{}, {}", row.workload.label(), row.workload.describe(row.half_rate))
-                } else {
-                    String::new()
-                };
-                let _ = writeln!(
-                    lines,
-                    "| {label} | {} | {} | {:.1} | {ratio} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} % | {} |",
-                    contender.name,
-                    thousands(figures.rate),
-                    figures.cpu,
-                    figures.first_byte,
-                    figures.p50,
-                    figures.p90,
-                    figures.p99,
-                    figures.p999,
-                    figures.max,
-                    figures.busy * 100.0,
-                    figures.failed
-                );
-            }
-        }
         headed(
             "| workload | who | per second | CPU µs | × nginx | first byte p50 µs | p50 µs | p90 | p99 | p99.9 | max | CPU used | failed |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-            &lines,
+            &(self.one.figures() + &self.federation.figures()),
         )
     }
 
@@ -201,6 +134,27 @@ impl Report {
         )
     }
 
+    fn held_table(&self) -> String {
+        let mut lines = String::new();
+        for held in &self.held {
+            let _ = writeln!(
+                lines,
+                "| {} | {} {} | {} | {} | {:.2} | {} |",
+                held.name,
+                held.count,
+                held.what.words,
+                megabytes(held.before),
+                megabytes(held.open),
+                held.each() / 1024.0,
+                megabytes(held.after)
+            );
+        }
+        headed(
+            "| who, over 10 backends | what is held | MB before | MB meanwhile | KB each | MB after |\n|---|---|--:|--:|--:|--:|\n",
+            &lines,
+        )
+    }
+
     fn reload_table(&self) -> String {
         let mut lines = String::new();
         for reload in &self.reloads {
@@ -224,40 +178,13 @@ impl Report {
     }
 
     fn notes(&self) -> String {
-        let mut notes = self.problems.clone();
-        let proxied = |contender: &Contender| contender.kind != Kind::Direct;
-        for row in &self.rows {
-            for (contender, rounds) in self.contenders.iter().zip(&row.rounds) {
-                let (figures, label) = (medians(rounds), row.workload.label());
-                if proxied(contender) && figures.foreign > NOISY {
-                    notes.push(format!(
-                        "{label}, {}: other work took {:.0} % of the proxy's CPU",
-                        contender.name,
-                        figures.foreign * 100.0
-                    ));
-                }
-                if let Some(failure) = figures.failure {
-                    notes.push(format!("{label}, {}: first failure: {failure}", contender.name));
-                }
-                if figures.cut > 0 {
-                    notes.push(format!("{label}, {}: {} connections cut", contender.name, figures.cut));
-                }
-                let closed = matches!(row.workload.shape, super::workloads::Shape::Closed(_));
-                let idle = 1.0 - figures.busy - figures.foreign;
-                if proxied(contender) && closed && idle > UNUSED && !rounds.is_empty() {
-                    notes.push(format!(
-                        "{label}, {}: {:.0} % of its CPU stayed idle, so the rate is the generator's limit",
-                        contender.name,
-                        idle * 100.0
-                    ));
-                }
-            }
-        }
-        notes.into_iter().map(|note| format!("- {note}\n")).collect()
+        let notes = self.problems.iter().cloned().chain(self.one.notes()).chain(self.federation.notes());
+        notes.map(|note| format!("- {note}\n")).collect()
     }
 
     fn is_gateway(&self, name: &str) -> bool {
-        self.contenders.iter().any(|contender| contender.name == name && matches!(contender.kind, Kind::Lockgate(_)))
+        let gateway = |kind: &Kind| matches!(kind, Kind::Lockgate(_));
+        self.one.contenders.iter().any(|contender| contender.name == name && gateway(&contender.kind))
     }
 }
 
@@ -265,39 +192,25 @@ fn headed(head: &str, lines: &str) -> String {
     if lines.is_empty() { String::new() } else { format!("{head}{lines}") }
 }
 
-fn met(met: bool) -> &'static str {
-    if met { "yes" } else { "**no**" }
-}
-
 fn megabytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / 1024.0 / 1024.0)
-}
-
-/// A whole number with a comma between thousands.
-fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::super::workloads::WORKLOADS;
+    use super::super::federation::HELD;
+    use super::super::measure::Figures;
+    use super::super::table::Row;
+    use super::super::workloads::{FEDERATION, WORKLOADS};
     use super::*;
-    use crate::proxy::Gateway;
+    use crate::proxy::{Contender, Gateway, Scene};
 
     fn report() -> Report {
         let figures = |cpu: f64| Figures { rate: 1e6 / cpu, cpu, busy: 1.0, ..Figures::default() };
-        let contender = |name: &str, kind| Contender { name: name.to_owned(), kind };
-        Report {
+        let contender = |name: &str, kind| Contender { name: name.to_owned(), kind, scene: Scene::One };
+        let one = Table {
             contenders: vec![
                 contender("direct", Kind::Direct),
                 contender("nginx", Kind::Nginx),
@@ -308,6 +221,11 @@ mod tests {
                 half_rate: None,
                 rounds: vec![vec![figures(5.0)], vec![figures(10.0)], vec![figures(25.0)]],
             }],
+        };
+        Report {
+            one,
+            federation: Table::default(),
+            held: Vec::new(),
             memory: vec![Memory {
                 name: "lockgate".to_owned(),
                 first_answer: Duration::from_millis(12),
@@ -340,10 +258,10 @@ mod tests {
     #[test]
     fn noise_and_failures_are_noted() {
         let mut report = report();
-        report.rows[0].rounds[2][0].foreign = 0.2;
-        report.rows[0].rounds[2][0].failed = 3;
-        report.rows[0].rounds[2][0].failure = Some("status 502".to_owned());
-        report.rows[0].rounds[1][0].busy = 0.5;
+        report.one.rows[0].rounds[2][0].foreign = 0.2;
+        report.one.rows[0].rounds[2][0].failed = 3;
+        report.one.rows[0].rounds[2][0].failure = Some("status 502".to_owned());
+        report.one.rows[0].rounds[1][0].busy = 0.5;
         let text = report.markdown();
         for note in ["other work took 20 %", "first failure: status 502", "50 % of its CPU stayed idle"] {
             assert!(text.contains(note), "{note}: {text}");
@@ -352,7 +270,41 @@ mod tests {
     }
 
     #[test]
-    fn groups_thousands() {
-        assert_eq!([0.4, 999.0, 1_000.0, 1_234_567.0].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+    fn a_federation_is_held_against_nginx_and_against_one_backend() {
+        let mut report = report();
+        let figures = |cpu: f64| vec![Figures { cpu, busy: 1.0, ..Figures::default() }];
+        let contender = |name: &str, kind, scene| Contender { name: name.to_owned(), kind, scene };
+        let gateway = || Kind::Lockgate(Gateway { binary: "x".into(), http2: false });
+        report.one.rows.clear();
+        report.memory.clear();
+        report.federation.contenders = vec![
+            contender("direct", Kind::Direct, Scene::Federation),
+            contender("nginx", Kind::Nginx, Scene::Federation),
+            contender("lockgate", gateway(), Scene::Federation),
+            contender("lockgate, one backend", gateway(), Scene::One),
+        ];
+        let row = |workload, rounds| Row { workload, half_rate: None, rounds };
+        report.federation.rows = vec![
+            row(FEDERATION[0], vec![figures(5.0), figures(10.0), figures(9.0), Vec::new()]),
+            row(FEDERATION[4], vec![figures(5.0), figures(10.0), figures(22.0), figures(20.0)]),
+        ];
+        report.held = vec![Held {
+            name: "lockgate".to_owned(),
+            what: HELD[0],
+            count: 1_000,
+            before: 10 << 20,
+            open: (10 << 20) + 1_000 * 3 * 1024,
+            after: 11 << 20,
+        }];
+        let text = report.markdown();
+        for line in [
+            "| federated-list legacy | lockgate | CPU ≤ 1.0 × nginx | 0.90 | 0.90 – 0.90 | 1.00 | yes |",
+            "| federated-call legacy | lockgate | CPU ≤ 1.05 × with one backend | 1.10 | 1.10 – 1.10 |  | **no** |",
+            "| memory, idle sessions | lockgate | ≤ 2 KB each | 3.00 KB | | | **no** |",
+            "| lockgate | 1000 idle sessions | 10.0 | 12.9 | 3.00 | 11.0 |",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        assert_eq!((report.missed(), text.matches("lockgate, one backend |").count()), (2, 1), "{text}");
     }
 }

@@ -56,7 +56,7 @@ pub fn paired(one: &[Figures], other: &[Figures], compare: impl Fn(&Figures, &Fi
     })
 }
 
-/// All rounds of one workload: of one contender, and of the two it is compared with.
+/// All rounds of one workload: of one contender, and of those it is compared with.
 #[derive(Clone, Copy, Debug)]
 pub struct Rounds<'a> {
     /// The contender.
@@ -65,6 +65,8 @@ pub struct Rounds<'a> {
     pub direct: &'a [Figures],
     /// The yardstick.
     pub nginx: &'a [Figures],
+    /// The same gateway with one backend.
+    pub one: &'a [Figures],
 }
 
 /// A goal held against what was measured.
@@ -85,6 +87,10 @@ pub fn judge(goal: Goal, rounds: Rounds<'_>) -> Option<Judged> {
         Goal::CpuRatio(limit) => {
             let reached = paired(rounds.own, rounds.nginx, |own, nginx| ratio(own.cpu, nginx.cpu));
             (limit, format!("CPU ≤ {limit:.1} × nginx"), reached)
+        }
+        Goal::CpuOne(limit) => {
+            let reached = paired(rounds.own, rounds.one, |own, one| ratio(own.cpu, one.cpu));
+            (limit, format!("CPU ≤ {limit:.2} × with one backend"), reached)
         }
         Goal::P99Ratio(limit) => {
             let reached = paired(rounds.own, rounds.nginx, |own, nginx| ratio(own.p99, nginx.p99));
@@ -133,11 +139,13 @@ mod tests {
 
     #[test]
     fn goals_are_judged_by_their_own_measure() {
-        let (own, nginx, direct) = (rounds(&[20.0]), rounds(&[10.0]), rounds(&[5.0]));
-        let rounds = Rounds { own: &own, nginx: &nginx, direct: &direct };
+        let (own, nginx, direct, one) = (rounds(&[20.0]), rounds(&[10.0]), rounds(&[5.0]), rounds(&[16.0]));
+        let rounds = Rounds { own: &own, nginx: &nginx, direct: &direct, one: &one };
         let met = |goal| judge(goal, rounds).map(|judged| judged.met);
         assert_eq!(met(Goal::CpuRatio(2.0)), Some(true));
         assert_eq!(met(Goal::CpuRatio(1.9)), Some(false));
+        assert_eq!(met(Goal::CpuOne(1.25)), Some(true));
+        assert_eq!(met(Goal::CpuOne(1.24)), Some(false));
         assert_eq!(met(Goal::CpuMicros(20.0)), Some(true));
         assert_eq!(met(Goal::P99Ratio(1.5)), Some(false));
         assert_eq!(met(Goal::P99Millis(2.0)), Some(true));
@@ -150,8 +158,8 @@ mod tests {
         let mut own = rounds(&[1.0]);
         own[0].failed = 1;
         let nginx = rounds(&[10.0]);
-        let judged = judge(Goal::CpuRatio(2.0), Rounds { own: &own, nginx: &nginx, direct: &[] });
+        let judged = judge(Goal::CpuRatio(2.0), Rounds { own: &own, nginx: &nginx, direct: &[], one: &[] });
         assert_eq!(judged.map(|judged| judged.met), Some(false));
-        assert_eq!(judge(Goal::CpuRatio(2.0), Rounds { own: &own, nginx: &[], direct: &[] }), None);
+        assert_eq!(judge(Goal::CpuRatio(2.0), Rounds { own: &own, nginx: &[], direct: &[], one: &[] }), None);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::drive::worker::Job;
 use crate::mcp::Era;
+use crate::proxy::Place;
 
 /// How a workload loads its target.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +26,8 @@ pub enum Goal {
     CpuRatio(f64),
     /// CPU time per request or event, in microseconds.
     CpuMicros(f64),
+    /// CPU time per request, as a multiple of what the same gateway needs with one backend.
+    CpuOne(f64),
     /// 99th percentile of latency, as a multiple of nginx's.
     P99Ratio(f64),
     /// 99th percentile of latency, in milliseconds.
@@ -42,6 +45,8 @@ pub struct Workload {
     pub job: Job,
     /// What it speaks.
     pub era: Era,
+    /// What is asked.
+    pub place: Place,
     /// How it loads.
     pub shape: Shape,
     /// What is to be reached.
@@ -87,8 +92,28 @@ pub const WORKLOADS: [Workload; 24] = {
     ]
 };
 
+/// The workloads of a gateway over several backends.
+pub const FEDERATION: [Workload; 6] = {
+    use Era::{Legacy, Modern};
+    use Goal::{CpuOne, CpuRatio};
+    use Job::{List, Small};
+    use Place::{Part, Whole};
+    [
+        federated("federated-list", List, Legacy, Whole, CpuRatio(1.0)),
+        federated("federated-list", List, Modern, Whole, CpuRatio(1.0)),
+        federated("federated-list-120", List, Legacy, Part, CpuRatio(1.0)),
+        federated("federated-list-120", List, Modern, Part, CpuRatio(1.0)),
+        federated("federated-call", Small, Legacy, Whole, CpuOne(1.05)),
+        federated("federated-call", Small, Modern, Whole, CpuOne(1.05)),
+    ]
+};
+
 const fn row(name: &'static str, job: Job, era: Era, shape: Shape, goal: Option<Goal>) -> Workload {
-    Workload { name, job, era, shape, goal }
+    Workload { name, job, era, place: Place::One, shape, goal }
+}
+
+const fn federated(name: &'static str, job: Job, era: Era, place: Place, goal: Goal) -> Workload {
+    Workload { name, job, era, place, shape: Shape::Closed(ORDINARY), goal: Some(goal) }
 }
 
 impl Workload {
@@ -128,10 +153,10 @@ mod tests {
 
     #[test]
     fn labels_are_unique_and_sessions_are_legacy() {
-        let mut labels: Vec<String> = WORKLOADS.iter().map(Workload::label).collect();
+        let mut labels: Vec<String> = WORKLOADS.iter().chain(&FEDERATION).map(Workload::label).collect();
         labels.sort();
         labels.dedup();
-        assert_eq!(labels.len(), WORKLOADS.len());
+        assert_eq!(labels.len(), WORKLOADS.len() + FEDERATION.len());
         assert!(WORKLOADS.iter().all(|workload| workload.job != Job::Session || workload.era == Era::Legacy));
     }
 }

@@ -10,6 +10,7 @@ use super::{CONNECTIONS_MAX, Load, Pace, Slice, run};
 use crate::accounting::CpuReading;
 use crate::failure::{Failure, Outcome};
 use crate::mcp::Era;
+use crate::mcp::results::Listed;
 
 /// Longest run, warming included, and highest rate.
 const SECONDS_MAX: f64 = 600.0;
@@ -45,6 +46,9 @@ pub struct DriveOptions {
     /// Tools in the backend's list
     #[arg(long, default_value_t = 120)]
     pub tools: usize,
+    /// The target is a gateway over so many members (`lockgate-load backend --members`), with so many `--tools` each
+    #[arg(long, default_value_t = 0)]
+    pub members: usize,
     /// Process whose CPU time is measured (repeatable)
     #[arg(long)]
     pub pid: Vec<u32>,
@@ -72,8 +76,10 @@ fn load(options: &DriveOptions) -> Outcome<Load> {
     if !(1..=CONNECTIONS_MAX).contains(&options.connections) {
         return Err(Failure::said(format!("connections must be 1 to {CONNECTIONS_MAX}")));
     }
+    let (members, tools) = (options.members, options.tools);
+    let listed = if members == 0 { Listed::Own(tools) } else { Listed::Merged { members, tools } };
     Ok(Load {
-        target: Target { address: options.target, path: options.path.clone() },
+        target: Target { address: options.target, path: options.path.clone(), listed, members: options.members },
         job: options.job,
         era: options.era,
         connections: options.connections,
@@ -83,7 +89,6 @@ fn load(options: &DriveOptions) -> Outcome<Load> {
         },
         warm: Duration::from_secs_f64(bounded("warm", options.warm, SECONDS_MAX)?),
         measure: Duration::from_secs_f64(bounded("seconds", options.seconds, SECONDS_MAX)?),
-        tools: options.tools,
     })
 }
 

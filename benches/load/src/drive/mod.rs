@@ -56,8 +56,6 @@ pub struct Load {
     pub warm: Duration,
     /// Measured time.
     pub measure: Duration,
-    /// Length of the backend's tool list.
-    pub tools: usize,
 }
 
 /// What a slice gave: `M` is what the meter read at either end of the measured window.
@@ -100,8 +98,8 @@ pub fn run<M>(load: &Load, meter: impl FnMut() -> Outcome<M>) -> Outcome<Slice<M
 
 async fn slice<M>(load: &Load, mut meter: impl FnMut() -> Outcome<M>) -> Outcome<Slice<M>> {
     let mut workers = Vec::with_capacity(load.connections);
-    for _ in 0..load.connections {
-        let opening = timeout(END_TIME, Worker::open(&load.target, load.era, load.job, load.tools)).await;
+    for number in 0..load.connections {
+        let opening = timeout(END_TIME, Worker::open(&load.target, load.era, load.job, number)).await;
         let opened = opening.map_err(|_| Failure::said("opening a session took too long"))?;
         workers.push(opened.map_err(|trouble| Failure::said(format!("{} cannot start: {trouble}", name(load))))?);
     }

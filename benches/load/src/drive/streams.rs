@@ -81,9 +81,9 @@ async fn pushed<M>(load: &Push, mut meter: impl FnMut() -> Outcome<M>) -> Outcom
 
 async fn open_push(load: &Push, events: u64) -> Result<(Client, Composer), Trouble> {
     let mut client = Client::new(load.target.address);
-    let composer = start(&mut client, &load.target, load.era).await?;
+    let composer = start(&mut client, &load.target, load.era, Past::None, 0).await?;
     let arguments = format!(r#"{{"events":{events},"interval_us":{}}}"#, load.interval.as_micros());
-    client.open_head(composer.call(Tool::Push.name(), &arguments).stamp(id(0))).await?;
+    client.open_head(composer.call(&load.target.name(Tool::Push, 0), &arguments).stamp(id(0))).await?;
     check::status(&client, &[200])?;
     Ok((client, composer))
 }
@@ -147,60 +147,90 @@ impl Tally {
     }
 }
 
-/// What holding streams open gave: the meter read before, while all are open, and after.
+/// What a client has done before it becomes idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing but opening its session.
+    None,
+    /// It has called a tool of the member that its number chooses, and servers may ask it something: a gateway has a session
+    /// for it there, and listens there for it.
+    Called,
+}
+
+/// What is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// A stream each on a connection of its own: a GET stream of a session, or `subscriptions/listen`.
+    Streams(Era, Past),
+    /// Sessions alone, opened over one connection.
+    Sessions(Past),
+}
+
+/// What holding something gave: the meter read before, while all is open, and after.
 #[derive(Clone, Debug)]
 pub struct Held<M> {
     /// Before the first connection.
     pub before: M,
-    /// All streams being open.
+    /// All being open.
     pub open: M,
     /// All streams closed and sessions ended.
     pub after: M,
 }
 
-/// Holds `count` idle streams: GET streams of as many sessions, or `subscriptions/listen`.
+/// Holds `count` idle streams or sessions.
 pub fn hold<M>(
     target: &Target,
-    era: Era,
+    what: Hold,
     count: usize,
     settle: Duration,
     meter: impl FnMut() -> Outcome<M>,
 ) -> Outcome<Held<M>> {
     bounded(count)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().during("start the runtime")?;
-    runtime.block_on(held(target, era, count, settle, meter))
+    runtime.block_on(held(target, what, count, settle, meter))
 }
 
 async fn held<M>(
     target: &Target,
-    era: Era,
+    what: Hold,
     count: usize,
     settle: Duration,
     mut meter: impl FnMut() -> Outcome<M>,
 ) -> Outcome<Held<M>> {
     let before = meter()?;
-    let mut streams = Vec::with_capacity(count);
+    let mut shared = Client::new(target.address);
+    let mut streams = Vec::new();
+    let mut composers = Vec::with_capacity(count);
     for number in 0..count {
-        let opened = timeout(END_TIME, open_held(target, era)).await;
-        let opened = opened.map_err(|_| Failure::said(format!("stream {number} took too long to open")))?;
-        streams.push(opened.map_err(|trouble| Failure::said(format!("stream {number} cannot open: {trouble}")))?);
+        let opening = async {
+            match what {
+                Hold::Sessions(past) => start(&mut shared, target, Era::Legacy, past, number).await,
+                Hold::Streams(era, past) => {
+                    let (client, composer) = open_held(target, era, past, number).await?;
+                    streams.push(client);
+                    Ok(composer)
+                }
+            }
+        };
+        let opened = timeout(END_TIME, opening).await;
+        let opened = opened.map_err(|_| Failure::said(format!("number {number} took too long to open")))?;
+        composers.push(opened.map_err(|trouble| Failure::said(format!("number {number} cannot open: {trouble}")))?);
     }
     sleep(settle).await;
     let open = meter()?;
-    let composers: Vec<Composer> = streams.into_iter().map(|(_, composer)| composer).collect();
-    if era == Era::Legacy {
-        let mut client = Client::new(target.address);
+    drop(streams);
+    if !matches!(what, Hold::Streams(Era::Modern, _)) {
         for composer in composers {
-            let _ = timeout(END_TIME, client.exchange(composer.delete().stamp(0))).await;
+            let _ = timeout(END_TIME, shared.exchange(composer.delete().stamp(0))).await;
         }
     }
     sleep(settle * 2).await;
     Ok(Held { before, open, after: meter()? })
 }
 
-async fn open_held(target: &Target, era: Era) -> Result<(Client, Composer), Trouble> {
+async fn open_held(target: &Target, era: Era, past: Past, number: usize) -> Result<(Client, Composer), Trouble> {
     let mut client = Client::new(target.address);
-    let composer = start(&mut client, target, era).await?;
+    let composer = start(&mut client, target, era, past, number).await?;
     match era {
         Era::Legacy => client.open_head(composer.stream().stamp(0)).await?,
         Era::Modern => drop(client.open(composer.listen().stamp(id(0))).await?),
@@ -209,19 +239,25 @@ async fn open_held(target: &Target, era: Era) -> Result<(Client, Composer), Trou
     Ok((client, composer))
 }
 
-async fn start(client: &mut Client, target: &Target, era: Era) -> Result<Composer, Trouble> {
+async fn start(client: &mut Client, target: &Target, era: Era, past: Past, number: usize) -> Result<Composer, Trouble> {
     let outside = Composer::new(target.endpoint(), era);
-    match era {
-        Era::Legacy => initialize(client, &outside, 0).await,
-        Era::Modern => Ok(outside),
+    let outside = if past == Past::None { outside } else { outside.answering() };
+    let composer = match era {
+        Era::Legacy => initialize(client, &outside, 0).await?,
+        Era::Modern => outside,
+    };
+    if past == Past::Called {
+        client.exchange(composer.call(&target.name(Tool::Small, number), "{}").stamp(id(0))).await?;
+        check::status(client, &[200])?;
     }
+    Ok(composer)
 }
 
 fn bounded(count: usize) -> Outcome<()> {
     if (1..=CONNECTIONS_MAX).contains(&count) {
         Ok(())
     } else {
-        Err(Failure::said(format!("streams must be 1 to {CONNECTIONS_MAX}")))
+        Err(Failure::said(format!("streams and sessions must be 1 to {CONNECTIONS_MAX}")))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::net::TcpListener;
 
-use super::streams::{Push, hold, push};
+use super::streams::{Hold, Past, Push, hold, push};
 use super::*;
 use crate::backend;
+use crate::mcp::results::Listed;
 
 const TOOLS: usize = 120;
 const JOBS: [Job; 9] = [
@@ -23,13 +24,14 @@ const JOBS: [Job; 9] = [
 fn target() -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    std::thread::spawn(|| backend::serve(listener, TOOLS));
-    Target { address, path: "/mcp".to_owned() }
+    let listed = Listed::Own(TOOLS);
+    std::thread::spawn(move || backend::serve(vec![backend::Server::new(listener, "test", listed)]));
+    Target { address, path: "/mcp".to_owned(), listed, members: 0 }
 }
 
 fn load(job: Job, era: Era, pace: Pace) -> Load {
     let (warm, measure) = (Duration::from_millis(5), Duration::from_millis(40));
-    Load { target: target(), job, era, connections: 4, pace, warm, measure, tools: TOOLS }
+    Load { target: target(), job, era, connections: 4, pace, warm, measure }
 }
 
 #[test]
@@ -74,7 +76,8 @@ fn a_closed_loop_counts_what_its_window_saw() {
 
 #[test]
 fn wrong_answers_are_counted_and_end_the_run_early() {
-    let expected_longer = Load { tools: TOOLS * 2, ..load(Job::List, Era::Modern, Pace::Closed) };
+    let listed = Listed::Own(TOOLS * 2);
+    let expected_longer = Load { target: Target { listed, ..target() }, ..load(Job::List, Era::Modern, Pace::Closed) };
     let slice = run(&Load { measure: Duration::from_secs(60), ..expected_longer }, || Ok(())).unwrap();
     assert!(slice.recorder.failed >= FAILURES_MAX && slice.recorder.answered == 0);
     assert!(slice.recorder.first_failure.is_some_and(|why| why.contains("bytes instead of")));
@@ -86,7 +89,7 @@ fn nobody_listening_is_said_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let deaf = Load { target: Target { address, path: "/".into() }, ..load(Job::Small, Era::Modern, Pace::Closed) };
+    let deaf = Load { target: Target { address, ..target() }, ..load(Job::Small, Era::Modern, Pace::Closed) };
     assert!(run(&deaf, || Ok(())).is_err_and(|failure| failure.to_string().contains("connect")));
 }
 
@@ -102,14 +105,16 @@ fn pushed_events_arrive_complete() {
 }
 
 #[test]
-fn idle_streams_are_held_and_let_go() {
-    for era in [Era::Legacy, Era::Modern] {
+fn idle_streams_and_sessions_are_held_and_let_go() {
+    for what in
+        [Hold::Streams(Era::Legacy, Past::None), Hold::Streams(Era::Modern, Past::None), Hold::Sessions(Past::Called)]
+    {
         let mut read = 0;
-        let held = hold(&target(), era, 5, Duration::from_millis(1), || {
+        let held = hold(&target(), what, 5, Duration::from_millis(1), || {
             read += 1;
             Ok(read)
         });
         let held = held.unwrap();
-        assert_eq!((held.before, held.open, held.after), (1, 2, 3));
+        assert_eq!((held.before, held.open, held.after), (1, 2, 3), "{what:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::check::{self, Expect, Length};
 use crate::mcp::Era;
 use crate::mcp::request::{Composer, Endpoint, Prepared};
-use crate::mcp::results::{BIG, Results, Tool, answer_length, measured, objects, text};
+use crate::mcp::results::{BIG, Listed, Results, Tool, answer_length, exposed, measured, objects, text};
 use crate::wire::client::{Client, ExchangeError, Sources};
 
 /// What a client does over and over.
@@ -39,12 +39,24 @@ pub struct Target {
     pub address: SocketAddr,
     /// Path of the MCP endpoint.
     pub path: String,
+    /// What `tools/list` gives there.
+    pub listed: Listed,
+    /// Tools are called by the names that a gateway over so many members shows; 0: by their own.
+    pub members: usize,
 }
 
 impl Target {
     /// What a request to this target says in its head.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint { authority: self.address.to_string(), path: self.path.clone() }
+    }
+
+    /// What the client of this number calls a tool: each member has as many clients as the others.
+    pub fn name(&self, tool: Tool, client: usize) -> String {
+        match self.members {
+            0 => tool.name().to_owned(),
+            members => exposed(client % members, tool.name()),
+        }
     }
 }
 
@@ -73,23 +85,25 @@ pub struct Worker {
     job: Job,
     prepared: Prepared,
     expect: Expect,
+    /// What the small tool is called.
+    small: String,
 }
 
 impl Worker {
-    /// Connects, opens a session where the era has one, and prepares the job's request. `tools` is the length of
-    /// the backend's list.
-    pub async fn open(target: &Target, era: Era, job: Job, tools: usize) -> Result<Self, Trouble> {
+    /// Connects, opens a session where the era has one, and prepares the job's request; `number` tells clients apart.
+    pub async fn open(target: &Target, era: Era, job: Job, number: usize) -> Result<Self, Trouble> {
         let mut client = Client::new(target.address);
         let outside = Composer::new(target.endpoint(), era);
         let composer = match era {
             Era::Legacy if job != Job::Session => initialize(&mut client, &outside, 0).await?,
             _ => outside,
         };
-        let (prepared, expect) = request(job, &composer, era, tools);
+        let (prepared, expect) = request(job, &composer, era, target, number);
         if client.opened == 0 {
             client.connect(None).await?;
         }
-        Ok(Self { client, composer, job, prepared, expect })
+        let small = target.name(Tool::Small, number);
+        Ok(Self { client, composer, job, prepared, expect, small })
     }
 
     /// Does the job once and checks what came back. Returns when the first byte of the (last) body came.
@@ -119,7 +133,7 @@ impl Worker {
 
     async fn session(&mut self, id: u64) -> Result<Instant, Trouble> {
         let inside = initialize(&mut self.client, &self.composer, id).await?;
-        let mut call = inside.call(Tool::Small.name(), "{}");
+        let mut call = inside.call(&self.small, "{}");
         let first = self.client.exchange(call.stamp(id)).await?;
         check::answer(&self.client, id, &self.expect)?;
         self.client.exchange(inside.delete().stamp(id)).await?;
@@ -139,9 +153,19 @@ pub async fn initialize(client: &mut Client, outside: &Composer, id: u64) -> Res
     Ok(inside)
 }
 
+/// A gateway may render one server's list anew, with other blanks and members; a merged list is wanted to the byte, since
+/// its cost is compared with that of passing the same bytes.
+fn list_length(target: &Target, results: &Results) -> Length {
+    match target.listed {
+        Listed::Own(_) => Length::AtLeast(results.list.len() * 9 / 10),
+        Listed::Merged { .. } => Length::Exactly(answer_length(&results.list)),
+    }
+}
+
 /// The request of a job and what its answer must be.
-fn request(job: Job, composer: &Composer, era: Era, tools: usize) -> (Prepared, Expect) {
-    let results = Results::new(era, tools);
+fn request(job: Job, composer: &Composer, era: Era, target: &Target, number: usize) -> (Prepared, Expect) {
+    let results = Results::new(era, target.listed);
+    let call = |tool, arguments: &str| composer.call(&target.name(tool, number), arguments);
     let exactly = |result: &str| Length::Exactly(answer_length(result));
     let expect = |length| Expect { sse: false, length, contains: None };
     let measure = |arguments: &str| {
@@ -149,21 +173,20 @@ fn request(job: Job, composer: &Composer, era: Era, tools: usize) -> (Prepared, 
         let said = measured(arguments.len() + 2);
         let length = exactly(&results.measured(arguments.len()));
         let expect = Expect { sse: false, length, contains: Some(said.into_bytes()) };
-        (composer.call(Tool::Measure.name(), arguments), expect)
+        (call(Tool::Measure, arguments), expect)
     };
     match job {
         Job::Small | Job::Connect | Job::Session => {
-            (composer.call(Tool::Small.name(), r#"{"limit":3}"#), expect(exactly(&results.small)))
+            (call(Tool::Small, r#"{"limit":3}"#), expect(exactly(&results.small)))
         }
         Job::ArgumentText => measure(&format!(r#"{{"payload":"{}"}}"#, text(BIG))),
         Job::ArgumentObjects => measure(&format!(r#"{{"payload":{}}}"#, objects(BIG))),
-        Job::ResultText => (composer.call(Tool::Text.name(), "{}"), expect(exactly(&results.text))),
-        Job::ResultObjects => (composer.call(Tool::Objects.name(), "{}"), expect(exactly(&results.objects))),
+        Job::ResultText => (call(Tool::Text, "{}"), expect(exactly(&results.text))),
+        Job::ResultObjects => (call(Tool::Objects, "{}"), expect(exactly(&results.objects))),
         Job::Event => {
             let expect = Expect { sse: true, ..expect(exactly(&results.small)) };
-            (composer.call(Tool::Event.name(), "{}"), expect)
+            (call(Tool::Event, "{}"), expect)
         }
-        // A gateway may render the list anew, with other blanks and members.
-        Job::List => (composer.list(), expect(Length::AtLeast(results.list.len() * 9 / 10))),
+        Job::List => (composer.list(), expect(list_length(target, &results))),
     }
 }

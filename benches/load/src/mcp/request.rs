@@ -49,12 +49,19 @@ pub struct Composer {
     endpoint: Endpoint,
     era: Era,
     session: Option<String>,
+    /// What it declares in `initialize`: a JSON object.
+    capabilities: &'static str,
 }
 
 impl Composer {
-    /// A client that has no session yet.
+    /// A client that has no session yet, and can do nothing of its own.
     pub fn new(endpoint: Endpoint, era: Era) -> Self {
-        Self { endpoint, era, session: None }
+        Self { endpoint, era, session: None, capabilities: "{}" }
+    }
+
+    /// The same client, which servers may ask something.
+    pub fn answering(self) -> Self {
+        Self { capabilities: r#"{"elicitation":{}}"#, ..self }
     }
 
     /// The same client inside a session.
@@ -64,8 +71,9 @@ impl Composer {
 
     /// `initialize`, legacy only.
     pub fn initialize(&self) -> Prepared {
+        let capabilities = self.capabilities;
         let params = format!(
-            r#"{{"protocolVersion":"{LEGACY_REVISION}","capabilities":{{}},"clientInfo":{{"name":"lockgate-load","version":"1"}}}}"#
+            r#"{{"protocolVersion":"{LEGACY_REVISION}","capabilities":{capabilities},"clientInfo":{{"name":"lockgate-load","version":"1"}}}}"#
         );
         self.post("initialize", None, &params, true)
     }
@@ -224,6 +232,7 @@ mod tests {
             let composer = composer(era);
             for request in [
                 composer.initialize(),
+                composer.clone().answering().initialize(),
                 composer.initialized(),
                 composer.call("push", r#"{"events":3}"#),
                 composer.list(),

@@ -44,6 +44,36 @@ impl Tool {
     }
 }
 
+/// What a backend lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// So many tools of its own.
+    Own(usize),
+    /// The tools of a federation as a gateway shows them.
+    Merged {
+        /// How many members it has.
+        members: usize,
+        /// How many tools each member shows.
+        tools: usize,
+    },
+}
+
+/// What a member of a federation is called; also the prefix of its tools.
+pub fn member(number: usize) -> String {
+    format!("m{number}")
+}
+
+/// What a gateway calls a member's tool.
+pub fn exposed(member_number: usize, tool: &str) -> String {
+    format!("{}__{tool}", member(member_number))
+}
+
+/// The names of so many tools: the real ones first, then fillers.
+pub fn names(count: usize) -> impl Iterator<Item = String> {
+    let fillers = (0..).map(|number| format!("filler_{number:03}"));
+    TOOLS.iter().map(|tool| tool.name().to_owned()).chain(fillers).take(count)
+}
+
 /// A text of exactly `length` bytes, free of anything that JSON escapes.
 pub fn text(length: usize) -> String {
     const WORDS: &str = "the gateway passes what it does not need to read and checks what it must decide on; ";
@@ -88,18 +118,23 @@ pub struct Results {
 }
 
 impl Results {
-    /// Renders everything, with `tools` tools in the list.
-    pub fn new(era: Era, tools: usize) -> Self {
+    /// Renders everything that a client needs to know.
+    pub fn new(era: Era, listed: Listed) -> Self {
+        Self::of("lockgate-load", era, listed)
+    }
+
+    /// Renders everything that a server of this name says.
+    pub fn of(name: &str, era: Era, listed: Listed) -> Self {
         let head = head(era);
         let cached = if era == Era::Modern { r#""ttlMs":3600000,"cacheScope":"public","# } else { "" };
         let capabilities = r#""capabilities":{"tools":{"listChanged":true}}"#;
-        let server = r#"{"name":"lockgate-load","version":"1"}"#;
+        let server = format!(r#"{{"name":"{name}","version":"1"}}"#);
         Self {
             initialize: format!(r#"{{"protocolVersion":"{LEGACY_REVISION}",{capabilities},"serverInfo":{server}}}"#),
             discover: format!(
                 r#"{{{head}{cached}"supportedVersions":["{MODERN_REVISION}","{LEGACY_REVISION}"],{capabilities},"_meta":{{"io.modelcontextprotocol/serverInfo":{server}}}}}"#
             ),
-            list: format!(r#"{{{head}{cached}"tools":[{}]}}"#, listing(tools)),
+            list: format!(r#"{{{head}{cached}"tools":[{}]}}"#, listing(listed)),
             small: content(era, &text(90), ""),
             text: content(era, &text(BIG), ""),
             objects: content(era, "64 KB", &format!(r#","structuredContent":{{"rows":{}}}"#, objects(BIG))),
@@ -127,20 +162,23 @@ fn content(era: Era, text: &str, more: &str) -> String {
     format!(r#"{{{}"content":[{{"type":"text","text":"{text}"}}]{more},"isError":false}}"#, head(era))
 }
 
-/// The real tools first, then fillers; 120 of them make about 39 KB, as real catalogs do.
-fn listing(count: usize) -> String {
-    let names =
-        TOOLS.iter().map(|tool| tool.name().to_owned()).chain((0..).map(|number| format!("filler_{number:03}")));
-    let tools: Vec<String> = names
-        .take(count)
-        .map(|name| {
-            format!(
-                r#"{{"name":"{name}","title":"Tool {name}","description":"{}","inputSchema":{{"type":"object","properties":{{"payload":{{"description":"What to work on"}},"limit":{{"type":"integer","minimum":0}}}}}}}}"#,
-                text(136)
-            )
-        })
-        .collect();
+/// 120 tools make about 39 KB, as real catalogs do.
+fn listing(listed: Listed) -> String {
+    let tools: Vec<String> = match listed {
+        Listed::Own(count) => names(count).map(|name| tool(&name, &name)).collect(),
+        Listed::Merged { members, tools } => {
+            let of = |number| names(tools).map(move |name| tool(&exposed(number, &name), &name));
+            (0..members).flat_map(of).collect()
+        }
+    };
     tools.join(",")
+}
+
+fn tool(name: &str, title: &str) -> String {
+    format!(
+        r#"{{"name":"{name}","title":"Tool {title}","description":"{}","inputSchema":{{"type":"object","properties":{{"payload":{{"description":"What to work on"}},"limit":{{"type":"integer","minimum":0}}}}}}}}"#,
+        text(136)
+    )
 }
 
 #[cfg(test)]
@@ -152,7 +190,7 @@ mod tests {
     #[test]
     fn everything_is_json_of_the_promised_size() {
         for era in [Era::Legacy, Era::Modern] {
-            let results = Results::new(era, 120);
+            let results = Results::new(era, Listed::Own(120));
             for json in [&results.initialize, &results.discover, &results.list, &results.small, &results.text] {
                 serde_json::from_str::<Value>(json).unwrap();
             }
@@ -167,20 +205,35 @@ mod tests {
     #[test]
     fn lists_as_many_tools_as_asked_for() {
         for count in [0, 3, 6, 120] {
-            let list: Value = serde_json::from_str(&Results::new(Era::Modern, count).list).unwrap();
+            let list: Value = serde_json::from_str(&Results::new(Era::Modern, Listed::Own(count)).list).unwrap();
             assert_eq!(list["tools"].as_array().unwrap().len(), count);
         }
     }
 
     #[test]
+    fn a_merged_list_is_that_of_its_members_under_other_names() {
+        let list = |listed| serde_json::from_str::<Value>(&Results::new(Era::Legacy, listed).list).unwrap();
+        let own = list(Listed::Own(12));
+        let merged = list(Listed::Merged { members: 10, tools: 12 });
+        let tools = merged["tools"].as_array().unwrap();
+        assert_eq!(tools.len(), 120);
+        assert_eq!((&tools[0]["name"], &tools[119]["name"]), (&"m0__small".into(), &"m9__filler_005".into()));
+        for (tool, origin) in tools.iter().zip(own["tools"].as_array().unwrap().iter().cycle()) {
+            let mut renamed = tool.clone();
+            renamed["name"] = tool["name"].as_str().unwrap().split_once("__").unwrap().1.into();
+            assert_eq!(&renamed, origin);
+        }
+    }
+
+    #[test]
     fn only_the_modern_era_names_a_result_type() {
-        assert!(Results::new(Era::Modern, 1).small.contains("resultType"));
-        assert!(!Results::new(Era::Legacy, 1).small.contains("resultType"));
+        assert!(Results::new(Era::Modern, Listed::Own(1)).small.contains("resultType"));
+        assert!(!Results::new(Era::Legacy, Listed::Own(1)).small.contains("resultType"));
     }
 
     #[test]
     fn measured_length_does_not_change_the_length_of_the_answer() {
-        let results = Results::new(Era::Legacy, 1);
+        let results = Results::new(Era::Legacy, Listed::Own(1));
         assert_eq!(results.measured(1).len(), results.measured(65_536).len());
     }
 

@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use super::Addresses;
+use super::{Addresses, Behind, Place};
+use crate::backend::PART_TOOLS;
+use crate::mcp::results::{member, names as tools};
 
 /// Longest metrics page that is read.
 const METRICS_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -21,12 +23,31 @@ pub struct Settings<'a> {
     pub variant: u32,
 }
 
-/// One listener, one virtual server, one backend, one worker; everything else as it is by default.
+/// One listener, one virtual server (of a federation: another one that shows less), one worker; everything else as it is by
+/// default.
 pub fn config(directory: &Path, addresses: &Addresses, settings: Settings<'_>) -> String {
     let directory = directory.display();
-    let Addresses { listen, admin, backend } = addresses;
+    let Addresses { listen, admin, behind } = addresses;
     let keep_alive = 15 + settings.variant % 2;
     let (log_level, http2) = (settings.log_level, if settings.http2 { "always" } else { "auto" });
+    let (mut backends, mut servers) = (String::new(), String::new());
+    match behind {
+        Behind::One(address) => {
+            backends.push_str(&backend("load", *address, http2));
+            servers.push_str(&server("default", Place::One, &["load".to_owned()]));
+        }
+        Behind::Federation { members, .. } => {
+            let names: Vec<String> = (0..members.len()).map(member).collect();
+            for (name, address) in names.iter().zip(members) {
+                backends.push_str(&backend(name, *address, http2));
+            }
+            let allowed: Vec<String> = tools(PART_TOOLS).collect();
+            let few = |name: &String| format!("{{ backend: {name}, tools: {{ allow: [{}] }} }}", allowed.join(", "));
+            let part: Vec<String> = names.iter().map(few).collect();
+            servers.push_str(&server("default", Place::Whole, &names));
+            servers.push_str(&server("part", Place::Part, &part));
+        }
+    }
     format!(
         "\
 listeners:
@@ -36,21 +57,22 @@ admin:
   address: {admin}
 state_dir: {directory}/state
 backends:
-  load:
-    endpoints:
-      - url: http://{backend}/mcp
-    http2: {http2}
-virtual_servers:
-  default:
-    path: /mcp
-    backends: [load]
-streams:
+{backends}virtual_servers:
+{servers}streams:
   keep_alive: {keep_alive}s
 workers: 1
 log:
   level: {log_level}
 "
     )
+}
+
+fn backend(name: &str, address: SocketAddr, http2: &str) -> String {
+    format!("  {name}:\n    endpoints:\n      - url: http://{address}/mcp\n    http2: {http2}\n")
+}
+
+fn server(name: &str, place: Place, backends: &[String]) -> String {
+    format!("  {name}:\n    path: {}\n    backends: [{}]\n", place.path(), backends.join(", "))
 }
 
 /// The configuration generation that the gateway's metrics show, if they show one.
@@ -84,7 +106,7 @@ mod tests {
         let addresses = Addresses {
             listen: "127.0.0.1:1".parse().unwrap(),
             admin: "127.0.0.1:2".parse().unwrap(),
-            backend: "127.0.0.1:3".parse().unwrap(),
+            behind: Behind::One("127.0.0.1:3".parse().unwrap()),
         };
         let render =
             |variant| config(Path::new("/tmp/x"), &addresses, Settings { log_level: "info", http2: false, variant });

@@ -16,26 +16,83 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::accounting::family;
-use crate::backend::READY;
+use crate::backend::{MEMBER_TOOLS, PART_TOOLS, READY};
 use crate::cpus::Placement;
 use crate::drive::worker::{Job, Target, Worker};
 use crate::failure::{During, Failure, Outcome};
 use crate::mcp::Era;
 use crate::mcp::request::id;
+use crate::mcp::results::Listed;
 use crate::wire::client::Sources;
 
 /// How long a proxy may take to give its first answer.
 const START_TIME: Duration = Duration::from_secs(20);
+/// Members of the federation.
+const MEMBERS: u16 = 10;
 
 /// The addresses of a proxy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Addresses {
     /// Clients come here.
     pub listen: SocketAddr,
     /// The operator's listener.
     pub admin: SocketAddr,
-    /// The backend behind.
-    pub backend: SocketAddr,
+    /// What stands behind.
+    pub behind: Behind,
+}
+
+/// What stands behind a proxy.
+#[derive(Clone, Debug)]
+pub enum Behind {
+    /// One backend.
+    One(SocketAddr),
+    /// A federation: its members for a gateway, and for others the servers that list what the gateway shows.
+    Federation {
+        /// The members.
+        members: Vec<SocketAddr>,
+        /// Lists all tools of all members.
+        whole: SocketAddr,
+        /// Lists a few tools of each member.
+        part: SocketAddr,
+    },
+}
+
+/// What is asked of a proxy: each has a path of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// One backend's items.
+    One,
+    /// All items of a federation.
+    Whole,
+    /// A few items of each member of a federation.
+    Part,
+}
+
+impl Place {
+    /// Its path.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::One | Self::Whole => "/mcp",
+            Self::Part => "/part",
+        }
+    }
+
+    /// What must stand behind a proxy for it.
+    pub fn scene(self) -> Scene {
+        match self {
+            Self::One => Scene::One,
+            Self::Whole | Self::Part => Scene::Federation,
+        }
+    }
+}
+
+/// Which of the two set-ups a contender is started in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// One backend.
+    One,
+    /// Ten members of 50 tools each.
+    Federation,
 }
 
 /// What a contender is.
@@ -65,6 +122,8 @@ pub struct Contender {
     pub name: String,
     /// What it is.
     pub kind: Kind,
+    /// What stands behind it.
+    pub scene: Scene,
 }
 
 /// What all contenders share.
@@ -74,9 +133,12 @@ pub struct Ground {
     /// The gateway's log level.
     pub log_level: String,
     /// Tools in the backend's list.
-    pub tools: usize,
+    tools: usize,
     backend: Process,
-    backend_address: SocketAddr,
+    one: SocketAddr,
+    members: Vec<SocketAddr>,
+    whole: SocketAddr,
+    part: SocketAddr,
     directory: TempDir,
 }
 
@@ -84,37 +146,70 @@ impl Ground {
     /// Starts the backend.
     pub fn prepare(placement: Placement, log_level: &str, tools: u16) -> Outcome<Self> {
         let directory = tempfile::Builder::new().prefix("lockgate-load-").tempdir().during("make a directory")?;
-        let program =
-            [own_program()?.into(), "backend".into(), "--listen=127.0.0.1:0".into(), format!("--tools={tools}").into()];
+        let program = [
+            own_program()?.into(),
+            "backend".into(),
+            "--listen=127.0.0.1:0".into(),
+            format!("--tools={tools}").into(),
+            format!("--members={MEMBERS}").into(),
+        ];
         let log = directory.path().join("backend.log");
         let (backend, line) = Process::start_and_listen(&mut guarded(&program)?, placement.load, &log)?;
-        let address = line.strip_prefix(READY).and_then(|address| address.parse().ok());
-        let backend_address = address
-            .ok_or_else(|| Failure::said(format!("the backend did not start: {line}\n{}", backend.log_end())))?;
+        let addresses = line.strip_prefix(READY).map(|addresses| addresses.split(' ').map(str::parse).collect());
+        let addresses: Option<Vec<SocketAddr>> = addresses.and_then(Result::ok);
+        let Some([one, members @ .., whole, part]) = addresses.as_deref() else {
+            return Err(Failure::said(format!("the backend did not start: {line}\n{}", backend.log_end())));
+        };
         Ok(Self {
             placement,
             log_level: log_level.to_owned(),
             tools: usize::from(tools),
+            one: *one,
+            members: members.to_vec(),
+            whole: *whole,
+            part: *part,
             backend,
-            backend_address,
             directory,
         })
     }
 
-    /// Where the backend listens.
-    pub fn backend(&self) -> Target {
-        Target { address: self.backend_address, path: "/mcp".to_owned() }
+    fn behind(&self, scene: Scene) -> Behind {
+        match scene {
+            Scene::One => Behind::One(self.one),
+            Scene::Federation => {
+                Behind::Federation { members: self.members.clone(), whole: self.whole, part: self.part }
+            }
+        }
+    }
+
+    /// What is listed at a place.
+    fn listed(&self, place: Place) -> Listed {
+        let members = self.members.len();
+        match place {
+            Place::One => Listed::Own(self.tools),
+            Place::Whole => Listed::Merged { members, tools: MEMBER_TOOLS },
+            Place::Part => Listed::Merged { members, tools: PART_TOOLS },
+        }
+    }
+
+    /// The backend without a proxy.
+    fn direct(&self, place: Place) -> SocketAddr {
+        match place {
+            Place::One => self.one,
+            Place::Whole => self.whole,
+            Place::Part => self.part,
+        }
     }
 }
 
 /// A started contender.
 pub struct Running {
-    /// Where load goes.
-    pub target: Target,
     /// Processes whose CPU time and memory count.
     pub pids: Vec<u32>,
     /// From the start of the process to the first right answer.
     pub first_answer: Duration,
+    /// Where load goes.
+    targets: Vec<(Place, Target)>,
     process: Option<Process>,
     reload: Option<Reload>,
 }
@@ -131,28 +226,63 @@ impl Contender {
     /// Starts it and waits for its first answer.
     pub fn start(&self, ground: &Ground) -> Outcome<Running> {
         if self.kind == Kind::Direct {
+            let targets = self.targets(ground, None);
             let pids = vec![ground.backend.pid()];
-            let target = ground.backend();
-            return Ok(Running { target, pids, first_answer: Duration::ZERO, process: None, reload: None });
+            return Ok(Running { targets, pids, first_answer: Duration::ZERO, process: None, reload: None });
         }
-        let directory = tempfile::Builder::new().prefix(&self.name).tempdir_in(ground.directory.path());
+        let directory = tempfile::Builder::new().prefix("proxy").tempdir_in(ground.directory.path());
         // Kept until the ground is cleared: the process may still write when its handle goes.
         let directory = directory.during("make a directory")?.keep();
-        let addresses = Addresses { listen: free_port()?, admin: free_port()?, backend: ground.backend_address };
+        let addresses = Addresses { listen: free_port()?, admin: free_port()?, behind: ground.behind(self.scene) };
+        let targets = self.targets(ground, Some(addresses.listen));
         let reload = Reload { directory, addresses, log_level: ground.log_level.clone(), kind: self.kind.clone() };
         reload.write(0)?;
         let program = reload.program();
         let started = Instant::now();
         let log = reload.directory.join("output.log");
         let mut process = Process::start(&mut guarded(&program)?, ground.placement.proxy, &log)?;
-        let target = Target { address: addresses.listen, path: "/mcp".to_owned() };
-        let first_answer = first_answer(&target, ground.tools, started, &mut process)
-            .map_err(|failure| Failure::said(format!("{}: {failure}", self.name)))?;
-        Ok(Running { target, pids: family(process.pid()), first_answer, process: Some(process), reload: Some(reload) })
+        let mut first = Duration::ZERO;
+        for (_, target) in &targets {
+            first = first_answer(target, started, &mut process)
+                .map_err(|failure| Failure::said(format!("{}: {failure}", self.name)))?;
+        }
+        let pids = family(process.pid());
+        Ok(Running { targets, pids, first_answer: first, process: Some(process), reload: Some(reload) })
+    }
+
+    /// Where load goes for each place; `listen` is the proxy's address.
+    fn targets(&self, ground: &Ground, listen: Option<SocketAddr>) -> Vec<(Place, Target)> {
+        let places: &[Place] = match self.scene {
+            Scene::One => &[Place::One],
+            Scene::Federation => &[Place::Whole, Place::Part],
+        };
+        let prefixed = self.scene == Scene::Federation && matches!(self.kind, Kind::Lockgate(_));
+        let target = |place: &Place| {
+            let target = Target {
+                address: listen.unwrap_or_else(|| ground.direct(*place)),
+                path: place.path().to_owned(),
+                listed: ground.listed(*place),
+                members: if prefixed { ground.members.len() } else { 0 },
+            };
+            (*place, target)
+        };
+        places.iter().map(target).collect()
     }
 }
 
 impl Running {
+    /// Where load for this place goes.
+    pub fn target(&self, place: Place) -> Outcome<Target> {
+        let here = self.targets.iter().find(|(known, _)| *known == place);
+        here.map(|(_, target)| target.clone())
+            .ok_or_else(|| Failure::said(format!("nothing was started for {place:?}")))
+    }
+
+    /// Whether there is no proxy.
+    pub fn is_direct(&self) -> bool {
+        self.process.is_none()
+    }
+
     /// Reloads the configuration, changed where that matters; does not wait for it to take effect.
     pub fn reload(&self, number: u32) -> Outcome<()> {
         match (&self.reload, &self.process) {
@@ -209,12 +339,14 @@ impl Reload {
 }
 
 /// Asks until the first right answer comes, every millisecond.
-fn first_answer(target: &Target, tools: usize, started: Instant, process: &mut Process) -> Outcome<Duration> {
+fn first_answer(target: &Target, started: Instant, process: &mut Process) -> Outcome<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().during("start the runtime")?;
+    // A federation has started when the lists of all its members are known.
+    let job = if matches!(target.listed, Listed::Merged { .. }) { Job::List } else { Job::Small };
     loop {
         let asked = runtime.block_on(async {
             let asking = async {
-                let mut worker = Worker::open(target, Era::Modern, Job::Small, tools).await?;
+                let mut worker = Worker::open(target, Era::Modern, job, 0).await?;
                 worker.once(id(0), &Sources::default()).await
             };
             tokio::time::timeout(START_TIME, asking).await

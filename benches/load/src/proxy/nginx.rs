@@ -1,8 +1,9 @@
 //! The yardstick: nginx as a plain reverse proxy, one worker, tuned so that nothing but proxying costs time.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
-use super::Addresses;
+use super::{Addresses, Behind, Place};
 
 /// A configuration that keeps everything inside `directory`.
 ///
@@ -11,7 +12,12 @@ use super::Addresses;
 pub fn config(directory: &Path, addresses: &Addresses, root: bool) -> String {
     let directory = directory.display();
     let user = if root { "user root;\n" } else { "" };
-    let (listen, backend) = (addresses.listen, addresses.backend);
+    let listen = addresses.listen;
+    let (mut upstreams, mut locations) = (String::new(), String::new());
+    for (name, path, backend) in behind(&addresses.behind) {
+        upstreams.push_str(&upstream(name, backend));
+        locations.push_str(&location(name, path, backend));
+    }
     format!(
         "\
 {user}daemon off;
@@ -34,16 +40,40 @@ http {{
     keepalive_requests 1000000000;
     keepalive_timeout 600s;
     tcp_nodelay on;
-    upstream backend {{
+{upstreams}    server {{
+        listen {listen} backlog=4096;
+{locations}    }}
+}}
+"
+    )
+}
+
+/// What stands behind each path: name, path and address.
+fn behind(behind: &Behind) -> Vec<(&'static str, &'static str, SocketAddr)> {
+    match behind {
+        Behind::One(backend) => vec![("backend", Place::One.path(), *backend)],
+        Behind::Federation { whole, part, .. } => {
+            vec![("whole", Place::Whole.path(), *whole), ("part", Place::Part.path(), *part)]
+        }
+    }
+}
+
+fn upstream(name: &str, backend: SocketAddr) -> String {
+    format!(
+        "    upstream {name} {{
         server {backend};
         keepalive 512;
         keepalive_requests 1000000000;
         keepalive_timeout 600s;
     }}
-    server {{
-        listen {listen} backlog=4096;
-        location / {{
-            proxy_pass http://backend;
+"
+    )
+}
+
+fn location(name: &str, path: &str, backend: SocketAddr) -> String {
+    format!(
+        "        location {path} {{
+            proxy_pass http://{name};
             proxy_http_version 1.1;
             proxy_set_header Connection \"\";
             proxy_set_header Host {backend};
@@ -53,8 +83,6 @@ http {{
             proxy_read_timeout 3600s;
             proxy_send_timeout 3600s;
         }}
-    }}
-}}
 "
     )
 }
