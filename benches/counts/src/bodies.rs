@@ -11,16 +11,25 @@ pub enum Filling {
     Alike,
 }
 
+/// The tool that [`call`] calls.
+pub const TOOL: &str = "store_note";
+
 /// A call whose body has about this many bytes.
 pub fn call(bytes: usize, filling: Filling) -> Vec<u8> {
-    let head = concat!(
-        r#"{"jsonrpc":"2.0","id":17,"method":"tools/call","params":{"name":"store_note","#,
-        r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
+    call_of(TOOL, bytes, filling)
+}
+
+/// As [`call`], of another tool.
+pub fn call_of(tool: &str, bytes: usize, filling: Filling) -> Vec<u8> {
+    let begin = r#"{"jsonrpc":"2.0","id":17,"method":"tools/call","params":{"name":""#;
+    let rest = concat!(
+        r#"","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
         r#""io.modelcontextprotocol/clientCapabilities":{},"progressToken":"p17"},"arguments":{"note":"#,
     );
     let tail = "}}}";
+    let head = [begin, tool, rest].concat();
     let room = bytes.saturating_sub(head.len() + tail.len());
-    let mut body = head.to_owned();
+    let mut body = head;
     match filling {
         Filling::Text => text(room, &mut body),
         Filling::Rows => rows(room, &mut body),

@@ -1,6 +1,8 @@
-//! The way of a modern request from its last byte to the bytes that go upstream, as a gateway with one listener, virtual
-//! server and backend builds it: all filters, then the splice.
+//! The way of a modern request from its last byte to the bytes that go upstream, as a gateway with one listener and virtual
+//! server builds it, over one backend or over ten: all filters, then the splice.
 
+use crate::bodies::TOOL;
+use crate::federation::Members;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lockgate_filters::backend::{Backend, Facts, Speaks};
@@ -9,7 +11,7 @@ use lockgate_filters::door::Door;
 use lockgate_filters::envelope::Envelope;
 use lockgate_filters::era::Era;
 use lockgate_filters::exchange::{Exchange, UnixMillis};
-use lockgate_filters::federate::Federate;
+use lockgate_filters::federate::{Federate, Federation};
 use lockgate_filters::filter::Head;
 use lockgate_filters::guard::{Guard, HostRule};
 use lockgate_filters::lane::Lane;
@@ -21,8 +23,8 @@ use lockgate_filters::rpc::scan::{Limits, scan};
 use lockgate_filters::session::{Session, Sessions};
 use lockgate_filters::splice::Onward;
 use lockgate_filters::splice::wire::{Wire, encode};
-use lockgate_filters::splice::{self, Forwarding};
-use lockgate_filters::ticket::{Key, KeyFault, Keyring, SessionId};
+use lockgate_filters::splice::{self, Forwarding, edited};
+use lockgate_filters::ticket::{Key, Keyring, SessionId};
 use lockgate_filters::virtual_server::VirtualServer;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -32,7 +34,7 @@ const BODY_BYTES: u64 = 4 << 20;
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// What a client of 2026-07-28 sends with a call of [`crate::bodies::call`].
-const HEADERS: [(&str, &str); 9] = [
+const HEADERS: [(&str, &str); 8] = [
     ("host", "127.0.0.1:8080"),
     ("user-agent", "claude-code/2.1.0"),
     ("accept", "application/json, text/event-stream"),
@@ -40,9 +42,11 @@ const HEADERS: [(&str, &str); 9] = [
     ("content-type", "application/json"),
     ("mcp-protocol-version", "2026-07-28"),
     ("mcp-method", "tools/call"),
-    ("mcp-name", "store_note"),
     ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
 ];
+
+/// Where the name of what is called stands once more.
+const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// What all requests to the endpoint begin with.
 const PREFIX: &[u8] = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:9000\r\nuser-agent: lockgate/0.1.0\r\n\
@@ -67,18 +71,28 @@ impl Sessions for NoneEnded {
 }
 
 impl Way {
-    /// A gateway whose backend speaks the modern era and mirrors no arguments.
-    ///
-    /// # Errors
-    /// [`KeyFault`] never in practice: the key is fixed.
-    pub fn new() -> Result<Way, KeyFault> {
+    /// A gateway whose backend speaks the modern era and mirrors no arguments; `None` never, as its key is a good one.
+    pub fn new() -> Option<Way> {
         let tools = Some(Arc::new(ToolParams::default()));
         let facts = Facts { modern: Speaks::Yes, legacy: Speaks::No, tools, ..Facts::default() };
-        let keys = Arc::new(Keyring::new(vec![Key::derive("k1", b"a secret that only the benches know")?])?);
+        Way::over(Box::new([Arc::new(Backend::new("notes", facts))]), None, TOOL)
+    }
+
+    /// A gateway over ten such backends with 50 tools each, and the name by which it shows the tool of one of them that
+    /// [`crate::bodies::call_of`] is to call.
+    pub fn federated() -> Option<(Way, &'static str)> {
+        let members = Members::of(TOOL, 50, NOW)?;
+        let exposed = "m6__store_note";
+        Some((Way::over(members.backends, Some(members.federation), exposed)?, exposed))
+    }
+
+    fn over(backends: Box<[Arc<Backend>]>, federation: Option<Arc<Federation>>, called: &'static str) -> Option<Way> {
+        let key = Key::derive("k1", b"a secret that only the benches know").ok()?;
+        let keys = Arc::new(Keyring::new(vec![key]).ok()?);
         let server = Arc::new(VirtualServer {
             index: 0,
             name: "default".into(),
-            backends: Box::new([Arc::new(Backend::new("notes", facts))]),
+            backends,
             chain: Chain::new(vec![
                 Box::new(Negotiate::new(BODY_BYTES)),
                 Box::new(Era),
@@ -87,14 +101,16 @@ impl Way {
                 Box::new(Federate::new("default".into(), Arc::clone(&keys))),
                 Box::new(Params),
             ]),
-            federation: None,
+            federation,
             pinned: None,
         });
         let hosts = ["localhost", "127.0.0.1", "[::1]"].map(HostRule::parse).into();
         let paths = [(Box::from("/mcp"), server, Door::Mcp)];
         let listener = Chain::new(vec![Box::new(Guard::new(hosts, Vec::new())), Box::new(Route::new(paths))]);
         let fields = HEADERS.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        Ok(Way { listener, forwarding: Forwarding::default(), headers: HeaderMap::from_iter(fields) })
+        let mut headers = HeaderMap::from_iter(fields);
+        headers.insert(MCP_NAME, HeaderValue::from_static(called));
+        Some(Way { listener, forwarding: Forwarding::default(), headers })
     }
 
     /// What happens to a request between its last byte and the choice of a lane; `None` where a filter stopped it.
@@ -115,15 +131,21 @@ impl Way {
     /// The bytes that go upstream of a request that may pass; `None` where it holds no message.
     pub fn splice(&self, exchange: &Exchange) -> Option<Wire> {
         let message = exchange.scan.messages.first()?;
-        let (fields, _) = splice::post(&self.forwarding, &self.headers, exchange, message, Onward::default());
-        Some(encode(PREFIX, &fields, Some(&exchange.body), ROOM_BYTES))
+        let hop = exchange.target(0).hop()?;
+        let onward = Onward { name: hop.name.clone(), ..Onward::default() };
+        let body = match &hop.edits[..] {
+            [] => exchange.body.clone(),
+            edits => edited(&exchange.body, message.span, edits),
+        };
+        let (fields, _) = splice::post(&self.forwarding, &self.headers, exchange, message, onward);
+        Some(encode(PREFIX, &fields, Some(&body), ROOM_BYTES))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bodies::{Filling, call};
+    use crate::bodies::{Filling, call, call_of};
 
     #[test]
     fn calls_of_all_sizes_pass() {
@@ -137,5 +159,18 @@ mod tests {
             assert!(sent.starts_with(PREFIX) && sent.ends_with(&exchange.body));
             assert!(sent.len() > PREFIX.len() + exchange.body.len() + 100, "fields of the client are missing");
         }
+    }
+    #[test]
+    fn a_prefixed_call_leaves_under_the_backends_own_name() {
+        let (way, exposed) = Way::federated().unwrap();
+        for bytes in [300, 2 << 10, 64 << 10] {
+            let (lane, exchange) = way.pass(&call_of(exposed, bytes, Filling::Text).into()).expect("nothing stops it");
+            assert_eq!((lane, exchange.target(0).hop().map(|hop| hop.member)), (Lane::Forward, Some(6)));
+            let wire = way.splice(&exchange).expect("it has a target");
+            let sent = String::from_utf8([&wire.front[..], &wire.rest].concat()).unwrap();
+            assert!(sent.contains("\r\nmcp-name: store_note\r\n") && sent.contains(r#""name":"store_note""#), "{sent}");
+            assert!(!sent.contains(exposed), "{sent}");
+        }
+        assert!(way.pass(&call(300, Filling::Text).into()).is_none(), "without a prefix it is nobody's");
     }
 }

@@ -65,6 +65,13 @@ impl Held {
     }
 }
 
+/// The state of a gateway at one moment.
+struct Reading {
+    memory: u64,
+    sockets: usize,
+    sessions: u64,
+}
+
 /// Everybody who takes part: each gateway twice, since what federation costs is what the same binary needs beyond a call
 /// with one backend.
 pub fn contenders(contenders: &[Contender]) -> Vec<Contender> {
@@ -80,18 +87,27 @@ pub fn held(contender: &Contender, ground: &Ground, what: Holding, streams: usiz
     let mut running = contender.start(ground)?;
     std::thread::sleep(settle);
     let count = if matches!(what.what, Hold::Sessions(_)) { SESSIONS } else { streams };
-    let meter = || Ok((resident(&running.pids)?, descriptors(&running.pids)?));
+    let meter = || {
+        let sessions =
+            running.sessions().ok_or_else(|| Failure::said("the gateway does not say how many sessions it holds"))?;
+        Ok(Reading { memory: resident(&running.pids)?, sockets: descriptors(&running.pids)?, sessions })
+    };
     let held = hold(&running.target(Place::Whole)?, what.what, count, settle, meter)
         .map_err(|failure| Failure::said(format!("{}, {}: {failure}", contender.name, what.words)))?;
     running.check()?;
-    // Those of the call before may still wait in a pool, a few of them.
-    let opened = held.open.1.saturating_sub(held.before.1);
-    if what.sockets > 0 && !(count * what.sockets..count * (what.sockets + 1)).contains(&opened) {
-        let why = format!("{}, {}: the gateway has {opened} more sockets", contender.name, what.words);
+    let (before, open) = (held.before, held.open);
+    if open.sessions.saturating_sub(before.sessions) != count as u64 {
+        let why = format!("{}, {}: the gateway holds {} sessions", contender.name, what.words, open.sessions);
+        return Err(Failure::said(why));
+    }
+    // A few of those that calls went over may still wait in a pool.
+    let sockets = open.sockets.saturating_sub(before.sockets);
+    if what.sockets > 0 && !(count * what.sockets..count * (what.sockets + 1)).contains(&sockets) {
+        let why = format!("{}, {}: the gateway has {sockets} more sockets", contender.name, what.words);
         return Err(Failure::said(why));
     }
     let name = contender.name.clone();
-    Ok(Held { name, what, count, before: held.before.0, open: held.open.0, after: held.after.0 })
+    Ok(Held { name, what, count, before: before.memory, open: open.memory, after: held.after.memory })
 }
 
 #[cfg(test)]

@@ -77,17 +77,28 @@ fn server(name: &str, place: Place, backends: &[String]) -> String {
 
 /// The configuration generation that the gateway's metrics show, if they show one.
 pub fn generation(admin: SocketAddr) -> Option<u64> {
+    find(&metrics(admin)?, |name| name.starts_with("lockgate_") && name.contains("generation"))
+}
+
+/// How many sessions the gateway's metrics say that it holds, if they do.
+pub fn sessions(admin: SocketAddr) -> Option<u64> {
+    find(&metrics(admin)?, |name| name == "lockgate_sessions")
+}
+
+fn metrics(admin: SocketAddr) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&admin, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     write!(stream, "GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n").ok()?;
     let mut page = String::new();
     stream.take(METRICS_BYTES_MAX).read_to_string(&mut page).ok()?;
-    find_generation(&page)
+    Some(page)
 }
 
-fn find_generation(page: &str) -> Option<u64> {
-    let line = page.lines().find(|line| line.starts_with("lockgate_") && line.contains("generation"))?;
-    line.rsplit(' ').next()?.parse::<f64>().ok().map(|value| value as u64)
+/// The value of the first metric without labels whose name is wanted.
+fn find(page: &str, wanted: impl Fn(&str) -> bool) -> Option<u64> {
+    let mut values = page.lines().filter_map(|line| line.split_once(' '));
+    let (_, value) = values.find(|(name, _)| wanted(name))?;
+    value.trim().parse::<f64>().ok().map(|value| value as u64)
 }
 
 #[cfg(test)]
@@ -95,10 +106,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_generation_among_the_metrics() {
+    fn finds_single_values_among_the_metrics() {
         let page = "# HELP lockgate_config_generation x\nlockgate_up 1\nlockgate_config_generation 7\n";
-        assert_eq!(find_generation(page), Some(7));
-        assert_eq!(find_generation("lockgate_up 1\n"), None);
+        assert_eq!(find(page, |name| name.contains("generation")), Some(7));
+        assert_eq!(
+            find("lockgate_sessions_opened_total 3\nlockgate_sessions 2\n", |name| name == "lockgate_sessions"),
+            Some(2)
+        );
+        assert_eq!(find("lockgate_up 1\n", |name| name.contains("generation")), None);
     }
 
     #[test]

@@ -296,8 +296,17 @@ impl Running {
 
     /// The configuration generation, where the contender shows one.
     pub fn generation(&self) -> Option<u64> {
+        lockgate::generation(self.admin()?)
+    }
+
+    /// How many sessions the contender holds, where it shows that.
+    pub fn sessions(&self) -> Option<u64> {
+        lockgate::sessions(self.admin()?)
+    }
+
+    fn admin(&self) -> Option<SocketAddr> {
         let reload = self.reload.as_ref().filter(|reload| matches!(reload.kind, Kind::Lockgate(_)))?;
-        lockgate::generation(reload.addresses.admin)
+        Some(reload.addresses.admin)
     }
 
     /// An error if the process has ended.
