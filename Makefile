@@ -55,7 +55,7 @@ release: $(CMAKE) ## The gateway as it is meant to be run: optimised as a whole,
 	cargo build --release --locked -p lockgate --features jemalloc
 
 .PHONY: bench
-bench: release ## Load comparison with nginx (about 20 minutes; needs nginx)
+bench: release ## Load comparison with nginx (about 25 minutes; needs nginx)
 	cargo build --release --locked -p lockgate-load
 	target/release/lockgate-load compare --lockgate target/release/lockgate
 
