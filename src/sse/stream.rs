@@ -57,10 +57,10 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, trip: &mut Tri
     tokio::spawn(hear(bridge, heard, left, gateway.drain.clone()));
 
     let place = place(session, trip, &name);
+    let _counted = trip.metrics().stream(StreamKind::Sse);
     begin(session, trip).await?;
     write(session, format!("event: endpoint\ndata: {place}\n\n").into()).await?;
     let mut seat = Some(seat);
-    let _counted = trip.metrics().stream(StreamKind::Sse);
     let draining = gateway.drain.draining();
     pin!(draining);
     let mut quiet = Instant::now() + limits.keep_alive;
