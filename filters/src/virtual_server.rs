@@ -26,15 +26,25 @@ pub struct VirtualServer {
 impl VirtualServer {
     /// Whether clients of an era can be served: only if every backend speaks it, and a revision of it is offered.
     ///
-    /// Of several backends, one that nobody could ask yet does not decide as long as another is known: a backend that is
-    /// down must not keep the others from being used.
+    /// Of several backends, one that nobody could ask yet, or that speaks neither era, does not decide as long as another
+    /// is known: a backend that is down or broken must not keep the others from being used.
     pub fn offers(&self, era: Era) -> Speaks {
         if !self.admitted().any(|revision| revision.era() == era) {
+            return Speaks::No;
+        }
+        let speaks_none = |backend: &Arc<Backend>| {
+            let facts = backend.facts();
+            (facts.modern, facts.legacy) == (Speaks::No, Speaks::No)
+        };
+        if self.backends.iter().all(speaks_none) {
             return Speaks::No;
         }
         let mut offered = Speaks::Unknown;
         for backend in &self.backends {
             let facts = backend.facts();
+            if (facts.modern, facts.legacy) == (Speaks::No, Speaks::No) {
+                continue;
+            }
             match if era == Era::Modern { facts.modern } else { facts.legacy } {
                 Speaks::No => return Speaks::No,
                 Speaks::Unknown => {}
@@ -106,9 +116,23 @@ mod tests {
             (&[Unknown, No], No),
             (&[Yes, No], No),
         ] {
-            let spoken: Vec<_> = spoken.iter().map(|speaks| (*speaks, No)).collect();
+            let spoken: Vec<_> = spoken.iter().map(|speaks| (*speaks, Yes)).collect();
             assert_eq!(server(&spoken, None).offers(Era::Modern), offered, "{spoken:?}");
-            assert_eq!(server(&spoken, None).offers(Era::Legacy), No);
+            assert_eq!(server(&spoken, None).offers(Era::Legacy), Yes);
+        }
+    }
+
+    #[test]
+    fn a_backend_that_speaks_nothing_decides_nothing() {
+        use Speaks::{No, Unknown, Yes};
+        for (spoken, modern, legacy) in [
+            (&[(No, No), (Yes, Yes)][..], Yes, Yes),
+            (&[(No, No), (No, Yes)], No, Yes),
+            (&[(No, No), (Unknown, Unknown)], Unknown, Unknown),
+            (&[(No, No), (No, No)], No, No),
+        ] {
+            let server = server(spoken, None);
+            assert_eq!((server.offers(Era::Modern), server.offers(Era::Legacy)), (modern, legacy), "{spoken:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
-use lockgate_filters::federate::event_id::{EventId, Source};
+use lockgate_filters::federate::event_id::EventId;
 use lockgate_filters::headers::LAST_EVENT_ID;
 use lockgate_filters::sse;
 use tokio::time::{Instant, sleep_until};
@@ -32,7 +32,8 @@ pub(super) async fn run(way: Way<'_>) -> Result<(), Broken> {
 }
 
 /// Takes up an answer whose stream its client has lost; what is recorded of it, if anything is, or else the backend's.
-pub(super) async fn answer_on(mut way: Way<'_>, resume: Option<Resume>) -> Result<(), Broken> {
+/// Where neither can be had, who `asked` is told so.
+pub(super) async fn answer_on(mut way: Way<'_>, resume: Option<Resume>, asked: Option<Bytes>) -> Result<(), Broken> {
     if let Some(resume) = resume {
         return take_on(way, resume).await;
     }
@@ -40,9 +41,9 @@ pub(super) async fn answer_on(mut way: Way<'_>, resume: Option<Resume>) -> Resul
     if behind.is_none() || way.onward().revision.is_none() {
         // It was given in a session that nobody knows any more.
         begin(&mut way).await?;
-        return answer_lost(way, None).await;
+        return answer_lost(way, asked.as_deref()).await;
     }
-    open(way, Wanted { kind: StreamKind::Post, behind }, None).await
+    open(way, Wanted { kind: StreamKind::Post, behind }, asked).await
 }
 
 /// Takes a recorded stream up.
@@ -104,7 +105,9 @@ fn at_backend(way: &Way<'_>, id: &HeaderValue) -> Option<HeaderValue> {
         return Some(id.clone());
     }
     let sealed = EventId::open(&way.server.keys, &way.server.policy.name, id.to_str().ok()?)?;
-    HeaderValue::from_bytes(sealed.at(Source::of(&way.link.backend.place))?).ok()
+    let place = &way.link.backend.place;
+    let upstream = way.node.as_ref()?.upstream(place)?;
+    HeaderValue::from_bytes(sealed.at(upstream.source(place))?).ok()
 }
 
 fn request(way: &Way<'_>, behind: Option<&HeaderValue>) -> UpstreamRequest {

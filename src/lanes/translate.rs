@@ -9,7 +9,7 @@ use crate::snapshot::{Link, Server};
 use crate::upstream::{Fetcher, Speech};
 use bytes::Bytes;
 use lockgate_filters::fault::{Fault, Refusal};
-use lockgate_filters::federate::event_id::{EventId, Source, Stream};
+use lockgate_filters::federate::event_id::{EventId, Stream};
 use lockgate_filters::federate::outward::{self, Asking};
 use lockgate_filters::federate::uris::MemberUris;
 use lockgate_filters::rpc::reply;
@@ -44,6 +44,8 @@ pub(super) struct Translate {
     boot: [u8; 8],
     /// The legacy session that may be asked something.
     session: Option<Arc<NodeSession>>,
+    /// The raw id of the request that is answered; empty where none is.
+    asked: Bytes,
     /// What answers the backend on the gateway's behalf.
     fetcher: Fetcher,
 }
@@ -61,6 +63,7 @@ impl Translate {
             node: way.gateway.node,
             boot: way.gateway.boot,
             session: way.node.clone(),
+            asked: way.trip.request_id().map(Bytes::copy_from_slice).unwrap_or_default(),
             fetcher: way.speaker(&link.backend),
             link,
         }))
@@ -143,12 +146,15 @@ impl Translate {
 
     /// The id under which a client knows an event of the backend; `None` where it cannot be asked for again.
     fn event_id(&self, raw: &Bytes) -> Option<Bytes> {
+        let session = self.session.as_ref()?;
+        let place = &self.link.backend.place;
         let id = EventId {
-            session: self.session.as_ref()?.id(),
+            session: session.id(),
             stream: Stream::Answer,
             boot: self.boot,
             number: 0,
-            behind: vec![(Source::of(&self.link.backend.place), raw.clone())],
+            asked: self.asked.clone(),
+            behind: vec![(session.upstream(place)?.source(place), raw.clone())],
         };
         id.seal(&self.server.keys, &self.server.policy.name)
     }

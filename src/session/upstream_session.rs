@@ -1,6 +1,7 @@
 //! The session that a backend gave us, on behalf of one client session.
 
 use http::HeaderValue;
+use lockgate_filters::federate::event_id::Source;
 use lockgate_filters::revision::Revision;
 
 /// A backend's session id: a secret between the gateway and the backend, never shown to clients or in logs.
@@ -37,6 +38,13 @@ pub struct UpstreamSession {
     pub id: Option<UpstreamId>,
     /// The revision negotiated with it.
     pub revision: Revision,
+}
+
+impl UpstreamSession {
+    /// What it is called in ids of events; `place` is where the backend is.
+    pub fn source(&self, place: &str) -> Source {
+        Source::of(place, self.id.as_ref().map(|id| id.header().as_bytes()).unwrap_or_default())
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ const SPACING: Duration = Duration::from_millis(500);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// How long the list of a command is believed that says nothing of its own accord: each look starts it.
 const COMMAND_TRUST: Duration = Duration::from_secs(3600);
+/// What a backend answers to a method that it does not have (JSON-RPC 2.0).
+const METHOD_NOT_FOUND: i64 = -32601;
 
 /// What taking stock of one backend needs beside the backend.
 pub(super) struct Stock {
@@ -69,11 +71,16 @@ pub(super) async fn keep(watched: &Watched) {
         let taken = taken.unwrap_or(Err(AttemptFault::new(FaultKind::TotalTimeout)));
         let wait = match taken {
             Ok(taken) => {
-                backoff.reset();
                 let trust = trust(watched, &taken.inventory, fetcher.stock.refresh);
+                let failed = taken.inventory.has_failed();
                 publish(watched, taken);
                 watched.stock.gate.report(None);
-                trust
+                if failed {
+                    backoff.fail().min(trust)
+                } else {
+                    backoff.reset();
+                    trust
+                }
             }
             Err(fault) => {
                 lost(watched, &fault);
@@ -150,6 +157,7 @@ async fn take(watched: &Watched, fetcher: &Fetcher, control: &mut Control) -> Re
     let facts = watched.backend.facts();
     let (modern, legacy) = (facts.modern, facts.legacy);
     let described = facts.discover.clone();
+    let before = facts.inventory.clone();
     drop(facts);
     let mut builder = InventoryBuilder::within(fetcher.stock.limits, now());
     match (modern, legacy) {
@@ -163,7 +171,7 @@ async fn take(watched: &Watched, fetcher: &Fetcher, control: &mut Control) -> Re
                 let speech = Speech::Modern { capabilities: "{}" };
                 list(&mut builder, kind, fetcher, speech, Some(&mut tools)).await?;
             }
-            let inventory = builder.finish(millis(fetcher.stock.refresh));
+            let inventory = finish(builder, before.as_deref(), fetcher);
             Ok(Taken { inventory, tools: Some(tools) })
         }
         (_, Speaks::Yes) => {
@@ -176,10 +184,18 @@ async fn take(watched: &Watched, fetcher: &Fetcher, control: &mut Control) -> Re
                 }
                 listed?;
             }
-            Ok(Taken { inventory: builder.finish(millis(fetcher.stock.refresh)), tools: None })
+            Ok(Taken { inventory: finish(builder, before.as_deref(), fetcher), tools: None })
         }
         _ => Err(AttemptFault::protocol("it speaks no protocol revision that the gateway knows")),
     }
+}
+
+/// What was read, and what was known before of lists that could not be.
+fn finish(mut builder: InventoryBuilder, before: Option<&Inventory>, fetcher: &Fetcher) -> Inventory {
+    if let Some(before) = before {
+        builder.keep(before);
+    }
+    builder.finish(millis(fetcher.stock.refresh))
 }
 
 fn describe(builder: &mut InventoryBuilder, result: &[u8]) -> Result<(), AttemptFault> {
@@ -188,7 +204,8 @@ fn describe(builder: &mut InventoryBuilder, result: &[u8]) -> Result<(), Attempt
         .map_err(|fault| AttemptFault::protocol("what it says of itself is malformed").because(fault))
 }
 
-/// Reads all pages of one list. A list that a backend refuses to give is left as it is: the others count all the same.
+/// Reads all pages of one list. Where a backend fails to give it, its other lists count all the same; where it does not
+/// know the method, it has none, whatever it declares.
 async fn list(
     builder: &mut InventoryBuilder,
     kind: Kind,
@@ -205,9 +222,13 @@ async fn list(
         if reply.status == StatusCode::NOT_FOUND && matches!(speech, Speech::Legacy { session: Some(_), .. }) {
             return Err(AttemptFault::protocol("it has lost the session in which it was asked"));
         }
-        let Some(Outcome::Result(result)) = reply.outcome else {
-            builder.failed(kind);
-            return Ok(());
+        let result = match reply.outcome {
+            Some(Outcome::Result(result)) => result,
+            Some(Outcome::Error(error)) if error.code == METHOD_NOT_FOUND => return Ok(()),
+            _ => {
+                builder.failed(kind);
+                return Ok(());
+            }
         };
         if kind == Kind::Tools
             && let Some(tools) = tools.as_deref_mut()

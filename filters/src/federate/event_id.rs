@@ -9,22 +9,37 @@ use bytes::Bytes;
 
 /// The longest id of a backend's event that is kept, in bytes.
 pub const RAW_BYTES_MAX: usize = 255;
-/// The most bytes of backends' ids in one id of ours: those that do not fit cannot be resumed.
+/// The longest JSON-RPC id that is kept, in bytes.
+const ASKED_BYTES_MAX: usize = 128;
+/// The most bytes of backends' ids in one id of ours, with that of the request: those that do not fit cannot be resumed.
 const BEHIND_BYTES_MAX: usize = 560;
 
-/// A place where events come from, in short.
+/// A session at a place where events come from, in short. Ids of events mean nothing in another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Source([u8; 8]);
+pub struct Source {
+    place: [u8; 4],
+    session: [u8; 4],
+}
 
 impl Source {
-    /// What a place is called in ids; the same in every process.
-    pub fn of(place: &str) -> Source {
-        let mut short = [0; 8];
-        for (byte, hashed) in short.iter_mut().zip(digest(&SHA256, place.as_bytes()).as_ref()) {
-            *byte = *hashed;
-        }
-        Source(short)
+    /// What a session at a place is called in ids, the same in every process; `session` is the backend's id of it, empty
+    /// where it has none.
+    pub fn of(place: &str, session: &[u8]) -> Source {
+        Source { place: short(place.as_bytes()), session: short(session) }
     }
+
+    /// Whether it is a session at this place.
+    pub fn is_at(self, place: &str) -> bool {
+        self.place == short(place.as_bytes())
+    }
+}
+
+fn short(text: &[u8]) -> [u8; 4] {
+    let mut short = [0; 4];
+    for (byte, hashed) in short.iter_mut().zip(digest(&SHA256, text).as_ref()) {
+        *byte = *hashed;
+    }
+    short
 }
 
 /// Which kind of stream an event was on.
@@ -47,6 +62,9 @@ pub struct EventId {
     pub boot: [u8; 8],
     /// Tells the events of one process apart, where their backends' ids do not.
     pub number: u64,
+    /// The raw JSON-RPC id of the request that is answered; empty where none is, or where it is long. A node that cannot
+    /// give the answer can then at least say so.
+    pub asked: Bytes,
     /// The last event of each backend that gives its events ids.
     pub behind: Vec<(Source, Bytes)>,
 }
@@ -63,11 +81,15 @@ impl EventId {
         plain.extend_from_slice(&self.session.0);
         plain.extend_from_slice(&self.boot);
         plain.extend_from_slice(&self.number.to_be_bytes());
-        let mut left = BEHIND_BYTES_MAX;
+        let asked = if self.asked.len() <= ASKED_BYTES_MAX { &self.asked[..] } else { &[] };
+        plain.push(u8::try_from(asked.len()).ok()?);
+        plain.extend_from_slice(asked);
+        let mut left = BEHIND_BYTES_MAX - asked.len();
         for (source, id) in behind {
             let Some(rest) = left.checked_sub(id.len() + 9) else { break };
             left = rest;
-            plain.extend_from_slice(&source.0);
+            plain.extend_from_slice(&source.place);
+            plain.extend_from_slice(&source.session);
             plain.push(u8::try_from(id.len()).ok()?);
             plain.extend_from_slice(id);
         }
@@ -80,12 +102,13 @@ impl EventId {
         let (&news, rest) = plain.split_first()?;
         let (session, rest) = rest.split_first_chunk()?;
         let (boot, rest) = rest.split_first_chunk()?;
-        let (number, mut rest) = rest.split_first_chunk()?;
+        let (number, rest) = rest.split_first_chunk()?;
+        let (asked, mut rest) = text_of(rest)?;
         let mut behind = Vec::new();
-        while let Some((source, more)) = rest.split_first_chunk() {
-            let (&length, more) = more.split_first()?;
-            let (id, more) = more.split_at_checked(usize::from(length))?;
-            behind.push((Source(*source), Bytes::copy_from_slice(id)));
+        while let Some((place, more)) = rest.split_first_chunk() {
+            let (session, more) = more.split_first_chunk()?;
+            let (id, more) = text_of(more)?;
+            behind.push((Source { place: *place, session: *session }, Bytes::copy_from_slice(id)));
             rest = more;
         }
         rest.is_empty().then_some(EventId {
@@ -93,14 +116,26 @@ impl EventId {
             stream: if news == 0 { Stream::Answer } else { Stream::News },
             boot: *boot,
             number: u64::from_be_bytes(*number),
+            asked: Bytes::copy_from_slice(asked),
             behind,
         })
     }
 
-    /// Where to go on at a backend.
+    /// Whether it was on a stream from this place.
+    pub fn comes_from(&self, place: &str) -> bool {
+        self.behind.iter().any(|(source, _)| source.is_at(place))
+    }
+
+    /// Where to go on in a session at a backend.
     pub fn at(&self, source: Source) -> Option<&Bytes> {
         self.behind.iter().find(|(known, _)| *known == source).map(|(_, id)| id)
     }
+}
+
+/// Bytes behind their length, and the rest.
+fn text_of(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&length, rest) = bytes.split_first()?;
+    rest.split_at_checked(usize::from(length))
 }
 
 #[cfg(test)]
@@ -111,7 +146,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn id(behind: Vec<(Source, Bytes)>) -> EventId {
-        EventId { session: SessionId([1; 16]), stream: Stream::News, boot: [2; 8], number: 7, behind }
+        EventId {
+            session: SessionId([1; 16]),
+            stream: Stream::News,
+            boot: [2; 8],
+            number: 7,
+            asked: Bytes::new(),
+            behind,
+        }
     }
 
     fn open(text: &Bytes) -> Option<EventId> {
@@ -121,13 +163,32 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_left_out() {
         let long = Bytes::from(vec![b'x'; RAW_BYTES_MAX]);
-        let many = (0..9).map(|n| (Source::of(&n.to_string()), long.clone()));
-        let short = (Source::of("short"), Bytes::from_static(b"1"));
+        let many = (0..9).map(|n| (Source::of(&n.to_string(), b"s"), long.clone()));
+        let short = (Source::of("short", b""), Bytes::from_static(b"1"));
         let sealed = id(many.chain([short.clone()]).collect()).seal(&keys(), "s").unwrap();
         assert!(sealed.len() <= TICKET_BYTES_MAX, "{}", sealed.len());
         let opened = open(&sealed).unwrap();
         assert_eq!(opened.at(short.0), Some(&short.1));
         assert_eq!(opened.behind.len(), 3);
+    }
+
+    #[test]
+    fn another_session_at_the_same_place_is_another_source() {
+        let (one, other) = (Source::of("place", b"one"), Source::of("place", b"other"));
+        let id = id(vec![(one, Bytes::from_static(b"7"))]);
+        assert!(one.is_at("place") && other.is_at("place") && !one.is_at("elsewhere"));
+        assert!(id.comes_from("place") && !id.comes_from("elsewhere"));
+        assert_eq!((id.at(one), id.at(other)), (Some(&Bytes::from_static(b"7")), None));
+    }
+
+    #[test]
+    fn the_id_of_the_request_is_kept_where_it_is_short() {
+        for (length, kept) in [(0, 0), (ASKED_BYTES_MAX, ASKED_BYTES_MAX), (ASKED_BYTES_MAX + 1, 0)] {
+            let long = vec![(Source::of("a", b"s"), Bytes::from(vec![b'x'; RAW_BYTES_MAX]))];
+            let id = EventId { asked: Bytes::from(vec![b'7'; length]), stream: Stream::Answer, ..id(long.clone()) };
+            let opened = open(&id.seal(&keys(), "s").unwrap()).unwrap();
+            assert_eq!((opened.asked.len(), opened.behind), (kept, long));
+        }
     }
 
     #[test]
@@ -144,7 +205,7 @@ mod tests {
         #[test]
         fn what_is_sealed_is_opened(raw in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..8)) {
             let mut behind: Vec<_> =
-                raw.into_iter().enumerate().map(|(n, raw)| (Source::of(&n.to_string()), Bytes::from(raw))).collect();
+                raw.into_iter().enumerate().map(|(n, raw)| (Source::of(&n.to_string(), b"s"), Bytes::from(raw))).collect();
             let sealed = id(behind.clone()).seal(&keys(), "s").unwrap();
             behind.sort_by_key(|(source, id)| (id.len(), *source));
             prop_assert_eq!(open(&sealed), Some(id(behind)));

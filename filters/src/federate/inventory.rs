@@ -74,7 +74,7 @@ pub enum Extent {
     Whole,
     /// There was more than the limits allow.
     Cut,
-    /// The backend could not be asked, or answered with something else; what came before is kept.
+    /// The backend answered with something else; what was known before is kept.
     Failed,
 }
 
@@ -151,6 +151,8 @@ pub enum Wrong {
     TooMany,
     /// The list has more pages than the limit, or comes back to a page: it was cut here.
     Endless,
+    /// The list could not be read to its end.
+    Unread,
 }
 
 impl Wrong {
@@ -166,6 +168,7 @@ impl Wrong {
             Wrong::TooBig => "too_big",
             Wrong::TooMany => "too_many",
             Wrong::Endless => "endless",
+            Wrong::Unread => "unread",
         }
     }
 }
@@ -182,6 +185,7 @@ impl fmt::Display for Wrong {
             Wrong::TooBig => "it is too big",
             Wrong::TooMany => "there are too many items, the list was cut",
             Wrong::Endless => "there are too many pages, the list was cut",
+            Wrong::Unread => "the list could not be read, what was known before stays",
         })
     }
 }
@@ -237,6 +241,11 @@ impl Inventory {
     /// Whether every list that the backend declares is known whole.
     pub fn is_whole(&self) -> bool {
         self.lists.iter().all(|list| matches!(list.extent, Extent::Whole | Extent::Absent))
+    }
+
+    /// Whether a list that the backend declares could not be read.
+    pub fn has_failed(&self) -> bool {
+        self.lists.iter().any(|list| list.extent == Extent::Failed)
     }
 
     /// How many bytes its items take.

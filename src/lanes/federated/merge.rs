@@ -47,7 +47,8 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         way.link = answering(&way, id)?;
         // What is resumed is an answer: its method is not known here, so whatever may name resources is looked at.
         way.translate = member_of(&way).and_then(|member| Translate::of(&way, member, "tools/call"));
-        return hold::answer_on(way, resume).await;
+        let asked = Some(id.asked.clone()).filter(|asked| !asked.is_empty());
+        return hold::answer_on(way, resume, asked).await;
     }
     if let Some(resume) = resume {
         return hold::take_on(way, resume).await;
@@ -62,7 +63,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
 
 /// The backend whose answer a client wants to hear on.
 fn answering(way: &Way<'_>, id: &EventId) -> Result<Arc<Link>, Refusal> {
-    let from = |link: &&Arc<Link>| id.at(Source::of(&link.backend.place)).is_some();
+    let from = |link: &&Arc<Link>| id.comes_from(&link.backend.place);
     way.server.links.iter().find(from).cloned().ok_or_else(|| {
         Refusal::new(Fault::BackendUnreachable, RULE).saying("the backend that gave this answer is no longer here")
     })
@@ -222,12 +223,10 @@ impl Merged {
             if self.reading.get(place) == Some(&upstream.id) || !self.has_something_to_say(&link) {
                 continue;
             }
-            let renewed = self.reading.insert(Arc::clone(place), upstream.id.clone()).is_some();
-            let source = Source::of(place);
-            if renewed {
-                // Ids of a session that is gone mean nothing to the one that took its place.
-                self.behind.remove(&source);
-            }
+            self.reading.insert(Arc::clone(place), upstream.id.clone());
+            let source = upstream.source(place);
+            // Ids of a session that is gone, or that another node has, mean nothing to this one.
+            self.behind.retain(|known, _| *known == source || !known.is_at(place));
             let reading = Reading {
                 fetcher: speaker(&link.backend, &self.headers, self.caller),
                 behind: self.behind.get(&source).cloned(),
@@ -277,6 +276,7 @@ impl Merged {
             stream: Stream::News,
             boot: self.boot,
             number: self.number,
+            asked: Bytes::new(),
             behind: self.behind.iter().map(|(source, id)| (*source, id.clone())).collect(),
         };
         id.seal(&self.server.keys, &self.server.policy.name)

@@ -121,7 +121,7 @@ impl Reading {
             Becomes::Other(data) => Some(data),
             Becomes::Nothing => return true,
         };
-        let source = Source::of(&self.link.backend.place);
+        let source = self.upstream.source(&self.link.backend.place);
         self.pieces.send(Piece { source, id, frame, data }).await.is_ok()
     }
 }

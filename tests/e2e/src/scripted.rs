@@ -97,6 +97,13 @@ impl Scripted {
         );
     }
 
+    /// Starts it again where it has ended.
+    pub async fn run_if_dead(&mut self) {
+        if self.process.as_mut().is_none_or(|process| process.exited().is_some()) {
+            self.run().await;
+        }
+    }
+
     /// What the gateway's configuration says of it, with further lines (indented by four).
     pub fn backend(&self, name: &str, more: &str) -> String {
         let how = match self.transport {

@@ -86,7 +86,8 @@ impl InventoryBuilder {
     /// Reads one page: the `result` of a list request. Gives the cursor of the next one, if it is to be asked for.
     ///
     /// # Errors
-    /// [`PageFault`]: the list is [`Extent::Failed`] from here on; the pages before are kept.
+    /// [`PageFault`]: the list is [`Extent::Failed`] from here on; the pages before count until [`InventoryBuilder::keep`]
+    /// knows better.
     pub fn page(&mut self, kind: Kind, result: &[u8]) -> Result<Option<String>, PageFault> {
         let read = self.read_page(kind, result);
         if read.is_err() {
@@ -97,7 +98,19 @@ impl InventoryBuilder {
 
     /// Notes that a list could not be had, or not to its end.
     pub fn failed(&mut self, kind: Kind) {
-        self.lists[kind as usize].extent = Extent::Failed;
+        let extent = &mut self.lists[kind as usize].extent;
+        if std::mem::replace(extent, Extent::Failed) != Extent::Failed {
+            self.offence(kind, "", Wrong::Unread);
+        }
+    }
+
+    /// Lets what a list held before stand in for one that could not be had: it is no shorter for that.
+    pub fn keep(&mut self, before: &Inventory) {
+        for (list, before) in self.lists.iter_mut().zip(&before.lists) {
+            if list.extent == Extent::Failed && !before.items.is_empty() {
+                list.items = before.items.to_vec();
+            }
+        }
     }
 
     /// What was read; believed for `default_ttl` milliseconds where no page says how long.

@@ -185,3 +185,23 @@ proptest! {
         prop_assert!(inventory.bytes() <= limits().bytes);
     }
 }
+
+#[test]
+fn a_list_that_cannot_be_read_keeps_what_it_held() {
+    let mut before = InventoryBuilder::within(InventoryLimits::default(), UnixMillis(0));
+    before.page(Kind::Tools, br#"{"tools":[{"name":"a"},{"name":"b"}]}"#).unwrap();
+    before.page(Kind::Prompts, br#"{"prompts":[{"name":"p"}]}"#).unwrap();
+    let before = before.finish(0);
+    let mut builder = InventoryBuilder::within(InventoryLimits::default(), UnixMillis(0));
+    builder.page(Kind::Tools, br#"{"tools":[{"name":"a"}],"nextCursor":"1"}"#).unwrap();
+    builder.failed(Kind::Tools);
+    builder.failed(Kind::Tools);
+    builder.page(Kind::Prompts, br#"{"prompts":[]}"#).unwrap();
+    builder.keep(&before);
+    let after = builder.finish(0);
+    assert!(after.has_failed() && !before.has_failed());
+    assert_eq!(after.list(Kind::Tools).items, before.list(Kind::Tools).items);
+    assert!(after.list(Kind::Prompts).items.is_empty(), "this one was read");
+    let offences: Vec<_> = after.offences.iter().map(|offence| (offence.kind, offence.what)).collect();
+    assert_eq!(offences, [(Kind::Tools, Wrong::Unread)]);
+}

@@ -4,7 +4,8 @@ use super::{config, listed, pair};
 use lockgate_e2e::events::Events;
 use lockgate_e2e::gateway::federation;
 use lockgate_e2e::scripted::tools;
-use lockgate_e2e::{Gateway, Mcp, Scripted, until};
+use lockgate_e2e::wait::PATIENCE;
+use lockgate_e2e::{Gateway, Mcp, Scripted, Transport, until};
 use serde_json::json;
 use std::time::Duration;
 
@@ -121,4 +122,35 @@ async fn loss_and_return_are_changes() {
     pair.two.run().await;
     listening.notification(TOOLS_CHANGED).await;
     until("its return", async || (listed(&client, "tools").await == ["one__a", "two__b"]).then_some(())).await;
+}
+
+/// Whatever the transport, and whichever era it speaks.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_heard_by_every_transport() {
+    for (transport, eras) in [
+        (Transport::Http, "legacy"),
+        (Transport::Http, "modern"),
+        (Transport::Sse, "legacy"),
+        (Transport::Stdio, "legacy"),
+        (Transport::Stdio, "modern"),
+    ] {
+        let mut offer = tools(&["a"]);
+        offer["eras"] = json!(eras);
+        let mut backend = Scripted::start(transport, offer).await;
+        let server = "    prefix: always\n";
+        let gateway = Gateway::start(&federation(&[("one", backend.backend("one", ""))], server, "")).await;
+        gateway.settled().await;
+        let client = match eras {
+            "legacy" => Mcp::legacy(&gateway.mcp(), "2025-11-25").await,
+            _ => Mcp::modern(&gateway.mcp()),
+        };
+        let mut stream = if client.is_modern() { listen(&client).await.0 } else { client.listen(None).await };
+        // A command speaks when it runs, which it does for somebody.
+        assert_eq!(client.tool("one__a", json!({})).await.text(), "{}");
+        backend.offer_tools(&["a", "b"]);
+        let told = stream.next_within(PATIENCE).await;
+        let told = told.unwrap_or_else(|| panic!("{transport:?}, {eras}: not told"));
+        assert_eq!(told.expect("an event").json()["method"], TOOLS_CHANGED, "{transport:?}, {eras}");
+        assert_eq!(listed(&client, "tools").await, ["one__a", "one__b"], "{transport:?}, {eras}");
+    }
 }

@@ -1,0 +1,215 @@
+//! Two gateways with the same keys and no shared store: what one has begun, the other goes on with.
+
+use lockgate_e2e::events::Events;
+use lockgate_e2e::gateway::federation;
+use lockgate_e2e::mcp::NEWEST_LEGACY;
+use lockgate_e2e::scripted::{tool, tools};
+use lockgate_e2e::{Answer, Fixture, Gateway, Mcp, Scripted, Transport, until};
+use serde_json::{Value, json};
+
+const UPDATED: &str = "notifications/resources/updated";
+const URI: &str = "web+note:x";
+const KEY: &str = "8f14e45fceea167a5a36dedd4bea2543c9f0f895fb98ab9159f51fd0297e236d";
+const OTHER_KEY: &str = "45c48cce2e2d7fbdea1afc51c7c6ad26d3d9446802a44259755d38e6d163e820";
+
+fn offer() -> Value {
+    json!({
+        "eras": "legacy",
+        "tools": [tool("count"), tool("level"), tool("ask")],
+        "resources": [{"uri": "note:x", "name": "x"}],
+        "capabilities": {"logging": {}, "resources": {"subscribe": true}},
+    })
+}
+
+/// The backends, behind as many gateways as there are.
+struct Backends {
+    web: Scripted,
+    child: Scripted,
+    /// Its answers are streams that can be resumed.
+    stateful: Fixture,
+}
+
+impl Backends {
+    async fn start() -> Self {
+        let child = Scripted::start(Transport::Stdio, offer()).await;
+        Self { web: Scripted::http(offer()).await, child, stateful: Fixture::start("stateful") }
+    }
+
+    async fn node(&self, key: &str) -> Gateway {
+        let stateful = format!("  stateful:\n    endpoints: [{{ url: \"{}\" }}]\n", self.stateful.url());
+        let backends =
+            [("web", self.web.backend("web", "")), ("child", self.child.backend("child", "")), ("stateful", stateful)];
+        let keys = format!("tickets:\n  keys: [{{ id: k1, secret: \"{key}\" }}]\n");
+        let gateway = Gateway::start(&federation(&backends, "    page_size: 2\n", &keys)).await;
+        gateway.settled().await;
+        gateway
+    }
+
+    /// Two nodes, and a client that has opened its session at the first.
+    async fn nodes(&self) -> (Gateway, Gateway, Mcp) {
+        let (one, other) = tokio::join!(self.node(KEY), self.node(KEY));
+        let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
+        (one, other, client)
+    }
+
+    async fn listening(&self) {
+        until("the stream at the backend", async || {
+            self.web.heard().iter().any(|heard| heard.method == "GET" && heard.session.is_some()).then_some(())
+        })
+        .await;
+    }
+}
+
+/// The same client, sent to another node.
+fn moved(client: &Mcp, to: &Gateway) -> Mcp {
+    Mcp { url: to.mcp(), ..client.clone() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_node_serves_the_session_of_one_that_was_killed() {
+    let backends = Backends::start().await;
+    let (mut one, other, client) = backends.nodes().await;
+    for name in ["web__count", "child__count"] {
+        assert_eq!(client.tool(name, json!({})).await.text(), "1");
+    }
+    let cursor = client.send("tools/list", json!({})).await.json()["result"]["nextCursor"].clone();
+    one.kill();
+    let client = moved(&client, &other);
+    let answer = client.send("tools/list", json!({"cursor": cursor})).await;
+    assert_eq!(answer.json()["result"]["tools"][0]["name"], "web__ask", "its cursors, too: {answer:?}");
+    for name in ["web__count", "child__count"] {
+        assert_eq!(client.tool(name, json!({})).await.text(), "1", "a session of this node's own at the backend");
+        assert_eq!(client.tool(name, json!({})).await.text(), "2", "and only one");
+    }
+    // The backend is told who the client is.
+    let opened = backends.web.heard_of("initialize");
+    let ours = opened.iter().filter(|heard| heard.json()["params"]["clientInfo"]["name"] == "e2e").count();
+    assert_eq!(ours, 2);
+    assert_eq!(client.send("logging/setLevel", json!({"level": "error"})).await.code(), (200, 0));
+    assert_eq!(client.tool("web__level", json!({})).await.text(), "error");
+    assert!(matches!(client.delete().await.status, 200 | 204));
+    assert_eq!(client.tool("web__count", json!({})).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_at_another_node_begins_with_what_may_have_been_missed() {
+    let mut backends = Backends::start().await;
+    let (mut one, other, client) = backends.nodes().await;
+    let mut stream = client.listen(None).await;
+    assert_eq!(client.send("resources/subscribe", json!({"uri": URI})).await.code(), (200, 0));
+    backends.listening().await;
+    backends.web.say(UPDATED, json!({"uri": "note:x"}));
+    assert_eq!(stream.notification(UPDATED).await["params"]["uri"], URI);
+    let last = stream.last_id.clone().expect("an event id");
+    one.kill();
+    while stream.next().await.is_some() {}
+    let client = moved(&client, &other);
+    // The other node does not know the session at the backend, so whatever was said in it is lost; that is not hidden.
+    let mut stream = client.listen(Some(&last)).await;
+    assert_eq!(stream.status, 200);
+    for list in ["tools", "prompts", "resources"] {
+        stream.notification(&format!("notifications/{list}/list_changed")).await;
+    }
+    // What is subscribed to again is heard again, and lists still change.
+    assert_eq!(client.send("resources/subscribe", json!({"uri": URI})).await.code(), (200, 0));
+    backends.web.say(UPDATED, json!({"uri": "note:x"}));
+    assert_eq!(stream.notification(UPDATED).await["params"]["uri"], URI);
+    backends.web.change(|offer| offer["tools"] = tools(&["count", "new"])["tools"].clone());
+    backends.web.say("notifications/tools/list_changed", json!({}));
+    stream.notification("notifications/tools/list_changed").await;
+    assert_eq!(client.tool("web__new", json!({})).await.text(), "{}");
+}
+
+/// A node that comes back knows the sessions at the backends: they send what was missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_resumes_streams_at_the_backends() {
+    let mut backends = Backends::start().await;
+    let mut node = backends.node(KEY).await;
+    let client = Mcp::legacy(&node.mcp(), NEWEST_LEGACY).await;
+    let mut stream = client.listen(None).await;
+    assert_eq!(client.send("resources/subscribe", json!({"uri": URI})).await.code(), (200, 0));
+    backends.listening().await;
+    backends.web.say(UPDATED, json!({"uri": "note:x", "number": 1}));
+    assert_eq!(stream.notification(UPDATED).await["params"]["number"], 1);
+    let last = stream.last_id.clone().expect("an event id");
+    node.kill();
+    for number in [2, 3] {
+        backends.web.say(UPDATED, json!({"uri": "note:x", "number": number}));
+    }
+    node.restart().await;
+    let mut stream = client.listen(Some(&last)).await;
+    for number in [2, 3] {
+        let update = stream.notification(UPDATED).await;
+        assert_eq!((&update["params"]["number"], &update["params"]["uri"]), (&json!(number), &json!(URI)));
+    }
+    let resumed = backends.web.heard().into_iter().rfind(|heard| heard.method == "GET").expect("a stream");
+    assert_eq!(resumed.header("last-event-id"), Some("0"), "the backend's own id");
+}
+
+/// An answer that was on its way is fetched from the backend by a node that knows the session there; another one says that
+/// it cannot be had.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_resumed_or_said_to_be_lost() {
+    for returns in [true, false] {
+        let backends = Backends::start().await;
+        let (mut one, other, client) = backends.nodes().await;
+        let arguments = json!({"milliseconds": 1500, "token": "resumed"});
+        let body = client.body("tools/call", json!({"name": "stateful__slow", "arguments": arguments}));
+        let mut stream = Events::new(client.post(&body).send().await.expect("an answer"));
+        stream.next().await.expect("a priming event");
+        let last = stream.last_id.clone().expect("an event id");
+        one.kill();
+        while stream.next().await.is_some() {}
+        if returns {
+            one.restart().await;
+            let (_, answer) = client.listen(Some(&last)).await.answer().await;
+            assert_eq!(answer["result"]["content"][0]["text"], "took 1500 ms", "{answer}");
+        } else {
+            let client = moved(&client, &other);
+            let mut resumed = client.listen(Some(&last)).await;
+            assert_eq!(resumed.status, 200);
+            let (_, answer) = resumed.answer().await;
+            assert_eq!((&answer["id"], &answer["error"]["code"]), (&body["id"], &json!(-31001)), "{answer}");
+            assert!(answer["error"]["message"].as_str().unwrap().contains("\"stateful\""), "{answer}");
+            assert_eq!(resumed.next().await, None, "that is all");
+            assert_eq!(client.tool("stateful__count", json!({})).await.text(), "1", "and the session goes on");
+        }
+        until("its only run", async || {
+            let state = backends.stateful.state().await;
+            let runs = state["executions"].as_array()?.iter().filter(|run| run["token"] == "resumed").count();
+            assert!(runs < 2, "{state}");
+            (runs == 1).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A question waits in one process. Its answer at another node finds nobody, and is told so at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_answered_where_it_was_asked() {
+    let backends = Backends::start().await;
+    let (one, other, client) = backends.nodes().await;
+    let mut stream = client.stream("tools/call", json!({"name": "web__ask", "arguments": {}})).await;
+    let asked = stream.notification("elicitation/create").await;
+    let result = json!({"action": "accept", "content": {"name": "Ada"}});
+    let reply = json!({"jsonrpc": "2.0", "id": asked["id"], "result": result});
+    let answer = Answer::read(moved(&client, &other).post(&reply).send().await.unwrap()).await;
+    let text = answer.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(answer.status >= 400 && text.contains("no longer waits"), "{answer:?}");
+    assert_eq!(client.post(&reply).send().await.unwrap().status(), 202);
+    assert_eq!(stream.answer().await.1["result"]["content"][0]["text"], "Ada");
+    drop(one);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_another_key_knows_nothing() {
+    let backends = Backends::start().await;
+    let (one, stranger) = tokio::join!(backends.node(KEY), backends.node(OTHER_KEY));
+    let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
+    let cursor = client.send("tools/list", json!({})).await.json()["result"]["nextCursor"].clone();
+    assert!(cursor.is_string());
+    assert_eq!(moved(&client, &stranger).tool("web__count", json!({})).await.status, 404);
+    let own = Mcp::legacy(&stranger.mcp(), NEWEST_LEGACY).await;
+    assert_eq!(own.send("tools/list", json!({"cursor": cursor})).await.json()["error"]["code"], -32602);
+    assert_eq!(client.tool("web__count", json!({})).await.text(), "1");
+}
