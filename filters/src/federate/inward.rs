@@ -24,6 +24,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+/// The longest URI that is repeated in a refusal, in bytes.
+const URI_BYTES: usize = 2048;
 /// How much of a name is repeated in a refusal, in bytes.
 const SHOWN_BYTES: usize = 128;
 
@@ -300,7 +302,12 @@ impl Routing<'_> {
         let fault =
             if kind == Kind::Resources && !self.is_modern() { Fault::UnknownResource } else { Fault::UnknownItem };
         let text = format!("there is no {} \"{}\" here", kind.noun(), shown(name));
-        Refusal::new(fault, Federate::NAME).saying(text)
+        let refusal = Refusal::new(fault, Federate::NAME).saying(text);
+        if kind != Kind::Resources || name.len() > URI_BYTES {
+            return refusal;
+        }
+        // Which resource is missing (2026-07-28, resources, error handling).
+        refusal.with_data(format!("\"uri\":{}", serde_json::Value::from(name)))
     }
 }
 

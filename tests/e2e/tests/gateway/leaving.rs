@@ -83,7 +83,7 @@ async fn a_session_that_leaves_too_much_behind_gives_its_oldest_up() {
     let client = Mcp::legacy(&gateway.mcp(), "2025-11-25").await;
     let other = Mcp::legacy(&gateway.mcp(), "2025-11-25").await;
     for (client, token) in [(&other, "other"), (&client, "first"), (&client, "second"), (&client, "third")] {
-        leave(wait(client, token, 2500)).await;
+        leave(wait(client, token, 6000)).await;
     }
     until("the gauge", async || (metric(&gateway, "lockgate_detached").await == 3).then_some(())).await;
     assert_eq!(metric(&gateway, "lockgate_detached_given_up_total").await, 1);
