@@ -17,6 +17,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// What all requests share.
 pub struct Gateway {
@@ -30,6 +31,8 @@ pub struct Gateway {
     pub node: NodeId,
     /// Which process: what is bound to it ends with it.
     pub boot: [u8; 8],
+    /// Numbers the events that are made here.
+    pub events: Arc<AtomicU64>,
     /// Clients of HTTP+SSE.
     pub sse: Arc<Clients>,
 }

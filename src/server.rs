@@ -213,7 +213,8 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
     plane.spawn(sweep(Arc::clone(&world), Arc::clone(&current)));
 
     let boot = lockgate_filters::random::array().map_err(|_| StartError::NoRandomness)?;
-    let gateway = Gateway { current, world, drain, node: opened.node, boot, sse: Arc::default() };
+    let gateway =
+        Gateway { current, world, drain, node: opened.node, boot, events: Arc::default(), sse: Arc::default() };
     Ok(Ready { plane, config, bound, gateway, demo, greeting, operator, logs })
 }
 

@@ -4,7 +4,7 @@ use super::federated::Asked;
 use super::judge::{self, Judged, Missing, judge, missing};
 use super::messages::{Meaning, Messages};
 use super::remember::Remembering;
-use super::translate::{Becomes, Translate};
+use super::translate::{Becomes, Owes, Translate};
 use super::{Broken, Way, attempt, detached, forward, heal, onward, revive};
 use crate::downstream::gone;
 use crate::session::Cost;
@@ -146,10 +146,11 @@ impl Batch {
             };
             let method = message.method.and_then(|method| method.text(&exchange.body)).unwrap_or_default();
             let hop = exchange.target(place).hop();
+            let owes = batch.owed[place].clone().map_or(Owes::Nothing, Owes::To);
             let member = Member {
                 place,
                 message: message.clone(),
-                translate: hop.and_then(|hop| Translate::of(way, hop.member, &method)),
+                translate: hop.and_then(|hop| Translate::of(way, hop.member, &method, owes)),
                 link,
                 id: batch.owed[place].clone(),
                 remembering: Remembering::of(way, message),

@@ -11,6 +11,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFT
 use http::{HeaderName, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::revision::Era;
+use lockgate_filters::rpc::scan::Kind;
 use pingora_http::ResponseHeader;
 
 const RULE: &str = "relay";
@@ -72,6 +73,11 @@ async fn json(way: &mut Way<'_>, mut response: UpstreamResponse) -> Result<(), B
         gathered => gathered?,
     };
     if whole {
+        let asked = way.trip.exchange.scan.messages.first().map(|message| message.kind);
+        if asked == Some(Kind::Request) && way.translate.as_ref().is_some_and(|translate| !translate.admits(&body)) {
+            let text = format!("backend \"{}\" gave an answer to something else", way.link.name());
+            return Err(Refusal::new(Fault::BackendProtocol, RULE).saying(text).into());
+        }
         let body = way.translated(body);
         let end = if way.trip.exchange.accepts.json || head.status != StatusCode::OK {
             respond::whole(way.session, head, body).await

@@ -64,13 +64,16 @@ async fn renewed(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>) -> Resu
         return Err(gone());
     }
     let open = node.upstream(place);
+    let is_lost = open.as_ref().is_some_and(|open| open.id.as_ref().map(UpstreamId::header) == lost);
+    if lost.is_some() && !link.heals {
+        // Whatever another request has done meanwhile: this one relied on what is lost. What follows begins anew.
+        if is_lost {
+            node.leave(place);
+        }
+        return Err(lost_for_good(link));
+    }
     if open.as_ref().is_some_and(|open| open.id.as_ref().map(UpstreamId::header) != lost || lost.is_none()) {
         return Ok(());
-    }
-    if open.is_some() && !link.heals {
-        // What follows begins anew; that something was lost has been said.
-        node.leave(place);
-        return Err(lost_for_good(link));
     }
     let fetcher = way.speaker(&link.backend);
     let again = async {

@@ -12,6 +12,7 @@ use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::event_id::{EventId, Stream};
 use lockgate_filters::federate::outward::{self, Asking};
 use lockgate_filters::federate::uris::MemberUris;
+use lockgate_filters::rpc::id;
 use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{self, Kind, Limits, Message};
 use lockgate_filters::sse::Frame;
@@ -33,6 +34,17 @@ pub(super) enum Becomes {
     Nothing,
 }
 
+/// Which response a backend may give: another one would answer, for the client, what it has asked somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owes {
+    /// None: nothing was asked.
+    Nothing,
+    /// That to the request with this raw id.
+    To(Bytes),
+    /// One that nobody here knows the id of: it was asked long ago.
+    Something,
+}
+
 /// How one backend's words become those of a virtual server, to one client.
 pub(super) struct Translate {
     server: Arc<Server>,
@@ -44,15 +56,15 @@ pub(super) struct Translate {
     boot: [u8; 8],
     /// The legacy session that may be asked something.
     session: Option<Arc<NodeSession>>,
-    /// The raw id of the request that is answered; empty where none is.
-    asked: Bytes,
+    /// What the backend may answer.
+    owes: Owes,
     /// What answers the backend on the gateway's behalf.
     fetcher: Fetcher,
 }
 
 impl Translate {
     /// How the backend that `way` leads to is translated; `None` where everything passes as it is.
-    pub fn of(way: &Way<'_>, member: usize, method: &str) -> Option<Arc<Translate>> {
+    pub fn of(way: &Way<'_>, member: usize, method: &str, owes: Owes) -> Option<Arc<Translate>> {
         let federation = way.server.policy.federation.as_ref()?;
         let catalog = way.trip.exchange.catalog.clone().unwrap_or_else(|| federation.pinned());
         let link = Arc::clone(way.server.links.get(member)?);
@@ -63,7 +75,7 @@ impl Translate {
             node: way.gateway.node,
             boot: way.gateway.boot,
             session: way.node.clone(),
-            asked: way.trip.request_id().map(Bytes::copy_from_slice).unwrap_or_default(),
+            owes,
             fetcher: way.speaker(&link.backend),
             link,
         }))
@@ -92,17 +104,42 @@ impl Translate {
     pub fn message(&self, data: &Bytes) -> Becomes {
         let asks = memmem::find(data, b"\"method\"").is_some() || memmem::find(data, b"\\u").is_some();
         if !asks {
-            return self.answer(data);
+            return match scan::scan_envelope(data, &LIMITS) {
+                Ok(message) if message.kind == Kind::Response => self.answer(&message, data),
+                _ => Becomes::Nothing,
+            };
         }
         let Ok(message) = scan::scan_envelope(data, &LIMITS) else { return Becomes::Nothing };
         match message.kind {
-            Kind::Response => self.answer(data),
+            Kind::Response => self.answer(&message, data),
             Kind::Request => self.request(&message, data),
             Kind::Notification => self.notification(&message, data),
         }
     }
 
-    fn answer(&self, data: &Bytes) -> Becomes {
+    /// Whether this may be the response that the backend owes; an error need not say to what.
+    fn is_owed(&self, message: &Message, data: &[u8]) -> bool {
+        match &self.owes {
+            Owes::Nothing => false,
+            Owes::Something => true,
+            Owes::To(asked) => match message.id {
+                Some(own) => id::same(own.span.of(data), asked),
+                None => message.error.is_some(),
+            },
+        }
+    }
+
+    /// Whether a whole answer is the response that the backend owes.
+    pub fn admits(&self, answer: &[u8]) -> bool {
+        scan::scan_envelope(answer, &LIMITS)
+            .is_ok_and(|message| message.kind == Kind::Response && self.is_owed(&message, answer))
+    }
+
+    fn answer(&self, message: &Message, data: &Bytes) -> Becomes {
+        if !self.is_owed(message, data) {
+            tracing::warn!(backend = %self.link.name(), "a backend gave a response that it does not owe");
+            return Becomes::Nothing;
+        }
         let answer = self.response(data.clone());
         if answer.as_ptr() == data.as_ptr() { Becomes::Same } else { Becomes::Other(answer) }
     }
@@ -153,7 +190,10 @@ impl Translate {
             stream: Stream::Answer,
             boot: self.boot,
             number: 0,
-            asked: self.asked.clone(),
+            asked: match &self.owes {
+                Owes::To(asked) => asked.clone(),
+                Owes::Nothing | Owes::Something => Bytes::new(),
+            },
             behind: vec![(session.upstream(place)?.source(place), raw.clone())],
         };
         id.seal(&self.server.keys, &self.server.policy.name)

@@ -1,7 +1,7 @@
 //! `subscriptions/listen` of a virtual server over several backends (MCP 2026-07-28): the lists' changes are the gateway's
 //! own news, updates of resources come from the backends that own them.
 
-use super::super::translate::{Becomes, Translate};
+use super::super::translate::{Becomes, Owes, Translate};
 use super::super::{Broken, Way, attempt, respond, stream};
 use super::RULE;
 use crate::downstream::gone;
@@ -129,7 +129,7 @@ impl Listening {
         let body = edited(&exchange.body, message.span, &[edit]);
         let headers = &way.session.req_header().headers;
         let request = attempt::post(&link, headers, exchange, message, body, Onward::default());
-        let translate = Translate::of(way, member, "")?;
+        let translate = Translate::of(way, member, "", Owes::Nothing)?;
         Some(Listening { link, request, translate, event_bytes: way.trip.snapshot.limits.event_bytes, updates })
     }
 

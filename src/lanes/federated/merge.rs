@@ -5,7 +5,7 @@
 //! gateway's that says where the client stands at every backend (`filters/src/federate/event_id.rs`), so that any node can
 //! go on behind it. What is recorded covers what no backend can send again.
 
-use super::super::translate::Translate;
+use super::super::translate::{Owes, Translate};
 use super::super::{Broken, Way, attempt, hold, respond, speaker, stream};
 use super::RULE;
 use super::source::{Piece, Reading};
@@ -25,6 +25,7 @@ use lockgate_filters::sse;
 use lockgate_filters::ticket::ClientCapabilities;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -46,8 +47,9 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     if let Some(id) = behind.as_ref().filter(|id| id.stream == Stream::Answer) {
         way.link = answering(&way, id)?;
         // What is resumed is an answer: its method is not known here, so whatever may name resources is looked at.
-        way.translate = member_of(&way).and_then(|member| Translate::of(&way, member, "tools/call"));
         let asked = Some(id.asked.clone()).filter(|asked| !asked.is_empty());
+        let owes = asked.clone().map_or(Owes::Something, Owes::To);
+        way.translate = member_of(&way).and_then(|member| Translate::of(&way, member, "tools/call", owes));
         return hold::answer_on(way, resume, asked).await;
     }
     if let Some(resume) = resume {
@@ -148,7 +150,8 @@ struct Merged {
     translates: Vec<Option<Arc<Translate>>>,
     /// Where the client stands at each backend.
     behind: BTreeMap<Source, Bytes>,
-    number: u64,
+    /// Numbers for all events of this process: the ids of a session's events never repeat.
+    numbers: Arc<AtomicU64>,
     news: watch::Receiver<Versions>,
     /// Keeps the news there while somebody listens.
     _news: Arc<News>,
@@ -175,9 +178,9 @@ impl Merged {
             caller: attempt::caller(&way.trip.exchange),
             capabilities: way.trip.exchange.ticket.as_ref().map(|ticket| ticket.capabilities).unwrap_or_default(),
             event_bytes: way.trip.snapshot.limits.event_bytes,
-            translates: members.map(|member| Translate::of(way, member, "")).collect(),
+            translates: members.map(|member| Translate::of(way, member, "", Owes::Nothing)).collect(),
             behind: behind.into_iter().flat_map(|id| id.behind).collect(),
-            number: 0,
+            numbers: Arc::clone(&way.gateway.events),
             news: news.subscribe(),
             _news: news,
             told,
@@ -270,12 +273,11 @@ impl Merged {
     }
 
     fn event_id(&mut self) -> Option<Bytes> {
-        self.number += 1;
         let id = EventId {
             session: self.node.id(),
             stream: Stream::News,
             boot: self.boot,
-            number: self.number,
+            number: self.numbers.fetch_add(1, Relaxed),
             asked: Bytes::new(),
             behind: self.behind.iter().map(|(source, id)| (*source, id.clone())).collect(),
         };

@@ -9,7 +9,7 @@ mod opening;
 mod source;
 mod tell;
 
-use super::translate::Translate;
+use super::translate::{Owes, Translate};
 use super::{Broken, Way, close, forward, gather, respond, revive};
 use crate::serve::now;
 use crate::session::{Lists, NodeSession, Standing};
@@ -105,7 +105,10 @@ async fn to_member(mut way: Way<'_>, hop: Hop) -> Result<(), Broken> {
     let exchange = &way.trip.exchange;
     let method = exchange.scan.messages.first().and_then(|message| message.method);
     let method = method.and_then(|method| method.text(&exchange.body)).unwrap_or_default();
-    way.translate = Translate::of(&way, hop.member, &method);
+    let kind = exchange.scan.messages.first().map(|message| message.kind);
+    let asked = way.trip.request_id().filter(|_| kind == Some(Kind::Request));
+    let owes = asked.map_or(Owes::Nothing, |id| Owes::To(Bytes::copy_from_slice(id)));
+    way.translate = Translate::of(&way, hop.member, &method, owes);
     let done = forward::run(way).await;
     drop(underway);
     done

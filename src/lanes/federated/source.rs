@@ -79,9 +79,10 @@ impl Reading {
         };
         match response.status {
             StatusCode::OK if response.form() == Form::EventStream => self.read(response).await,
-            status if status.is_server_error() => Ended::Again,
-            // No stream (405), no such session any more (404), or nothing that is known.
-            _ => Ended::Over,
+            // No stream, or no such session any more.
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND => Ended::Over,
+            // A second stream of the session, for as long as the first is not known to be dead (409), or too many requests.
+            _ => Ended::Again,
         }
     }
 
