@@ -135,11 +135,6 @@ async fn typescript_v2() {
 
 /// A client that prefers the modern era settles on the one that all backends speak.
 #[tokio::test(flavor = "multi_thread")]
-async fn typescript_v2_auto() {
-    legacy(Client::TypescriptV2Auto).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn python_2() {
     legacy(Client::Python2Auto).await;
 }
