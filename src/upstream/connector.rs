@@ -14,7 +14,8 @@ use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::protocols::l4::stream::Stream as Transport;
 use pingora_core::protocols::tls::client;
 use std::fmt;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
@@ -33,6 +34,8 @@ const LEAST_SHARE: Duration = Duration::from_millis(250);
 pub struct Connector {
     roots: SystemRoots,
     lookup: Lookup,
+    /// Numbers for the gateway's own requests.
+    ids: AtomicU64,
 }
 
 /// A connection, ready for one request.
@@ -44,7 +47,15 @@ pub(super) enum Session {
 impl Connector {
     /// A connector without connections.
     pub fn new() -> Connector {
-        Connector { roots: SystemRoots::default(), lookup: system_lookup() }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Sessions outlive processes, and none may hear of an id twice: a later process counts from further on.
+        let first = u64::try_from(since.as_micros()).unwrap_or_default();
+        Connector { roots: SystemRoots::default(), lookup: system_lookup(), ids: AtomicU64::new(first) }
+    }
+
+    /// A number that no other request of the gateway has.
+    pub(super) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Relaxed)
     }
 
     #[cfg(test)]

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use lockgate_filters::headers::LAST_EVENT_ID;
 use lockgate_filters::revision::Revision;
+use lockgate_filters::rpc::id;
 use lockgate_filters::splice::{Outbound, Replay};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -33,7 +34,7 @@ pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 
-/// The id of every request: each has an HTTP exchange of its own.
+/// The id of a request outside of sessions: each has an HTTP exchange of its own.
 const ID: &str = "1";
 
 /// How a request is spoken.
@@ -136,8 +137,9 @@ impl Fetcher {
     ///
     /// `params` are JSON members without braces. The request must be harmless when repeated.
     pub async fn call(&self, method: &'static str, params: &str, speech: Speech<'_>) -> Result<Reply, AttemptFault> {
-        let response = self.open(method, params, speech).await?;
-        self.reply(response).await
+        let id = self.id(&speech);
+        let response = self.ask(method, params, speech, &id).await?;
+        self.reply(response, &id).await
     }
 
     /// Sends a request and leaves its response to be read: for streams.
@@ -147,16 +149,36 @@ impl Fetcher {
         params: &str,
         speech: Speech<'_>,
     ) -> Result<UpstreamResponse, AttemptFault> {
+        let id = self.id(&speech);
+        self.ask(method, params, speech, &id).await
+    }
+
+    /// The raw id of a request. In a session no client's request has it, nor another one of the gateway's: a server finds
+    /// its way back by it (2025-11-25, "Requests").
+    fn id(&self, speech: &Speech<'_>) -> String {
+        match speech {
+            Speech::Legacy { session: Some(_), .. } => format!(r#""lockgate-{:x}""#, self.connector.next_id()),
+            Speech::Legacy { session: None, .. } | Speech::Modern { .. } => ID.to_owned(),
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: &'static str,
+        params: &str,
+        speech: Speech<'_>,
+        id: &str,
+    ) -> Result<UpstreamResponse, AttemptFault> {
         let mut fields = self.fields(&speech);
         let body = match speech {
             Speech::Modern { capabilities } => {
                 fields.set(METHOD, HeaderValue::from_static(method));
                 let meta = meta(capabilities);
                 let separator = if params.is_empty() { "" } else { "," };
-                format!(r#"{{"jsonrpc":"2.0","id":{ID},"method":"{method}","params":{{{meta}{separator}{params}}}}}"#)
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{meta}{separator}{params}}}}}"#)
             }
             Speech::Legacy { .. } => {
-                format!(r#"{{"jsonrpc":"2.0","id":{ID},"method":"{method}","params":{{{params}}}}}"#)
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}}}}}"#)
             }
         };
         self.send(Verb::Post, fields, body.into()).await
@@ -217,7 +239,7 @@ impl Fetcher {
         self.reach.send(&self.connector, &request, &self.timeouts, self.answer_bytes).await
     }
 
-    async fn reply(&self, mut response: UpstreamResponse) -> Result<Reply, AttemptFault> {
+    async fn reply(&self, mut response: UpstreamResponse, id: &str) -> Result<Reply, AttemptFault> {
         let outcome = match response.form() {
             Form::EventStream => {
                 let mut events = Events::new(response, self.answer_bytes, self.sse_event);
@@ -225,13 +247,13 @@ impl Fetcher {
                 while outcome.is_none()
                     && let Some(data) = events.next().await?
                 {
-                    outcome = outcome_of(&data);
+                    outcome = outcome_of(&data, id);
                 }
                 response = events.response;
                 outcome
             }
             // Whatever it calls itself: errors of backends often come under a wrong name.
-            Form::Json | Form::Other => outcome_of(&response.collect(self.answer_bytes).await?),
+            Form::Json | Form::Other => outcome_of(&response.collect(self.answer_bytes).await?, id),
         };
         Ok(Reply { status: response.status, headers: std::mem::take(&mut response.headers), outcome })
     }
@@ -276,15 +298,18 @@ struct Wire<'a> {
     error: Option<RpcError>,
 }
 
-/// The response in a JSON-RPC message; `None` for anything else, notifications and foreign ids included.
-fn outcome_of(message: &Bytes) -> Option<Outcome> {
+/// The response to the request with this raw id in a JSON-RPC message; `None` for anything else, notifications and foreign
+/// ids included.
+fn outcome_of(message: &Bytes, asked: &str) -> Option<Outcome> {
     let wire: Wire<'_> = serde_json::from_slice(message).ok()?;
+    let own = wire.id.map(|raw| raw.get()).filter(|raw| *raw != "null");
+    let answers = own.map(|raw| id::same(raw.as_bytes(), asked.as_bytes()));
     match (wire.result, wire.error) {
-        (Some(result), None) if wire.id?.get() == ID => {
+        (Some(result), None) if answers == Some(true) => {
             Some(Outcome::Result(message.slice_ref(result.get().as_bytes())))
         }
         // An error may come without the id, where the backend did not read that far.
-        (None, Some(error)) => Some(Outcome::Error(error)),
+        (None, Some(error)) if answers != Some(false) => Some(Outcome::Error(error)),
         _ => None,
     }
 }

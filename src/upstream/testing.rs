@@ -160,7 +160,7 @@ where
     .await
 }
 
-/// A JSON-RPC result for the gateway's own requests.
+/// A JSON-RPC result for the gateway's own requests outside of sessions.
 pub(crate) fn result(result: &str) -> Vec<u8> {
     json(&format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#))
 }
@@ -172,10 +172,23 @@ pub(crate) fn error(status: &str, code: i32) -> Vec<u8> {
 }
 
 impl Received {
+    fn message(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
     /// The JSON-RPC method of the body; empty where it has none.
     pub(crate) fn method(&self) -> String {
-        let message: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        message["method"].as_str().unwrap_or_default().to_owned()
+        self.message()["method"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The raw id of the body; `null` where it has none.
+    pub(crate) fn id(&self) -> String {
+        self.message()["id"].to_string()
+    }
+
+    /// The result that answers this request.
+    pub(crate) fn result(&self, result: &str) -> Vec<u8> {
+        json(&format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, self.id()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::upstream::fault::FaultKind;
-use crate::upstream::testing::{answer, error, fetcher, json, result, serve_mcp};
+use crate::upstream::testing::{answer, error, fetcher, json, serve_mcp};
 
 const LEGACY_SPEECH: Speech<'static> = Speech::Legacy { session: None, revision: Some(LEGACY) };
 
@@ -64,7 +64,7 @@ async fn sessions_are_spoken_of_in_headers() {
         match (request.line().split(' ').next(), request.method().as_str()) {
             (Some("POST"), "notifications/initialized") => answer("202 Accepted", "", ""),
             (Some("DELETE"), "") => answer("405 Method Not Allowed", "", ""),
-            _ => result("{}"),
+            _ => request.result("{}"),
         }
     })
     .await;
@@ -75,6 +75,34 @@ async fn sessions_are_spoken_of_in_headers() {
     fetcher.notify("notifications/initialized", "", speech).await.expect("accepted");
     assert!(fetcher.call("ping", "", speech).await.expect("an answer").outcome.is_some());
     fetcher.end_session(&session, Some(revision)).await.expect("a backend need not let sessions be ended");
+}
+
+/// Servers find their way back by ids: they must not meet with each other's, nor with those of the client whose session it
+/// is (2025-11-25, "Requests").
+#[tokio::test]
+async fn no_two_requests_in_a_session_have_one_id() {
+    let (sender, ids) = std::sync::mpsc::channel();
+    let address = serve_mcp(move |request| {
+        sender.send(request.id()).expect("somebody listens");
+        request.result("{}")
+    })
+    .await;
+    let (one, other) = (fetcher(address), fetcher(address));
+    let session = HeaderValue::from_static("s-1");
+    let speech = Speech::Legacy { session: Some(&session), revision: Some(LEGACY) };
+    for fetcher in [&one, &one.clone(), &other] {
+        assert!(fetcher.call("ping", "", speech).await.expect("an answer").outcome.is_some());
+    }
+    let ids: Vec<String> = ids.try_iter().collect();
+    assert!(ids.iter().all(|id| id.starts_with("\"lockgate-")), "{ids:?}");
+    let distinct: std::collections::HashSet<&String> = ids.iter().collect();
+    assert_eq!(distinct.len(), 3, "{ids:?}");
+}
+
+#[tokio::test]
+async fn the_error_of_another_request_is_none_of_ours() {
+    let foreign = json(r#"{"jsonrpc":"2.0","id":2,"error":{"code":-32601,"message":"no"}}"#);
+    assert!(ping(foreign).await.expect("an answer").outcome.is_none());
 }
 
 #[tokio::test]
@@ -96,7 +124,7 @@ async fn what_a_client_forwards_goes_along_and_never_replaces_what_is_ours() {
     let address = serve_mcp(|request| {
         assert_eq!(request.field("authorization"), Some("Bearer x"));
         assert_eq!(request.field("mcp-session-id"), Some("s-1"));
-        result("{}")
+        request.result("{}")
     })
     .await;
     let mut fields = Outbound::new();
