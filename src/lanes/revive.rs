@@ -5,12 +5,13 @@
 //! The client leaving does not stop this: in its era a disconnect cancels nothing. Time does.
 
 use super::opened::Opened;
-use super::{Broken, Way, attempt};
+use super::{Broken, Way, attempt, speaker};
+use crate::drain::Drain;
 use crate::serve::now;
-use crate::session::{InsertFault, Lists, Loss, NodeSession, SessionRecord, UpstreamId, UpstreamSession};
-use crate::snapshot::Link;
-use crate::upstream::{AttemptFault, Fetcher, Outcome, Reply, Speech};
-use http::{HeaderValue, StatusCode};
+use crate::session::{InsertFault, Lists, Loss, NodeSession, SessionRecord, Sessions, UpstreamId, UpstreamSession};
+use crate::snapshot::{Link, Server};
+use crate::upstream::{AttemptFault, Caller, Fetcher, Outcome, Reply, Speech};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::headers;
 use lockgate_filters::revision::{Era, Revision};
@@ -41,22 +42,56 @@ pub(super) async fn run(way: &Way<'_>, ticket: &Ticket) -> Result<Arc<NodeSessio
     }
 }
 
-/// Opens a session again at a backend that has lost it, and tells it what this node knows of the old one.
-///
-/// `lost` is the id that the backend no longer knows, `None` where the session was never open at this backend: where
-/// another request was faster, its new session is used.
+/// Opens a session again at a backend that has lost it: see [`Opener::renew`].
 pub(super) async fn renew(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>) -> Result<(), Broken> {
-    tokio::select! {
-        biased;
-        renewed = renewed(way, link, lost) => renewed,
-        () = way.gateway.drain.last_words() => Err(attempt::draining()),
+    Opener::of(way)?.renew(link, lost).await
+}
+
+/// What it takes to open one legacy session at backends, also where no request of its client is at hand.
+#[derive(Clone)]
+pub(super) struct Opener {
+    sessions: Arc<Sessions>,
+    drain: Drain,
+    server: Arc<Server>,
+    ticket: Arc<Ticket>,
+    node: Arc<NodeSession>,
+    /// The header of the client's request, for the fields that are forwarded.
+    headers: HeaderMap,
+    caller: Caller,
+}
+
+impl Opener {
+    /// Opens sessions on behalf of the client whose request this is.
+    pub fn of(way: &Way<'_>) -> Result<Opener, Broken> {
+        let (Some(ticket), Some(node)) = (&way.trip.exchange.ticket, &way.node) else { return Err(gone()) };
+        Ok(Opener {
+            sessions: Arc::clone(&way.gateway.world.sessions),
+            drain: way.gateway.drain.clone(),
+            server: Arc::clone(&way.server),
+            ticket: Arc::clone(ticket),
+            node: Arc::clone(node),
+            headers: way.session.req_header().headers.clone(),
+            caller: attempt::caller(&way.trip.exchange),
+        })
+    }
+
+    /// Opens the session again at a backend that has lost it, and tells it what this node knows of the old one.
+    ///
+    /// `lost` is the id that the backend no longer knows, `None` where the session was never open at this backend: where
+    /// somebody else was faster, the new session is used.
+    pub async fn renew(&self, link: &Link, lost: Option<&HeaderValue>) -> Result<(), Broken> {
+        tokio::select! {
+            biased;
+            renewed = renewed(self, link, lost) => renewed,
+            () = self.drain.last_words() => Err(attempt::draining()),
+        }
     }
 }
 
-async fn renewed(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>) -> Result<(), Broken> {
-    let (Some(ticket), Some(node)) = (&way.trip.exchange.ticket, &way.node) else { return Err(gone()) };
+async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Result<(), Broken> {
+    let node = &opener.node;
     let place = &link.backend.place;
-    let federated = way.server.policy.federation.is_some();
+    let federated = opener.server.policy.federation.is_some();
     let deadline = Instant::now() + PATIENCE;
     let turn = node.turn(place);
     let _turn = timeout_at(deadline, turn.lock()).await.map_err(|_| too_slow(link))?;
@@ -75,10 +110,10 @@ async fn renewed(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>) -> Resu
     if open.as_ref().is_some_and(|open| open.id.as_ref().map(UpstreamId::header) != lost || lost.is_none()) {
         return Ok(());
     }
-    let fetcher = way.speaker(&link.backend);
+    let fetcher = speaker(&link.backend, &opener.headers, opener.caller);
     let again = async {
-        let (opened, upstream, lists) = initialize(link, &fetcher, ticket, federated).await?;
-        replay(way, link, &fetcher, node, &upstream).await?;
+        let (opened, upstream, lists) = initialize(link, &fetcher, &opener.ticket, federated).await?;
+        replay(opener, link, &fetcher, &upstream).await?;
         Ok::<_, Broken>((opened, upstream, lists))
     };
     let (opened, upstream, lists) = timeout_at(deadline, again).await.map_err(|_| too_slow(link))??;
@@ -90,7 +125,7 @@ async fn renewed(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>) -> Resu
     if !federated {
         node.announces(lists);
     }
-    way.gateway.world.sessions.bind(node, place, upstream, loss).await.map_err(|_| gone())?;
+    opener.sessions.bind(node, place, upstream, loss).await.map_err(|_| gone())?;
     opened.keep();
     if loss == Loss::Nothing {
         tracing::debug!(backend = %link.name(), "a session was opened at the backend");
@@ -118,20 +153,14 @@ fn too_slow(link: &Link) -> Broken {
 }
 
 /// The log level and the subscriptions of the session that was lost.
-async fn replay(
-    way: &Way<'_>,
-    link: &Link,
-    fetcher: &Fetcher,
-    node: &NodeSession,
-    upstream: &UpstreamSession,
-) -> Result<(), Broken> {
-    if let Some(level) = node.log_level() {
+async fn replay(opener: &Opener, link: &Link, fetcher: &Fetcher, upstream: &UpstreamSession) -> Result<(), Broken> {
+    if let Some(level) = opener.node.log_level() {
         let params = format!(r#""level":"{}""#, level.as_str());
         let said = fetcher.call("logging/setLevel", &params, speech(upstream)).await;
         said.map_err(|fault| attempt::failed(link, &fault))?;
     }
     let mut subscribing: JoinSet<Result<Reply, AttemptFault>> = JoinSet::new();
-    let mut left = subscriptions(way, link, node).into_iter();
+    let mut left = subscriptions(opener, link).into_iter();
     loop {
         while subscribing.len() < AT_A_TIME
             && let Some(uri) = left.next()
@@ -151,13 +180,13 @@ async fn replay(
 }
 
 /// The resources of one backend that the client is subscribed to, as that backend calls them.
-fn subscriptions(way: &Way<'_>, link: &Link, node: &NodeSession) -> Vec<Box<str>> {
-    let subscribed = node.subscriptions();
-    let Some(federation) = way.server.policy.federation.as_ref() else { return subscribed };
+fn subscriptions(opener: &Opener, link: &Link) -> Vec<Box<str>> {
+    let subscribed = opener.node.subscriptions();
+    let Some(federation) = opener.server.policy.federation.as_ref() else { return subscribed };
     let catalog = federation.catalog();
     let own = |uri: Box<str>| {
         let owner = catalog.resource(&uri)?;
-        let theirs = way.server.links.get(owner.member)?;
+        let theirs = opener.server.links.get(owner.member)?;
         (theirs.name() == link.name()).then(|| Box::from(&*owner.original))
     };
     subscribed.into_iter().filter_map(own).collect()
