@@ -175,6 +175,7 @@ impl Reloader {
         self.world.upstream.commit(&snapshot.backends);
         self.world.sessions.set_limits(settings::sessions(&snapshot.loaded.config));
         self.current.store(Arc::new(snapshot));
+        self.world.reloads.send_modify(|count| *count += 1);
         self.world.catalogs.poke();
         if let Err(error) = self.logs.set_level(level) {
             tracing::warn!(%error, "the log level stays as it is");

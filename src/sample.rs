@@ -42,6 +42,7 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
         detached.held().exchanges + streams.detached.load(Relaxed),
         detached.given_up() + streams.abandoned.load(Relaxed),
     );
+    world.metrics.set_streams(streams.resumed.load(Relaxed), streams.gaps.load(Relaxed));
     if let Some(journal) = world.sessions.journal() {
         world.metrics.set_journal_errors(journal.gauges().lost.load(Relaxed));
     }

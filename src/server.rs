@@ -37,7 +37,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use url::Url;
 
 /// How often idle sessions are looked for.
@@ -190,6 +190,7 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
         bodies: Arc::default(),
         metrics: Arc::clone(&metrics),
         catalogs: Arc::default(),
+        reloads: watch::Sender::default(),
         bound: config.listeners.keys().cloned().collect(),
     });
     let greeting = Greeting::of(&config, &options.source, &bound, admin_address);

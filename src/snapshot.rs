@@ -33,6 +33,7 @@ use lockgate_filters::virtual_server::VirtualServer;
 use servers::Servers;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
 
 /// The pointer that a reload stores to and every request loads from.
 pub type Current = Arc<ArcSwap<Snapshot>>;
@@ -87,9 +88,18 @@ pub struct Link {
     pub metrics: Arc<BackendMetrics>,
     /// Whether a session that it has lost is opened again there; otherwise the client is told of the loss.
     pub heals: bool,
+    /// Turns to answer what it asks the gateway itself: at most [`REPLIES`] at a time.
+    pub replies: Arc<Semaphore>,
 }
 
+/// How many of a backend's own requests are answered at a time.
+const REPLIES: usize = 8;
+
 impl Link {
+    fn new(backend: Arc<LiveBackend>, metrics: Arc<BackendMetrics>, heals: bool) -> Link {
+        Link { backend, metrics, heals, replies: Arc::new(Semaphore::new(REPLIES)) }
+    }
+
     /// The backend's name.
     pub fn name(&self) -> &Arc<str> {
         &self.backend.backend.name
@@ -133,6 +143,8 @@ pub struct World {
     pub metrics: Arc<Metrics>,
     /// What federated virtual servers show.
     pub catalogs: Arc<Catalogs>,
+    /// Counts up when another snapshot serves: for what is held open over it.
+    pub reloads: watch::Sender<u64>,
     /// The listeners that were bound at start, in order.
     pub bound: Vec<Name>,
 }

@@ -47,7 +47,7 @@ pub(super) async fn answer_on(mut way: Way<'_>, resume: Option<Resume>, asked: O
 }
 
 /// Takes a recorded stream up.
-pub(super) async fn take_on(mut way: Way<'_>, resume: Resume) -> Result<(), Broken> {
+async fn take_on(mut way: Way<'_>, resume: Resume) -> Result<(), Broken> {
     // Nothing is left of it here: the backend's own answer is the client's, with its status.
     if resume.spent() == Some(End::Cut)
         && let Some(wanted) = rest(&way, &resume)
@@ -242,14 +242,14 @@ async fn answer_lost(way: Way<'_>, asked: Option<&[u8]>) -> Result<(), Broken> {
 }
 
 /// Starts a stream of the gateway's own.
-async fn begin(way: &mut Way<'_>) -> Result<(), Broken> {
+pub(super) async fn begin(way: &mut Way<'_>) -> Result<(), Broken> {
     let mut header = respond::header(way.trip, StatusCode::OK)?;
     header.insert_header(CONTENT_TYPE, "text/event-stream")?;
     stream::begin(way, header).await
 }
 
 /// Tells a client on its GET stream that lists may have changed while announcements were lost, if they may have.
-async fn tell_news(way: &mut Way<'_>, kind: StreamKind) -> Result<(), Broken> {
+pub(super) async fn tell_news(way: &mut Way<'_>, kind: StreamKind) -> Result<(), Broken> {
     let Some(node) = way.node.clone().filter(|_| kind == StreamKind::Get) else { return Ok(()) };
     for message in node.take_unheard().notifications() {
         if let Err(lost) = write_event(way, message.as_bytes()).await {

@@ -10,7 +10,7 @@ use crate::drain::Drain;
 use crate::serve::now;
 use crate::session::{InsertFault, Lists, Loss, NodeSession, SessionRecord, Sessions, UpstreamId, UpstreamSession};
 use crate::snapshot::{Link, Server};
-use crate::upstream::{AttemptFault, Caller, Fetcher, Outcome, Reply, Speech};
+use crate::upstream::{AttemptFault, Caller, Fetcher, LiveBackend, Outcome, Reply, Speech};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::headers;
@@ -75,6 +75,16 @@ impl Opener {
         })
     }
 
+    /// The same, of the virtual server as it is after a reload.
+    pub fn of_server(&self, server: &Arc<Server>) -> Opener {
+        Opener { server: Arc::clone(server), ..self.clone() }
+    }
+
+    /// What the gateway says to a backend on this client's behalf.
+    pub fn speaker(&self, backend: &LiveBackend) -> Fetcher {
+        speaker(backend, &self.headers, self.caller)
+    }
+
     /// Opens the session again at a backend that has lost it, and tells it what this node knows of the old one.
     ///
     /// `lost` is the id that the backend no longer knows, `None` where the session was never open at this backend: where
@@ -110,7 +120,7 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Re
     if open.as_ref().is_some_and(|open| open.id.as_ref().map(UpstreamId::header) != lost || lost.is_none()) {
         return Ok(());
     }
-    let fetcher = speaker(&link.backend, &opener.headers, opener.caller);
+    let fetcher = opener.speaker(&link.backend);
     let again = async {
         let (opened, upstream, lists) = initialize(link, &fetcher, &opener.ticket, federated).await?;
         replay(opener, link, &fetcher, &upstream).await?;

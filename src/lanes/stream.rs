@@ -147,6 +147,9 @@ async fn relay_on(
         healed: way.healed,
         translated: BytesMut::new(),
     };
+    if let Some(translate) = &way.translate {
+        translate.speak_with(|| way.speaker(&way.link.backend));
+    }
     if !there {
         return left_behind(way, flow);
     }

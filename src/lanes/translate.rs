@@ -3,13 +3,14 @@
 //!
 //! What needs no change keeps its bytes; most answers are not even looked into (`filters/src/federate/outward.rs`).
 
-use super::{Way, heal};
-use crate::session::{NodeSession, UpstreamId};
+use super::{Way, attempt, heal};
+use crate::session::{NodeSession, UpstreamId, UpstreamSession};
 use crate::snapshot::{Link, Server};
-use crate::upstream::{Fetcher, Speech};
+use crate::upstream::{Caller, Fetcher, Speech};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use lockgate_filters::fault::{Fault, Refusal};
-use lockgate_filters::federate::event_id::{EventId, Stream};
+use lockgate_filters::federate::event_id::{self, EventId, Stream};
 use lockgate_filters::federate::outward::{self, Asking};
 use lockgate_filters::federate::uris::MemberUris;
 use lockgate_filters::rpc::id;
@@ -18,7 +19,8 @@ use lockgate_filters::rpc::scan::{self, Kind, Limits, Message};
 use lockgate_filters::sse::Frame;
 use lockgate_filters::ticket::{NodeId, SessionId};
 use memchr::memmem;
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 
 const RULE: &str = "translate";
@@ -45,11 +47,18 @@ pub(super) enum Owes {
     Something,
 }
 
+/// The virtual server that a client talks to.
+enum Shown {
+    /// The one that took the request, with the names that were decided on.
+    Then(Arc<Server>, MemberUris),
+    /// For a stream that outlives reloads: the one of now, and the names of now.
+    Now(Arc<ArcSwap<Server>>),
+}
+
 /// How one backend's words become those of a virtual server, to one client.
 pub(super) struct Translate {
-    server: Arc<Server>,
+    shown: Shown,
     link: Arc<Link>,
-    uris: MemberUris,
     /// The method of the request that is answered; empty on a stream that answers none.
     method: Box<str>,
     node: NodeId,
@@ -58,8 +67,11 @@ pub(super) struct Translate {
     session: Option<Arc<NodeSession>>,
     /// What the backend may answer.
     owes: Owes,
-    /// What answers the backend on the gateway's behalf.
-    fetcher: Fetcher,
+    /// The session at the backend that it speaks in: that of its first message, if nobody said so before.
+    upstream: OnceLock<Option<UpstreamSession>>,
+    /// What answers the backend on the gateway's behalf, where something of the client's request is forwarded.
+    speaker: OnceLock<Fetcher>,
+    caller: Caller,
 }
 
 impl Translate {
@@ -69,21 +81,68 @@ impl Translate {
         let catalog = way.trip.exchange.catalog.clone().unwrap_or_else(|| federation.pinned());
         let link = Arc::clone(way.server.links.get(member)?);
         Some(Arc::new(Translate {
-            server: Arc::clone(&way.server),
-            uris: catalog.uris(member),
+            shown: Shown::Then(Arc::clone(&way.server), catalog.uris(member)),
             method: method.into(),
             node: way.gateway.node,
             boot: way.gateway.boot,
             session: way.node.clone(),
             owes,
-            fetcher: way.speaker(&link.backend),
+            upstream: OnceLock::new(),
+            speaker: OnceLock::new(),
+            caller: attempt::caller(&way.trip.exchange),
             link,
         }))
     }
 
+    /// How what a backend says of its own accord is translated, for as long as somebody listens.
+    pub fn listening(heard: Heard, link: Arc<Link>, upstream: Option<UpstreamSession>, speaker: Fetcher) -> Translate {
+        Translate {
+            shown: Shown::Now(heard.server),
+            method: Box::default(),
+            node: heard.node,
+            boot: heard.boot,
+            session: heard.session,
+            owes: Owes::Nothing,
+            upstream: OnceLock::from(upstream),
+            caller: speaker.caller,
+            speaker: OnceLock::from(speaker),
+            link,
+        }
+    }
+
+    /// What is said to the backend is said with what the client's request forwards.
+    pub fn speak_with(&self, speaker: impl FnOnce() -> Fetcher) {
+        self.speaker.get_or_init(speaker);
+    }
+
     /// Whether an answer may have to be changed: it must then be read whole.
     pub fn changes_answers(&self) -> bool {
-        outward::bears_uris(&self.method) && !self.uris.is_identity()
+        outward::bears_uris(&self.method) && !self.uris().is_some_and(|uris| uris.is_identity())
+    }
+
+    /// How the backend's URIs are called; `None` where it is no longer part of the virtual server.
+    fn uris(&self) -> Option<Cow<'_, MemberUris>> {
+        match &self.shown {
+            Shown::Then(_, uris) => Some(Cow::Borrowed(uris)),
+            Shown::Now(server) => {
+                let server = server.load();
+                let member = server.links.iter().position(|link| link.backend.place == self.link.backend.place)?;
+                Some(Cow::Owned(server.policy.federation.as_ref()?.catalog().uris(member)))
+            }
+        }
+    }
+
+    fn server(&self) -> Cow<'_, Arc<Server>> {
+        match &self.shown {
+            Shown::Then(server, _) => Cow::Borrowed(server),
+            Shown::Now(server) => Cow::Owned(server.load_full()),
+        }
+    }
+
+    /// The session at the backend whose words these are.
+    fn upstream(&self) -> Option<&UpstreamSession> {
+        let place = &self.link.backend.place;
+        self.upstream.get_or_init(|| self.session.as_ref()?.upstream(place)).as_ref()
     }
 
     /// The response to the request, or what stands in its place.
@@ -95,9 +154,14 @@ impl Translate {
             // A client could read in it what was not seen here.
             let text = format!("backend \"{}\" gave an answer that is no JSON-RPC message", self.link.name());
             let refusal = Refusal::new(Fault::BackendProtocol, RULE).saying(text);
-            return reply::error_body(None, &refusal, "");
+            let asked = match &self.owes {
+                Owes::To(asked) => Some(&asked[..]),
+                Owes::Nothing | Owes::Something => None,
+            };
+            return reply::error_body(asked, &refusal, "");
         }
-        outward::response(&self.method, &message, &self.uris).unwrap_or(message)
+        let uris = self.uris();
+        uris.and_then(|uris| outward::response(&self.method, &message, &uris)).unwrap_or(message)
     }
 
     /// What one message of an event stream becomes.
@@ -154,11 +218,14 @@ impl Translate {
                 self.link.backend.look_again();
                 Becomes::Nothing
             }
-            "notifications/cancelled" => match self.asking() {
-                Some(asking) => asking.cancellation(message, data).map_or(Becomes::Nothing, Becomes::Other),
+            "notifications/cancelled" => {
+                let cancellation = self.asking(|asking| asking.cancellation(message, data));
+                cancellation.and_then(Result::ok).map_or(Becomes::Nothing, Becomes::Other)
+            }
+            _ => match self.uris() {
+                Some(uris) => outward::notification(message, data, &uris).map_or(Becomes::Same, Becomes::Other),
                 None => Becomes::Nothing,
             },
-            _ => outward::notification(message, data, &self.uris).map_or(Becomes::Same, Becomes::Other),
         }
     }
 
@@ -169,9 +236,7 @@ impl Translate {
             self.answer_backend(reply::result_body(Some(&id), b"{}"));
             return Becomes::Nothing;
         }
-        if let Some(asking) = self.asking()
-            && let Ok(request) = asking.request(message, data)
-        {
+        if let Some(Ok(request)) = self.asking(|asking| asking.request(message, data)) {
             return Becomes::Other(request);
         }
         tracing::debug!(backend = %self.link.name(), "a backend asked something that no client can be asked");
@@ -183,42 +248,54 @@ impl Translate {
 
     /// The id under which a client knows an event of the backend; `None` where it cannot be asked for again.
     fn event_id(&self, raw: &Bytes) -> Option<Bytes> {
-        let session = self.session.as_ref()?;
-        let place = &self.link.backend.place;
+        if raw.len() > event_id::RAW_BYTES_MAX {
+            // An id that does not say where to go on would be that of every such event.
+            return None;
+        }
+        let (session, upstream) = (self.session.as_ref()?, self.upstream()?);
+        let server = self.server();
         let id = EventId {
             session: session.id(),
-            stream: Stream::Answer,
+            stream: Stream::answering(&self.method),
             boot: self.boot,
             number: 0,
             asked: match &self.owes {
                 Owes::To(asked) => asked.clone(),
                 Owes::Nothing | Owes::Something => Bytes::new(),
             },
-            behind: vec![(session.upstream(place)?.source(place), raw.clone())],
+            behind: vec![(upstream.source(&self.link.backend.place), raw.clone())],
         };
-        id.seal(&self.server.keys, &self.server.policy.name)
+        id.seal(&server.keys, &server.policy.name)
     }
 
-    fn asking(&self) -> Option<Asking<'_>> {
+    /// Asks the client something, where there is one that can be asked.
+    fn asking<T>(&self, ask: impl FnOnce(Asking<'_>) -> T) -> Option<T> {
         let session: SessionId = self.session.as_ref()?.id();
-        Some(Asking {
-            keys: &self.server.keys,
-            server: &self.server.policy.name,
+        let server = self.server();
+        Some(ask(Asking {
+            keys: &server.keys,
+            server: &server.policy.name,
             node: self.node,
             boot: self.boot,
             backend: self.link.name(),
             session,
-        })
+            source: self.upstream()?.source(&self.link.backend.place),
+        }))
     }
 
-    /// Answers a request of the backend without any client, in the session that it was made in.
+    /// Answers a request of the backend without any client, in the session that it was made in; not more than a few at a
+    /// time, so that a backend which only asks and never listens costs no more than these.
     fn answer_backend(&self, message: Bytes) {
-        let Some(upstream) = self.session.as_ref().and_then(|node| node.upstream(&self.link.backend.place)) else {
+        let (Some(upstream), Ok(runtime)) = (self.upstream().cloned(), Handle::try_current()) else { return };
+        let Ok(turn) = Arc::clone(&self.link.replies).try_acquire_owned() else {
+            tracing::debug!(backend = %self.link.name(), "a backend asks more than it takes answers to");
+            self.link.metrics.refused_request();
             return;
         };
-        let Ok(runtime) = Handle::try_current() else { return };
-        let fetcher = self.fetcher.clone();
+        let fetcher = self.speaker.get().cloned();
+        let fetcher = fetcher.unwrap_or_else(|| self.link.backend.fetcher().calling(self.caller));
         runtime.spawn(async move {
+            let _turn = turn;
             let session = upstream.id.as_ref().map(UpstreamId::header);
             let speech = Speech::Legacy { session, revision: Some(upstream.revision) };
             if let Err(fault) = fetcher.respond(message, speech).await {
@@ -226,6 +303,17 @@ impl Translate {
             }
         });
     }
+}
+
+/// Who listens to a backend, and as what.
+#[derive(Clone)]
+pub(super) struct Heard {
+    /// The virtual server, as it is now.
+    pub server: Arc<ArcSwap<Server>>,
+    pub node: NodeId,
+    pub boot: [u8; 8],
+    /// The legacy session that may be asked something.
+    pub session: Option<Arc<NodeSession>>,
 }
 
 /// What an event becomes: its id, and its frame where that is another one; `None` where nothing is left of it.

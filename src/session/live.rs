@@ -179,6 +179,11 @@ impl Session {
         number
     }
 
+    /// The number of the stream that has the session's news.
+    pub fn newsreader(&self) -> u64 {
+        self.newsreader.load(Relaxed)
+    }
+
     /// Waits until another stream has taken the news from the one with this number. Dropping the future loses nothing.
     pub async fn news_taken(&self, number: u64) {
         loop {

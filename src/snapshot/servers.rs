@@ -108,7 +108,7 @@ impl World {
             let backend = place.backends.get(member.backend.as_str())?;
             let heals = place.config.backends.get(&member.backend)?.on_session_loss == SessionLoss::Heal;
             let metrics = self.metrics.backend(&backend.backend.name);
-            Some(Arc::new(Link { backend: Arc::clone(backend), metrics, heals }))
+            Some(Arc::new(Link::new(Arc::clone(backend), metrics, heals)))
         };
         let links: Option<_> = members.iter().map(link).collect();
         links.ok_or_else(|| Objection::new(path, "there is no such backend"))

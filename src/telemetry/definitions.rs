@@ -93,6 +93,10 @@ definitions! {
         "Exchanges and streams of legacy sessions that go on without their client.");
     DETACHED_GIVEN_UP = counter("lockgate_detached_given_up_total", &[],
         "Those that were ended for want of room, or because nobody came back for them.");
+    STREAMS_RESUMED = counter("lockgate_streams_resumed_total", &[],
+        "Recorded streams taken up again by a client that came back.");
+    STREAM_GAPS = counter("lockgate_stream_gaps_total", &[],
+        "Gaps in what legacy sessions and subscriptions heard, which clients were told of as changes of everything.");
     BODY_BYTES = gauge("lockgate_request_body_bytes", &[],
         "Memory that request bodies hold, those up to 64 KiB not counted.");
     CONFIG_GENERATION = gauge("lockgate_config_generation", &[],

@@ -39,6 +39,8 @@ pub struct Metrics {
     pub(super) listener_handles: Named<ListenerMetrics>,
     sessions: IntGauge,
     sessions_opened: IntCounter,
+    streams_resumed: IntCounter,
+    stream_gaps: IntCounter,
     body_bytes: IntGauge,
     detached: IntGauge,
     detached_given_up: IntCounter,
@@ -72,6 +74,8 @@ impl Metrics {
             listener_handles: Named::default(),
             sessions: d::SESSIONS.gauge(&registry)?,
             sessions_opened: d::SESSIONS_OPENED.counter(&registry)?,
+            streams_resumed: d::STREAMS_RESUMED.counter(&registry)?,
+            stream_gaps: d::STREAM_GAPS.counter(&registry)?,
             body_bytes: d::BODY_BYTES.gauge(&registry)?,
             detached: d::DETACHED.gauge(&registry)?,
             detached_given_up: d::DETACHED_GIVEN_UP.counter(&registry)?,
@@ -123,6 +127,12 @@ impl Metrics {
     pub fn set_detached(&self, now: usize, given_up: u64) {
         self.detached.set(i64::try_from(now).unwrap_or(i64::MAX));
         self.detached_given_up.inc_by(given_up.saturating_sub(self.detached_given_up.get()));
+    }
+
+    /// Takes over how many streams were taken up again since the start, and how many gaps there were.
+    pub fn set_streams(&self, resumed: u64, gaps: u64) {
+        self.streams_resumed.inc_by(resumed.saturating_sub(self.streams_resumed.get()));
+        self.stream_gaps.inc_by(gaps.saturating_sub(self.stream_gaps.get()));
     }
 
     /// Records the end of a reload at `unix_seconds`, after which `generation` is in use.

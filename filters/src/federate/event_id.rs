@@ -28,11 +28,24 @@ impl Source {
         Source { place: short(place.as_bytes()), session: short(session) }
     }
 
+    /// As it stands in what is sealed.
+    pub(super) fn to_bytes(self) -> [u8; SOURCE_BYTES] {
+        let [[a, b, c, d], [e, f, g, h]] = [self.place, self.session];
+        [a, b, c, d, e, f, g, h]
+    }
+
+    pub(super) fn from_bytes([a, b, c, d, e, f, g, h]: [u8; SOURCE_BYTES]) -> Source {
+        Source { place: [a, b, c, d], session: [e, f, g, h] }
+    }
+
     /// Whether it is a session at this place.
     pub fn is_at(self, place: &str) -> bool {
         self.place == short(place.as_bytes())
     }
 }
+
+/// The length of a [`Source`] in what is sealed.
+pub(super) const SOURCE_BYTES: usize = 8;
 
 fn short(text: &[u8]) -> [u8; 4] {
     let mut short = [0; 4];
@@ -45,10 +58,43 @@ fn short(text: &[u8]) -> [u8; 4] {
 /// Which kind of stream an event was on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// The answer to a request, from one backend.
+    /// The answer to a request, from one backend: one that names no resources.
     Answer,
     /// What the backends say of their own accord, all together.
     News,
+    /// The answer to `tools/call`.
+    ToolAnswer,
+    /// The answer to `prompts/get`.
+    PromptAnswer,
+    /// The answer to `resources/read`.
+    ResourceAnswer,
+}
+
+impl Stream {
+    const ALL: [Stream; 5] =
+        [Stream::Answer, Stream::News, Stream::ToolAnswer, Stream::PromptAnswer, Stream::ResourceAnswer];
+
+    /// The stream that answers a request of this method.
+    pub fn answering(method: &str) -> Stream {
+        match method {
+            "tools/call" => Stream::ToolAnswer,
+            "prompts/get" => Stream::PromptAnswer,
+            "resources/read" => Stream::ResourceAnswer,
+            _ => Stream::Answer,
+        }
+    }
+
+    /// The method whose answers it brings, where it matters how these are read; empty where it does not. `None` where it
+    /// answers nothing.
+    pub fn method(self) -> Option<&'static str> {
+        match self {
+            Stream::News => None,
+            Stream::Answer => Some(""),
+            Stream::ToolAnswer => Some("tools/call"),
+            Stream::PromptAnswer => Some("prompts/get"),
+            Stream::ResourceAnswer => Some("resources/read"),
+        }
+    }
 }
 
 /// Where a client stands behind one event.
@@ -77,7 +123,7 @@ impl EventId {
             self.behind.iter().filter(|(_, id)| id.len() <= RAW_BYTES_MAX).collect();
         behind.sort_by_key(|(source, id)| (id.len(), *source));
         let mut plain = Vec::with_capacity(64);
-        plain.push(matches!(self.stream, Stream::News).into());
+        plain.push(self.stream as u8);
         plain.extend_from_slice(&self.session.0);
         plain.extend_from_slice(&self.boot);
         plain.extend_from_slice(&self.number.to_be_bytes());
@@ -86,10 +132,9 @@ impl EventId {
         plain.extend_from_slice(asked);
         let mut left = BEHIND_BYTES_MAX - asked.len();
         for (source, id) in behind {
-            let Some(rest) = left.checked_sub(id.len() + 9) else { break };
+            let Some(rest) = left.checked_sub(id.len() + SOURCE_BYTES + 1) else { break };
             left = rest;
-            plain.extend_from_slice(&source.place);
-            plain.extend_from_slice(&source.session);
+            plain.extend_from_slice(&source.to_bytes());
             plain.push(u8::try_from(id.len()).ok()?);
             plain.extend_from_slice(id);
         }
@@ -99,21 +144,21 @@ impl EventId {
     /// Opens an id that a client names; `None` for whatever was not sealed here, for this virtual server.
     pub fn open(keys: &Keyring, server: &str, text: &str) -> Option<EventId> {
         let plain = keys.open_small(Purpose::Event, server, text).ok()?;
-        let (&news, rest) = plain.split_first()?;
+        let (&stream, rest) = plain.split_first()?;
+        let stream = *Stream::ALL.iter().find(|known| **known as u8 == stream)?;
         let (session, rest) = rest.split_first_chunk()?;
         let (boot, rest) = rest.split_first_chunk()?;
         let (number, rest) = rest.split_first_chunk()?;
         let (asked, mut rest) = text_of(rest)?;
         let mut behind = Vec::new();
-        while let Some((place, more)) = rest.split_first_chunk() {
-            let (session, more) = more.split_first_chunk()?;
+        while let Some((source, more)) = rest.split_first_chunk() {
             let (id, more) = text_of(more)?;
-            behind.push((Source { place: *place, session: *session }, Bytes::copy_from_slice(id)));
+            behind.push((Source::from_bytes(*source), Bytes::copy_from_slice(id)));
             rest = more;
         }
         rest.is_empty().then_some(EventId {
             session: SessionId(*session),
-            stream: if news == 0 { Stream::Answer } else { Stream::News },
+            stream,
             boot: *boot,
             number: u64::from_be_bytes(*number),
             asked: Bytes::copy_from_slice(asked),
@@ -189,6 +234,16 @@ mod tests {
             let opened = open(&id.seal(&keys(), "s").unwrap()).unwrap();
             assert_eq!((opened.asked.len(), opened.behind), (kept, long));
         }
+    }
+
+    #[test]
+    fn what_was_answered_is_known_again() {
+        for method in ["tools/call", "prompts/get", "resources/read"] {
+            let sealed = EventId { stream: Stream::answering(method), ..id(Vec::new()) }.seal(&keys(), "s").unwrap();
+            assert_eq!(open(&sealed).unwrap().stream.method(), Some(method));
+        }
+        assert_eq!(Stream::answering("completion/complete").method(), Some(""));
+        assert_eq!(Stream::News.method(), None);
     }
 
     #[test]

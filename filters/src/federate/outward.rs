@@ -3,6 +3,7 @@
 //! By spans: whatever is not replaced keeps its bytes. Where an answer cannot hold a URI, which a few searches tell, it is
 //! not looked into at all.
 
+use super::event_id::Source;
 use super::question::{Question, QuestionFault, Subject, raw};
 use super::render::{meta_uris, uri};
 use super::uris::MemberUris;
@@ -82,6 +83,8 @@ pub struct Asking<'a> {
     pub backend: &'a str,
     /// Which session is asked.
     pub session: SessionId,
+    /// In which session of the backend.
+    pub source: Source,
 }
 
 impl Asking<'_> {
@@ -126,6 +129,7 @@ impl Asking<'_> {
             boot: self.boot,
             backend: self.backend.into(),
             session: self.session,
+            source: self.source,
             subject,
             raw: Bytes::copy_from_slice(raw(value, body).ok_or(QuestionFault::TooLong)?),
         };

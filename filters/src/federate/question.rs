@@ -6,6 +6,7 @@
 //! which backend asked, and under which id. It is sealed, so that no client can answer what it was not asked; and alike
 //! each time it is sealed, so that an event that is sent again is still the same request.
 
+use super::event_id::{SOURCE_BYTES, Source};
 use crate::rpc::scan::{Form, Span, Value};
 use crate::splice::quoted;
 use crate::ticket::{Keyring, NodeId, Purpose, SessionId};
@@ -34,6 +35,8 @@ pub struct Question {
     pub backend: Box<str>,
     /// Which client is asked: the id of its session.
     pub session: SessionId,
+    /// In which session there it is asked: another one may have asked something else under the same id.
+    pub source: Source,
     /// Whether `raw` is an id or a token.
     pub subject: Subject,
     /// The backend's own id or token: a JSON string or number, byte for byte.
@@ -61,11 +64,12 @@ impl Question {
         if self.raw.len() > RAW_BYTES_MAX {
             return Err(QuestionFault::TooLong);
         }
-        let mut plain = Vec::with_capacity(34 + self.backend.len() + self.raw.len());
+        let mut plain = Vec::with_capacity(34 + SOURCE_BYTES + self.backend.len() + self.raw.len());
         plain.push(self.subject as u8);
         plain.extend_from_slice(&self.node.0);
         plain.extend_from_slice(&self.boot);
         plain.extend_from_slice(&self.session.0);
+        plain.extend_from_slice(&self.source.to_bytes());
         plain.push(length);
         plain.extend_from_slice(self.backend.as_bytes());
         plain.extend_from_slice(&self.raw);
@@ -81,6 +85,7 @@ impl Question {
         let (node, rest) = rest.split_first_chunk()?;
         let (boot, rest) = rest.split_first_chunk()?;
         let (session, rest) = rest.split_first_chunk()?;
+        let (source, rest) = rest.split_first_chunk()?;
         let (&length, rest) = rest.split_first()?;
         let (backend, raw) = rest.split_at_checked(usize::from(length))?;
         (number == subject as u8).then_some(())?;
@@ -89,6 +94,7 @@ impl Question {
             boot: *boot,
             backend: std::str::from_utf8(backend).ok()?.into(),
             session: SessionId(*session),
+            source: Source::from_bytes(*source),
             subject,
             raw: Bytes::copy_from_slice(raw),
         })
@@ -124,6 +130,7 @@ mod tests {
             boot: [2; 8],
             backend: "files".into(),
             session: SessionId([3; 16]),
+            source: Source::of("https://files.example/mcp", b"session"),
             subject: Subject::Id,
             raw: Bytes::copy_from_slice(raw.as_bytes()),
         }
@@ -142,6 +149,8 @@ mod tests {
         assert_ne!(once, question("7").seal(&keys, "t").unwrap());
         let elsewhere = Question { session: SessionId([4; 16]), ..question("7") };
         assert_ne!(once, elsewhere.seal(&keys, "s").unwrap());
+        let later = Question { source: Source::of("https://files.example/mcp", b"another"), ..question("7") };
+        assert_ne!(once, later.seal(&keys, "s").unwrap());
     }
 
     #[test]

@@ -12,7 +12,9 @@ use lockgate_filters::federate::{Local, Target};
 /// gone, or it is at another node.
 pub(super) fn still_waits(way: &Way<'_>, question: &Question, link: &Link) -> Result<(), Refusal> {
     let here = question.node == way.gateway.node;
-    let open = way.node.as_ref().is_some_and(|node| node.upstream(&link.backend.place).is_some());
+    let place = &link.backend.place;
+    let upstream = way.node.as_ref().and_then(|node| node.upstream(place));
+    let open = upstream.is_some_and(|upstream| upstream.source(place) == question.source);
     if here && open { Ok(()) } else { Err(forward::no_longer_asked(link.name())) }
 }
 

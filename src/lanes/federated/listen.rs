@@ -1,11 +1,16 @@
 //! `subscriptions/listen` of a virtual server over several backends (MCP 2026-07-28): the lists' changes are the gateway's
 //! own news, updates of resources come from the backends that own them.
+//!
+//! A backend that was not heard for a while says nothing twice: what was subscribed to there is then said to have been
+//! updated. A reload that puts other backends behind the virtual server ends the stream, in the form that its era has for
+//! it: the client asks again, and is told anew what is honoured.
 
 use super::super::translate::{Becomes, Owes, Translate};
 use super::super::{Broken, Way, attempt, respond, stream};
 use super::RULE;
 use crate::downstream::gone;
-use crate::snapshot::Link;
+use crate::session::Sessions;
+use crate::snapshot::{Link, Server};
 use crate::telemetry::labels;
 use crate::upstream::{Form, UpstreamRequest};
 use bytes::Bytes;
@@ -18,6 +23,7 @@ use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{self, Limits};
 use lockgate_filters::splice::{Edit, Onward, edited};
 use lockgate_filters::sse::{self, Framer};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -30,6 +36,8 @@ const WAITING: usize = 16;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 /// A stream that lived this long was no failure.
 const LIVED: Duration = Duration::from_secs(10);
+/// How long the client's stream lives: it asks again.
+const HELD: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) async fn run(mut way: Way<'_>, wanted: Wanted) -> Result<(), Broken> {
     if !way.trip.exchange.accepts.sse {
@@ -38,13 +46,14 @@ pub(super) async fn run(mut way: Way<'_>, wanted: Wanted) -> Result<(), Broken> 
             .into());
     }
     let id = String::from_utf8_lossy(way.trip.request_id().unwrap_or_default()).into_owned();
+    let mut reloads = way.gateway.world.reloads.subscribe();
     let news = way.gateway.world.catalogs.news(&way.server.policy.name);
     let mut changes = news.subscribe();
     let mut told = *changes.borrow_and_update();
     let (sender, mut updates) = mpsc::channel(WAITING);
     let mut reading = JoinSet::new();
     for member in wanted.members() {
-        if let Some(listening) = Listening::of(&way, &wanted, member, sender.clone()) {
+        if let Some(listening) = Listening::of(&way, &wanted, member, &id, sender.clone()) {
             reading.spawn(listening.run());
         }
     }
@@ -58,7 +67,8 @@ pub(super) async fn run(mut way: Way<'_>, wanted: Wanted) -> Result<(), Broken> 
         &id,
         &format!("\"notifications\":{},", wanted.acknowledged()),
     );
-    way.session.write_response_body(Some(acknowledged), false).await?;
+    way.session.write_response_body(Some(sse::write_event(None, &acknowledged)), false).await?;
+    let end = Instant::now() + HELD;
     let patience = way.trip.snapshot.limits.keep_alive;
     let mut quiet = Instant::now() + patience;
     loop {
@@ -70,13 +80,21 @@ pub(super) async fn run(mut way: Way<'_>, wanted: Wanted) -> Result<(), Broken> 
                 }
                 let now = *changes.borrow_and_update();
                 let news = now.since(told).filter(|kind| hears(&wanted, *kind));
-                let events: Vec<Bytes> = news.map(|kind| notification(kind.list_changed(), &id, "")).collect();
+                let event = |kind: Kind| sse::write_event(None, &notification(kind.list_changed(), &id, ""));
+                let events: Vec<Bytes> = news.map(event).collect();
                 told = now;
                 events.concat().into()
             }
             Some(update) = updates.recv() => sse::write_event(None, &update),
             () = gone(way.session) => return Err(Broken::ClientGone),
             () = sleep_until(quiet) => stream::KEEP_ALIVE,
+            changed = reloads.changed() => {
+                if changed.is_err() || !still_serves(&way, &wanted) {
+                    break;
+                }
+                continue;
+            }
+            () = sleep_until(end) => break,
             () = way.gateway.drain.draining() => break,
         };
         quiet = Instant::now() + patience;
@@ -100,13 +118,26 @@ fn hears(wanted: &Wanted, kind: Kind) -> bool {
     }
 }
 
+/// Whether the resources that are listened to are still those of the same backends.
+fn still_serves(way: &Way<'_>, wanted: &Wanted) -> bool {
+    let snapshot = way.gateway.current.load();
+    let same = |server: &&Arc<Server>| server.policy.name == way.server.policy.name;
+    let Some(server) = snapshot.servers.iter().find(same).filter(|server| server.policy.federation.is_some()) else {
+        return false;
+    };
+    wanted.members().into_iter().all(|member| match (way.server.links.get(member), server.links.get(member)) {
+        (Some(then), Some(now)) => Arc::ptr_eq(&then.backend.backend, &now.backend.backend),
+        _ => false,
+    })
+}
+
 /// A notification on the stream that answers the request with this raw id; `params` end in a comma.
 fn notification(method: &str, id: &str, params: &str) -> Bytes {
     let message = format!(
         "{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{{{params}\
          \"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}}}}}"
     );
-    sse::write_event(None, message.as_bytes())
+    message.into()
 }
 
 /// What is needed to listen to one backend.
@@ -114,13 +145,26 @@ struct Listening {
     link: Arc<Link>,
     request: UpstreamRequest,
     translate: Arc<Translate>,
+    /// That each of the resources was updated.
+    all: Vec<Bytes>,
+    sessions: Arc<Sessions>,
     event_bytes: usize,
     updates: mpsc::Sender<Bytes>,
 }
 
+/// How a backend's stream ended.
+enum Ended {
+    /// It may be opened again.
+    Again,
+    /// The backend does not let itself be listened to.
+    Refused,
+    /// Nobody hears it any more.
+    Over,
+}
+
 impl Listening {
     /// The client's own request, asking for what this member has.
-    fn of(way: &Way<'_>, wanted: &Wanted, member: usize, updates: mpsc::Sender<Bytes>) -> Option<Listening> {
+    fn of(way: &Way<'_>, wanted: &Wanted, member: usize, id: &str, updates: mpsc::Sender<Bytes>) -> Option<Listening> {
         let exchange = &way.trip.exchange;
         let message = exchange.scan.messages.first()?;
         let link = Arc::clone(way.server.links.get(member)?);
@@ -130,42 +174,71 @@ impl Listening {
         let headers = &way.session.req_header().headers;
         let request = attempt::post(&link, headers, exchange, message, body, Onward::default());
         let translate = Translate::of(way, member, "", Owes::Nothing)?;
-        Some(Listening { link, request, translate, event_bytes: way.trip.snapshot.limits.event_bytes, updates })
+        let own = wanted.subscriptions.iter().filter(|it| it.member == member);
+        let updated =
+            |uri: &str| notification("notifications/resources/updated", id, &format!("\"uri\":{},", json!(uri)));
+        let all = own.map(|it| updated(&it.exposed)).collect();
+        let sessions = Arc::clone(&way.gateway.world.sessions);
+        let event_bytes = way.trip.snapshot.limits.event_bytes;
+        Some(Listening { link, request, translate, all, sessions, event_bytes, updates })
     }
 
-    /// Listens until nobody hears it any more.
+    /// Listens until nobody hears it any more, or the backend refuses.
     async fn run(self) {
         let mut wait = BACKOFF.0;
-        while !self.updates.is_closed() {
+        let mut was_open = false;
+        loop {
             let since = Instant::now();
-            self.once().await;
-            if since.elapsed() >= LIVED {
-                wait = BACKOFF.0;
+            match self.once(&mut was_open).await {
+                Ended::Over | Ended::Refused => return,
+                Ended::Again if since.elapsed() >= LIVED => wait = BACKOFF.0,
+                Ended::Again => {}
             }
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = self.updates.closed() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
             wait = (wait * 2).min(BACKOFF.1);
         }
     }
 
-    async fn once(&self) {
-        let Ok(mut response) = attempt::ask(Arc::clone(&self.link), self.request.clone(), true).await else { return };
-        if response.status != StatusCode::OK || response.form() != Form::EventStream {
-            tracing::debug!(backend = %self.link.name(), status = response.status.as_u16(), "it cannot be listened to");
-            return;
+    async fn once(&self, was_open: &mut bool) -> Ended {
+        let Ok(mut response) = attempt::ask(Arc::clone(&self.link), self.request.clone(), true).await else {
+            return Ended::Again;
+        };
+        let status = response.status;
+        if status != StatusCode::OK || response.form() != Form::EventStream {
+            let for_now = status.is_server_error()
+                || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS);
+            if for_now {
+                return Ended::Again;
+            }
+            let backend = self.link.name();
+            tracing::warn!(%backend, status = status.as_u16(), "a backend does not tell when its resources change");
+            return Ended::Refused;
+        }
+        if std::mem::replace(was_open, true) {
+            self.sessions.replay_budget().gap();
+            for updated in &self.all {
+                if self.updates.send(updated.clone()).await.is_err() {
+                    return Ended::Over;
+                }
+            }
         }
         let mut framer = Framer::keeping(self.event_bytes);
         while let Ok(Some(chunk)) = response.chunk().await {
             if framer.feed(&chunk).is_err() {
-                return;
+                return Ended::Again;
             }
             while let Some(frame) = framer.next_frame() {
                 if let Some(update) = self.update(frame.data)
                     && self.updates.send(update).await.is_err()
                 {
-                    return;
+                    return Ended::Over;
                 }
             }
         }
+        Ended::Again
     }
 
     /// What the client hears of a message: only updates of resources were asked for.

@@ -5,6 +5,7 @@ mod ask;
 mod here;
 mod listen;
 mod merge;
+mod merged;
 mod opening;
 mod source;
 mod tell;

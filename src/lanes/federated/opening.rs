@@ -1,10 +1,9 @@
 //! `initialize` of a virtual server over several backends: answered here, so that no backend keeps a client waiting. Each
 //! backend is asked for a session when there is something to say in it.
 
-use super::super::{Broken, Way, open, respond};
+use super::super::{Broken, Way, open, respond, revive};
 use super::RULE;
 use super::here::{federation, server_info};
-use crate::session::Lists;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::describe::initialize_result;
 use lockgate_filters::headers::SESSION_ID;
@@ -26,7 +25,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     let result = initialize_result(&catalog, revision, &server_info(&way.server.policy.name));
     open::make_room(&way).await?;
     let (ticket, session) = open::admit(&mut way, &message, None, revision).await?;
-    session.announces(Lists::ALL);
+    session.announces(revive::announced(&result));
     session.heard(way.gateway.world.catalogs.news(&way.server.policy.name).versions().0);
     let answer = reply::result_body(way.trip.request_id(), &result);
     if respond::message(way.session, way.trip, &[(SESSION_ID, ticket)], answer).await.is_err() {

@@ -1,7 +1,8 @@
 //! One backend's stream among those that are merged for a client: opened, read, and opened again where it left off.
 
+use super::super::revive::Opener;
 use super::super::translate::{Becomes, Translate};
-use crate::session::{UpstreamId, UpstreamSession};
+use crate::session::{NodeSession, UpstreamId, UpstreamSession};
 use crate::snapshot::Link;
 use crate::upstream::{Fetcher, Form, Speech, UpstreamResponse};
 use bytes::Bytes;
@@ -18,8 +19,19 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// A stream that lived this long was no failure.
 const LIVED: Duration = Duration::from_secs(10);
 
-/// An event on its way into the merged stream.
-pub(super) struct Piece {
+/// What comes into the merged stream.
+pub(super) enum Piece {
+    /// An event; boxed, for a channel has room for many.
+    Event(Box<Event>),
+    /// The backend at this place may have said something that nobody heard, and says nothing twice.
+    Gap {
+        /// Where it is.
+        place: Arc<str>,
+    },
+}
+
+/// An event of a backend.
+pub(super) struct Event {
     /// Where it comes from.
     pub source: Source,
     /// The backend's own id of it.
@@ -33,11 +45,15 @@ pub(super) struct Piece {
 /// What is needed to read one backend's stream.
 pub(super) struct Reading {
     pub link: Arc<Link>,
+    pub node: Arc<NodeSession>,
+    pub opener: Arc<Opener>,
     pub upstream: UpstreamSession,
     pub fetcher: Fetcher,
-    pub translate: Arc<Translate>,
+    pub translate: Translate,
     /// The event behind which it goes on.
     pub behind: Option<Bytes>,
+    /// Whether it was open before, so that something may have been missed.
+    pub was_open: bool,
     pub event_bytes: usize,
     pub pieces: mpsc::Sender<Piece>,
 }
@@ -46,24 +62,50 @@ pub(super) struct Reading {
 enum Ended {
     /// It may be opened again.
     Again,
-    /// There is none, or the session is gone.
+    /// The backend no longer knows the session.
+    Lost,
+    /// There is none, or nobody listens.
     Over,
 }
 
 impl Reading {
-    /// Reads until the backend has no stream for the session, or nobody listens.
+    /// Reads until the backend has no stream for the session, or nobody listens. A session that the backend has lost is
+    /// opened again: its stream is then another one.
     pub async fn run(mut self) {
         let mut wait = BACKOFF.0;
         loop {
             let since = Instant::now();
             match self.once().await {
                 Ended::Over => return,
+                Ended::Lost if self.renew().await => return,
+                Ended::Lost => {}
                 Ended::Again if since.elapsed() >= LIVED => wait = BACKOFF.0,
                 Ended::Again => {}
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF.1);
         }
+    }
+
+    /// Opens the session again. `false` where that may be tried again later.
+    async fn renew(&self) -> bool {
+        let Some(lost) = self.upstream.id.as_ref().map(|id| id.header().clone()) else {
+            // A backend that keeps no sessions means something else by its 404.
+            return true;
+        };
+        let (opener, link) = (Arc::clone(&self.opener), Arc::clone(&self.link));
+        // To its end, whether somebody listens then or not: what is half open at a backend must not stay so.
+        let renewed = tokio::spawn(async move { opener.renew(&link, Some(&lost)).await.is_ok() }).await;
+        if renewed.is_ok_and(|renewed| renewed) {
+            return true;
+        }
+        if self.link.heals {
+            return false;
+        }
+        // The loss was told to nobody yet but the log: whoever relies on the backend's news is told at least that.
+        self.node.missed_news();
+        let _ = self.pieces.send(Piece::Gap { place: Arc::clone(&self.link.backend.place) }).await;
+        true
     }
 
     async fn once(&mut self) -> Ended {
@@ -78,9 +120,17 @@ impl Reading {
             }
         };
         match response.status {
-            StatusCode::OK if response.form() == Form::EventStream => self.read(response).await,
-            // No stream, or no such session any more.
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND => Ended::Over,
+            StatusCode::OK if response.form() == Form::EventStream => {
+                if std::mem::replace(&mut self.was_open, true) && self.behind.is_none() {
+                    let place = Arc::clone(&self.link.backend.place);
+                    if self.pieces.send(Piece::Gap { place }).await.is_err() {
+                        return Ended::Over;
+                    }
+                }
+                self.read(response).await
+            }
+            StatusCode::NOT_FOUND => Ended::Lost,
+            StatusCode::METHOD_NOT_ALLOWED => Ended::Over,
             // A second stream of the session, for as long as the first is not known to be dead (409), or too many requests.
             _ => Ended::Again,
         }
@@ -123,6 +173,6 @@ impl Reading {
             Becomes::Nothing => return true,
         };
         let source = self.upstream.source(&self.link.backend.place);
-        self.pieces.send(Piece { source, id, frame, data }).await.is_ok()
+        self.pieces.send(Piece::Event(Box::new(Event { source, id, frame, data }))).await.is_ok()
     }
 }

@@ -15,7 +15,7 @@ pub struct ReplayBudget {
     pub detached: AtomicUsize,
     /// Streams taken up again by a client that came back.
     pub resumed: AtomicU64,
-    /// Clients that came back too late: some events they had not seen were gone.
+    /// Gaps: clients came back too late, or a backend was not heard for a while that says nothing twice.
     pub gaps: AtomicU64,
     /// Streams given up because nobody came back in time, or because there were too many.
     pub abandoned: AtomicU64,
@@ -34,7 +34,7 @@ impl ReplayBudget {
         }
     }
 
-    /// Counts a client that came back for more than is left.
+    /// Counts a gap.
     pub fn gap(&self) {
         self.gaps.fetch_add(1, Relaxed);
     }

@@ -5,6 +5,7 @@
 
 use lockgate_filters::federate::Kind;
 use lockgate_filters::federate::cursor::{NoCursor, Position};
+use lockgate_filters::federate::event_id::Source;
 use lockgate_filters::federate::question::{Question, RAW_BYTES_MAX, Subject};
 use lockgate_filters::ticket::{Key, Keyring, NodeId, Purpose, SMALL_TEXT_BYTES_MAX, SessionId};
 use std::sync::LazyLock;
@@ -54,6 +55,7 @@ fn question(raw: &[u8]) {
         boot: [2; 8],
         backend: "files".into(),
         session: SessionId([3; 16]),
+        source: Source::of("files", raw),
         subject: Subject::Token,
         raw: bytes::Bytes::copy_from_slice(raw),
     };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::federate::event_id::Source;
 use crate::federate::glob::Selection;
 use crate::federate::naming::Prefixing;
 use crate::federate::policy::Policy;
@@ -264,6 +265,7 @@ fn question(subject: Subject, session: [u8; 16], backend: &str) -> String {
         boot: [2; 8],
         backend: backend.into(),
         session: SessionId(session),
+        source: Source::of("b", b""),
         subject,
         raw: Bytes::from_static(b"-0.5"),
     };

@@ -104,6 +104,7 @@ fn a_backends_question_and_its_cancellation_have_one_sealed_id() {
         boot: [2; 8],
         backend: "b",
         session: SessionId([3; 16]),
+        source: Source::of("b", b""),
     };
     let body = Bytes::from_static(
         br#"{"jsonrpc":"2.0","method":"sampling/createMessage","params":{"_meta":{"progressToken":0},"x":[ ]},"id":"\u0061"}"#,
