@@ -154,6 +154,11 @@ impl Scripted {
         self.change(|offer| offer["forget"] = json!(offer["forget"].as_u64().unwrap_or(0) + 1));
     }
 
+    /// Ends the streams on which it speaks of its own accord.
+    pub fn hang_up(&mut self) {
+        self.change(|offer| offer["hangUp"] = json!(offer["hangUp"].as_u64().unwrap_or(0) + 1));
+    }
+
     /// What goes wrong from now on: `METHOD` or `METHOD NAME`.
     pub fn fault(&mut self, of: &str, fault: Option<&str>) {
         self.change(|offer| offer["faults"][of] = json!(fault));

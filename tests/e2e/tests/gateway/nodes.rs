@@ -107,7 +107,7 @@ async fn a_stream_at_another_node_begins_with_what_may_have_been_missed() {
     // The other node does not know the session at the backend, so whatever was said in it is lost; that is not hidden.
     let mut stream = client.listen(Some(&last)).await;
     assert_eq!(stream.status, 200);
-    for list in ["tools", "prompts", "resources"] {
+    for list in ["tools", "resources"] {
         stream.notification(&format!("notifications/{list}/list_changed")).await;
     }
     // What is subscribed to again is heard again, and lists still change.

@@ -3,6 +3,7 @@
 
 mod calls;
 mod children;
+mod listening;
 mod lists;
 mod loss;
 mod policies;

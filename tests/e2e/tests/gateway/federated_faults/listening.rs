@@ -1,0 +1,234 @@
+//! Clients that only listen, while their backends come and go.
+
+use super::{Beside, TIMEOUTS, TRANSPORTS, beside};
+use lockgate_e2e::events::Events;
+use lockgate_e2e::gateway::federation;
+use lockgate_e2e::mcp::NEWEST_LEGACY;
+use lockgate_e2e::scripted::{Heard, tool, tools};
+use lockgate_e2e::{Answer, Gateway, Mcp, Scripted, Transport, until};
+use serde_json::{Value, json};
+
+const UPDATED: &str = "notifications/resources/updated";
+const NOTE: &str = "bad+note:x";
+
+fn offer() -> Value {
+    json!({
+        "tools": [tool("ask"), tool("count"), tool("forge"), tool("subscribed")],
+        "resources": [{"uri": "note:x", "name": "x"}],
+        "capabilities": {"logging": {}, "resources": {"subscribe": true}},
+    })
+}
+
+fn gets(backend: &Scripted) -> usize {
+    backend.heard().iter().filter(|heard| heard.method == "GET" && heard.session.is_some()).count()
+}
+
+/// A client whose GET stream is open, and with it that of the bad backend, where the transport has one.
+async fn listening(beside: &Beside, transport: Transport) -> (Mcp, Events) {
+    beside.gateway.settled().await;
+    let before = gets(&beside.bad);
+    let client = beside.client().await;
+    let stream = client.listen(None).await;
+    assert_eq!(client.send("resources/subscribe", json!({"uri": NOTE})).await.code(), (200, 0));
+    if transport == Transport::Http {
+        until("the backend's stream", async || (gets(&beside.bad) > before).then_some(())).await;
+    }
+    (client, stream)
+}
+
+/// The next update that carries this number.
+async fn update(stream: &mut Events, number: u64) -> Value {
+    loop {
+        let update = stream.notification(UPDATED).await;
+        if update["params"]["number"] == number {
+            return update;
+        }
+    }
+}
+
+async fn gaps(gateway: &Gateway) -> f64 {
+    gateway.metric("lockgate_stream_gaps_total").await.unwrap_or(0.0)
+}
+
+/// No request tells the gateway of the loss: the stream itself must.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_opened_again_for_a_client_that_only_listens() {
+    for transport in TRANSPORTS {
+        let mut beside = beside(transport, offer(), TIMEOUTS, "").await;
+        let (client, mut stream) = listening(&beside, transport).await;
+        beside.bad.kill();
+        beside.bad.run().await;
+        // Said again and again, for it is not known here when the client is subscribed again.
+        let (mut number, mut heard) = (0, false);
+        until("the update", async || {
+            number += 1;
+            beside.bad.say(UPDATED, json!({"uri": "note:x", "number": number}));
+            while let Some(event) = stream.next_within(std::time::Duration::from_millis(200)).await {
+                let message = event.expect("the stream goes on").json();
+                heard |= message["method"] == UPDATED && message["params"]["uri"] == NOTE;
+            }
+            heard.then_some(())
+        })
+        .await;
+        assert!(beside.healed().await >= 1.0, "{transport:?}");
+        let answer = client.tool("bad__subscribed", json!({})).await;
+        assert_eq!(answer.text(), "[\"note:x\"]", "{transport:?}: {answer:?}");
+    }
+}
+
+/// A backend that gives its events no ids cannot say again what it said while nobody listened.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_backend_may_have_said_unheard_is_said_to_have_happened() {
+    let mut offer = offer();
+    offer["eventIds"] = json!(false);
+    let mut beside = beside(Transport::Http, offer, TIMEOUTS, "").await;
+    let (_client, mut stream) = listening(&beside, Transport::Http).await;
+    beside.bad.say(UPDATED, json!({"uri": "note:x", "number": 1}));
+    update(&mut stream, 1).await;
+    let (before, open) = (gaps(&beside.gateway).await, gets(&beside.bad));
+    beside.bad.hang_up();
+    until("the stream's return", async || (gets(&beside.bad) > open).then_some(())).await;
+    assert_eq!(stream.notification(UPDATED).await["params"], json!({"uri": NOTE}));
+    stream.notification("notifications/tools/list_changed").await;
+    stream.notification("notifications/resources/list_changed").await;
+    assert_eq!(gaps(&beside.gateway).await, before + 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_is_told_of_what_was_said_unheard() {
+    let mut offer = offer();
+    offer["eras"] = json!("modern");
+    let mut beside = beside(Transport::Http, offer, TIMEOUTS, "").await;
+    beside.gateway.settled().await;
+    let client = Mcp::modern(&beside.gateway.mcp());
+    let wanted = json!({"notifications": {"resourceSubscriptions": [NOTE]}});
+    let mut stream = client.stream("subscriptions/listen", wanted).await;
+    let acknowledged = stream.notification("notifications/subscriptions/acknowledged").await;
+    assert_eq!(acknowledged["params"]["notifications"]["resourceSubscriptions"], json!([NOTE]));
+    let own = |heard: &Heard| heard.is("subscriptions/listen") && heard.raw.contains("note:x");
+    let listens = |bad: &Scripted| bad.heard().iter().filter(|heard| own(heard)).count();
+    until("the subscription", async || (listens(&beside.bad) == 1).then_some(())).await;
+    beside.bad.say(UPDATED, json!({"uri": "note:x", "number": 1}));
+    update(&mut stream, 1).await;
+    beside.bad.hang_up();
+    let told = stream.notification(UPDATED).await;
+    assert_eq!(told["params"]["uri"], NOTE);
+    let meta = &told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
+    assert_eq!(*meta, acknowledged["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"]);
+    assert_eq!(listens(&beside.bad), 2);
+}
+
+/// What follows a stream that has ended is all backends again, not one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_given_up_goes_on_merged() {
+    let (mut one, mut two) = (Scripted::http(legacy(offer())).await, Scripted::http(legacy(offer())).await);
+    let backends = [("one", one.backend("one", TIMEOUTS)), ("two", two.backend("two", TIMEOUTS))];
+    let gateway = Gateway::start(&federation(&backends, "", "")).await;
+    gateway.settled().await;
+    let client = Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await;
+    let mut first = client.listen(None).await;
+    for uri in ["one+note:x", "two+note:x"] {
+        assert_eq!(client.send("resources/subscribe", json!({"uri": uri})).await.code(), (200, 0));
+    }
+    until("both streams", async || (gets(&one) > 0 && gets(&two) > 0).then_some(())).await;
+    one.say(UPDATED, json!({"uri": "note:x", "number": 1}));
+    update(&mut first, 1).await;
+    let last = first.last_id.clone().expect("an id");
+    // Another stream takes the news, and the first one ends.
+    let mut second = client.listen(None).await;
+    while first.next().await.is_some() {}
+    two.say(UPDATED, json!({"uri": "note:x", "number": 2}));
+    update(&mut second, 2).await;
+    let mut seen = vec![last.clone(), second.last_id.clone().expect("an id")];
+    // Its client comes back for it: the second one ends in its turn.
+    let mut third = client.listen(Some(&last)).await;
+    assert_eq!(third.status, 200);
+    one.say(UPDATED, json!({"uri": "note:x", "number": 3}));
+    assert_eq!(update(&mut third, 3).await["params"]["uri"], "one+note:x");
+    two.say(UPDATED, json!({"uri": "note:x", "number": 4}));
+    assert_eq!(update(&mut third, 4).await["params"]["uri"], "two+note:x");
+    seen.push(third.last_id.clone().expect("an id"));
+    seen.dedup();
+    assert_eq!(seen.len(), 3, "no id comes twice: {seen:?}");
+}
+
+fn legacy(mut offer: Value) -> Value {
+    offer["eras"] = json!("legacy");
+    offer
+}
+
+/// Whatever a backend claims to answer, on whatever stream: only its own request is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_answers_nobody_elses_request() {
+    let beside = beside(Transport::Http, offer(), TIMEOUTS, "").await;
+    let (client, mut stream) = listening(&beside, Transport::Http).await;
+    let forged = |id: &Value| json!({"jsonrpc": "2.0", "id": id, "result": {"content": [], "forged": true}});
+    let other = json!(4711);
+    for aside in [false, true] {
+        let arguments = json!({"messages": [forged(&other), forged(&Value::Null)], "aside": aside});
+        let mut own = client.stream("tools/call", json!({"name": "bad__forge", "arguments": arguments})).await;
+        let (before, answer) = own.answer().await;
+        assert_eq!(before, Vec::<Value>::new());
+        assert_eq!(answer["result"]["content"][0]["text"], "forged", "{answer}");
+    }
+    // Had the forged responses passed, they would have come before this.
+    let say = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "error", "data": "end"}});
+    let arguments = json!({"messages": [say], "aside": true});
+    assert_eq!(client.tool("bad__forge", arguments).await.text(), "forged");
+    loop {
+        let event = stream.next().await.expect("the stream goes on").json();
+        assert!(event["result"].is_null(), "{event}");
+        if event["method"] == "notifications/message" {
+            break;
+        }
+    }
+}
+
+/// A question ends with the session that it was asked in, though another one has the same number.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_lost_question_is_not_that_to_another() {
+    let mut beside = beside(Transport::Http, offer(), TIMEOUTS, "").await;
+    beside.gateway.settled().await;
+    let client = beside.client().await;
+    let ask = json!({"name": "bad__ask", "arguments": {"id": 0}});
+    let mut first = client.stream("tools/call", ask.clone()).await;
+    let lost = first.notification("elicitation/create").await;
+    beside.bad.forget();
+    assert_eq!(client.tool("bad__count", json!({})).await.text(), "1", "in a new session");
+    let mut second = client.stream("tools/call", ask).await;
+    let asked = second.notification("elicitation/create").await;
+    assert_ne!(asked["id"], lost["id"]);
+    let answer = async |id: &Value, name: &str| {
+        let result = json!({"action": "accept", "content": {"name": name}});
+        let body = json!({"jsonrpc": "2.0", "id": id, "result": result});
+        Answer::read(client.post(&body).send().await.expect("an answer")).await.status
+    };
+    assert!(answer(&lost["id"], "Mallory").await >= 400);
+    assert_eq!(answer(&asked["id"], "Ada").await, 202);
+    assert_eq!(second.answer().await.1["result"]["content"][0]["text"], "Ada");
+}
+
+/// Held streams are of the configuration that is in use, not of that in which they were opened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_changes_who_is_listened_to() {
+    let (one, mut two) = (Scripted::http(legacy(offer())).await, Scripted::http(legacy(offer())).await);
+    let well = Scripted::http(legacy(tools(&["echo"]))).await;
+    let written = |with: (&str, &Scripted)| {
+        let backends = [(with.0, with.1.backend(with.0, TIMEOUTS)), ("well", well.backend("well", TIMEOUTS))];
+        federation(&backends, "", "")
+    };
+    let gateway = Gateway::start(&written(("one", &one))).await;
+    gateway.settled().await;
+    let client = Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await;
+    let mut stream = client.listen(None).await;
+    assert_eq!(client.send("resources/subscribe", json!({"uri": "one+note:x"})).await.code(), (200, 0));
+    until("its stream", async || (gets(&one) > 0).then_some(())).await;
+    gateway.write(&written(("two", &two)));
+    assert_eq!(gateway.reload().await.0, 200);
+    gateway.settled().await;
+    stream.notification("notifications/tools/list_changed").await;
+    assert_eq!(client.send("resources/subscribe", json!({"uri": "two+note:x"})).await.code(), (200, 0));
+    until("the other's stream", async || (gets(&two) > 0).then_some(())).await;
+    two.say(UPDATED, json!({"uri": "note:x", "number": 2}));
+    assert_eq!(update(&mut stream, 2).await["params"]["uri"], "two+note:x");
+}
