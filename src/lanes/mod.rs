@@ -16,6 +16,7 @@ mod open;
 mod opened;
 mod relay;
 mod remember;
+mod replay;
 pub mod respond;
 mod revive;
 mod stream;

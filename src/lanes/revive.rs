@@ -5,12 +5,13 @@
 //! The client leaving does not stop this: in its era a disconnect cancels nothing. Time does.
 
 use super::opened::Opened;
+use super::replay::Replay;
 use super::{Broken, Way, attempt, speaker};
 use crate::drain::Drain;
 use crate::serve::now;
 use crate::session::{InsertFault, Lists, Loss, NodeSession, SessionRecord, Sessions, UpstreamId, UpstreamSession};
 use crate::snapshot::{Link, Server};
-use crate::upstream::{AttemptFault, Caller, Fetcher, LiveBackend, Outcome, Reply, Speech};
+use crate::upstream::{AttemptFault, Caller, Fetcher, LiveBackend, Outcome, Speech};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::headers;
@@ -20,15 +21,13 @@ use lockgate_filters::ticket::Ticket;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 const RULE: &str = "revive";
 
-/// How long a request waits for its session to be opened again, subscriptions included.
+/// How long a request waits for its session to be opened again; what the client has set in it comes on top, within a time
+/// of its own (`replay.rs`).
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How many subscriptions are made again at a time.
-const AT_A_TIME: usize = 8;
 
 /// Takes a session in again that this node has forgotten. It is open nowhere yet: [`renew`] sees to that.
 pub(super) async fn run(way: &Way<'_>, ticket: &Ticket) -> Result<Arc<NodeSession>, Broken> {
@@ -52,9 +51,9 @@ pub(super) async fn renew(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>
 pub(super) struct Opener {
     sessions: Arc<Sessions>,
     drain: Drain,
-    server: Arc<Server>,
+    pub server: Arc<Server>,
     ticket: Arc<Ticket>,
-    node: Arc<NodeSession>,
+    pub node: Arc<NodeSession>,
     /// The header of the client's request, for the fields that are forwarded.
     headers: HeaderMap,
     caller: Caller,
@@ -121,12 +120,11 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Re
         return Ok(());
     }
     let fetcher = opener.speaker(&link.backend);
-    let again = async {
-        let (opened, upstream, lists) = initialize(link, &fetcher, &opener.ticket, federated).await?;
-        replay(opener, link, &fetcher, &upstream).await?;
-        Ok::<_, Broken>((opened, upstream, lists))
-    };
-    let (opened, upstream, lists) = timeout_at(deadline, again).await.map_err(|_| too_slow(link))??;
+    let opening = initialize(link, &fetcher, &opener.ticket, federated);
+    let New { opened, upstream, lists, logs } = timeout_at(deadline, opening).await.map_err(|_| too_slow(link))??;
+    // A session with the only backend was opened for a client that knows what it declares.
+    let mut replay = Replay::new(opener, link, &fetcher, &upstream, logs || !federated);
+    replay.tell().await;
     let loss = match (federated, open.is_some()) {
         (false, _) => Loss::Everything,
         (true, true) => Loss::There,
@@ -135,8 +133,9 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Re
     if !federated {
         node.announces(lists);
     }
-    opener.sessions.bind(node, place, upstream, loss).await.map_err(|_| gone())?;
+    opener.sessions.bind(node, place, upstream.clone(), loss).await.map_err(|_| gone())?;
     opened.keep();
+    replay.catch_up().await;
     if loss == Loss::Nothing {
         tracing::debug!(backend = %link.name(), "a session was opened at the backend");
     } else {
@@ -162,57 +161,23 @@ fn too_slow(link: &Link) -> Broken {
     Refusal::new(Fault::BackendTimeout, RULE).saying(text).into()
 }
 
-/// The log level and the subscriptions of the session that was lost.
-async fn replay(opener: &Opener, link: &Link, fetcher: &Fetcher, upstream: &UpstreamSession) -> Result<(), Broken> {
-    if let Some(level) = opener.node.log_level() {
-        let params = format!(r#""level":"{}""#, level.as_str());
-        let said = fetcher.call("logging/setLevel", &params, speech(upstream)).await;
-        said.map_err(|fault| attempt::failed(link, &fault))?;
-    }
-    let mut subscribing: JoinSet<Result<Reply, AttemptFault>> = JoinSet::new();
-    let mut left = subscriptions(opener, link).into_iter();
-    loop {
-        while subscribing.len() < AT_A_TIME
-            && let Some(uri) = left.next()
-        {
-            let (fetcher, upstream) = (fetcher.clone(), upstream.clone());
-            subscribing.spawn(async move {
-                let params = format!(r#""uri":{}"#, json!(*uri));
-                fetcher.call("resources/subscribe", &params, speech(&upstream)).await
-            });
-        }
-        match subscribing.join_next().await {
-            Some(Ok(Err(fault))) => return Err(attempt::failed(link, &fault)),
-            Some(_) => {}
-            None => return Ok(()),
-        }
-    }
-}
-
-/// The resources of one backend that the client is subscribed to, as that backend calls them.
-fn subscriptions(opener: &Opener, link: &Link) -> Vec<Box<str>> {
-    let subscribed = opener.node.subscriptions();
-    let Some(federation) = opener.server.policy.federation.as_ref() else { return subscribed };
-    let catalog = federation.catalog();
-    let own = |uri: Box<str>| {
-        let owner = catalog.resource(&uri)?;
-        let theirs = opener.server.links.get(owner.member)?;
-        (theirs.name() == link.name()).then(|| Box::from(&*owner.original))
-    };
-    subscribed.into_iter().filter_map(own).collect()
-}
-
-fn speech(upstream: &UpstreamSession) -> Speech<'_> {
+/// How the gateway speaks in a session of a backend.
+pub(super) fn speech(upstream: &UpstreamSession) -> Speech<'_> {
     Speech::Legacy { session: upstream.id.as_ref().map(UpstreamId::header), revision: Some(upstream.revision) }
 }
 
+/// A session that a backend has opened.
+struct New {
+    opened: Opened,
+    upstream: UpstreamSession,
+    /// Which changes it announces.
+    lists: Lists,
+    /// Whether it declares log levels.
+    logs: bool,
+}
+
 /// The handshake that the client once made.
-async fn initialize(
-    link: &Link,
-    fetcher: &Fetcher,
-    ticket: &Ticket,
-    federated: bool,
-) -> Result<(Opened, UpstreamSession, Lists), Broken> {
+async fn initialize(link: &Link, fetcher: &Fetcher, ticket: &Ticket, federated: bool) -> Result<New, Broken> {
     let failed = |fault: AttemptFault| attempt::failed(link, &fault);
     let info = json!({"name": ticket.client_name.as_str(), "version": ticket.client_version.as_str()});
     let params = format!(
@@ -237,7 +202,12 @@ async fn initialize(
     };
     let upstream = opened.negotiated(revision);
     fetcher.notify("notifications/initialized", "", speech(&upstream)).await.map_err(failed)?;
-    Ok((opened, upstream, announced(result)))
+    Ok(New { opened, upstream, lists: announced(result), logs: declares_logging(result) })
+}
+
+fn declares_logging(result: &[u8]) -> bool {
+    let capabilities = member(result, "capabilities").map(|value| value.span.of(result)).unwrap_or_default();
+    member(capabilities, "logging").is_some()
 }
 
 fn unspoken(link: &Link) -> Broken {

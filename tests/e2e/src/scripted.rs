@@ -164,6 +164,11 @@ impl Scripted {
         self.change(|offer| offer["faults"][of] = json!(fault));
     }
 
+    /// How long it leaves something lying from now on: `METHOD` or `METHOD NAME`.
+    pub fn delay(&mut self, of: &str, milliseconds: u64) {
+        self.change(|offer| offer["delays"][of] = json!(milliseconds));
+    }
+
     fn lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.journal_file()).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()

@@ -9,6 +9,7 @@
 //! | JSON-RPC `id` | `calls::ids_*`, `questions::*` |
 //! | `progressToken` | `sessions::progress_*` |
 //! | cancellation | `sessions::cancellation_*` |
+//! | sessions that a backend has lost | `healing::*` |
 //! | lists, cursors | `lists::*` |
 //! | `tools/call`, `prompts/get` | `calls::*` |
 //! | `resources/read`, `completion/complete`, URIs everywhere | `uris::*` |
@@ -21,6 +22,7 @@
 mod calls;
 mod changes;
 mod described;
+mod healing;
 mod lists;
 mod questions;
 mod sessions;
