@@ -6,7 +6,7 @@ use super::{Broken, Way, respond};
 use crate::serve::now;
 use crate::session::{NodeSession, UpstreamId, UpstreamSession};
 use crate::snapshot::Snapshot;
-use crate::upstream::{Caller, FaultKind, Fetcher, LiveBackend};
+use crate::upstream::{Caller, FaultKind, Fetcher, Generation, LiveBackend};
 use bytes::Bytes;
 use http::StatusCode;
 use lockgate_filters::revision::Revision;
@@ -89,6 +89,12 @@ async fn end_many(backend: Arc<LiveBackend>, upstreams: Vec<UpstreamSession>) {
     }
 }
 
+/// Ends a session that another one has displaced, in the background, if its backend still is configured.
+pub(super) fn end_displaced(backends: &Generation, place: &Arc<str>, upstream: UpstreamSession) {
+    let Some(backend) = backends.iter().find(|backend| backend.place == *place).cloned() else { return };
+    tokio::spawn(end_many(backend, vec![upstream]));
+}
+
 /// The backends at which a session is open, as far as they are still configured.
 fn open_at(snapshot: &Snapshot, session: &NodeSession) -> Vec<(Arc<LiveBackend>, UpstreamSession)> {
     let known = |place: &Arc<str>| snapshot.backends.iter().find(|backend| backend.place == *place).cloned();
@@ -136,6 +142,12 @@ mod tests {
 
     /// A backend that gives each request this answer, or none; and how many requests it got.
     async fn backend(answer: &'static [u8]) -> (Arc<LiveBackend>, Arc<AtomicUsize>) {
+        let (generation, asked) = generation(answer).await;
+        (Arc::clone(generation.get("demo").expect("a backend")), asked)
+    }
+
+    /// The same, among all that there are.
+    async fn generation(answer: &'static [u8]) -> (Generation, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/mcp", listener.local_addr().expect("an address"));
         let asked = Arc::new(AtomicUsize::new(0));
@@ -159,8 +171,7 @@ mod tests {
             stock: StockSettings::default(),
             stocked: false,
         };
-        let generation = Registry::new().prepare(&[settings]).expect("usable settings");
-        (Arc::clone(generation.get("demo").expect("a backend")), asked)
+        (Registry::new().prepare(&[settings]).expect("usable settings"), asked)
     }
 
     async fn serve(mut stream: TcpStream, answer: &'static [u8], asked: Arc<AtomicUsize>) {
@@ -208,6 +219,20 @@ mod tests {
         let opened = || super::super::opened::Opened::new(Arc::clone(&backend), backend.fetcher().clone(), id());
         opened().keep();
         drop(opened());
+        once(&asked).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_displaced_is_ended_where_it_is_known() {
+        let (generation, asked) = generation(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        let place = Arc::clone(&generation.get("demo").expect("a backend").place);
+        end_displaced(&generation, &"demo of another URL".into(), sessions(1).remove(0));
+        end_displaced(&generation, &place, sessions(1).remove(0));
+        once(&asked).await;
+    }
+
+    /// Waits until the backend was asked once.
+    async fn once(asked: &AtomicUsize) {
         let once = async {
             while asked.load(Relaxed) == 0 {
                 tokio::task::yield_now().await;

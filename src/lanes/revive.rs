@@ -6,11 +6,11 @@
 
 use super::opened::Opened;
 use super::replay::Replay;
-use super::{Broken, Way, attempt, speaker};
+use super::{Broken, Way, attempt, close, speaker};
 use crate::drain::Drain;
 use crate::serve::now;
 use crate::session::{InsertFault, Lists, Loss, NodeSession, SessionRecord, Sessions, UpstreamId, UpstreamSession};
-use crate::snapshot::{Link, Server};
+use crate::snapshot::{Current, Link, Server};
 use crate::upstream::{AttemptFault, Caller, Fetcher, LiveBackend, Outcome, Speech};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use lockgate_filters::fault::{Fault, Refusal};
@@ -51,6 +51,7 @@ pub(super) async fn renew(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>
 pub(super) struct Opener {
     sessions: Arc<Sessions>,
     drain: Drain,
+    current: Current,
     pub server: Arc<Server>,
     ticket: Arc<Ticket>,
     pub node: Arc<NodeSession>,
@@ -66,6 +67,7 @@ impl Opener {
         Ok(Opener {
             sessions: Arc::clone(&way.gateway.world.sessions),
             drain: way.gateway.drain.clone(),
+            current: Arc::clone(&way.gateway.current),
             server: Arc::clone(&way.server),
             ticket: Arc::clone(ticket),
             node: Arc::clone(node),
@@ -112,7 +114,7 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Re
     if lost.is_some() && !link.heals {
         // Whatever another request has done meanwhile: this one relied on what is lost. What follows begins anew.
         if is_lost {
-            node.leave(place);
+            opener.sessions.leave(node, place).await.map_err(|_| gone())?;
         }
         return Err(lost_for_good(link));
     }
@@ -133,8 +135,11 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Re
     if !federated {
         node.announces(lists);
     }
-    opener.sessions.bind(node, place, upstream.clone(), loss).await.map_err(|_| gone())?;
+    let displaced = opener.sessions.bind(node, place, upstream.clone(), loss).await.map_err(|_| gone())?;
     opened.keep();
+    if let Some((place, displaced)) = displaced {
+        close::end_displaced(&opener.current.load().backends, &place, displaced);
+    }
     replay.catch_up().await;
     if loss == Loss::Nothing {
         tracing::debug!(backend = %link.name(), "a session was opened at the backend");

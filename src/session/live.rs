@@ -196,8 +196,13 @@ impl Session {
     }
 
     /// The session is no longer open at a backend, which has lost it.
-    pub fn leave(&self, backend: &str) {
-        self.state.lock().upstream.retain(|(known, _)| **known != *backend);
+    pub(super) fn leave(&self, backend: &Arc<str>, slot: Slot<'_>) -> Result<Ack, Gone> {
+        let mut state = self.state.lock();
+        if state.gone {
+            return Err(Gone);
+        }
+        state.upstream.retain(|(known, _)| known != backend);
+        Ok(slot.put(&Change::Unbound { id: self.id, backend: Arc::clone(backend) }))
     }
 
     /// Which versions of the lists the client has been told of.
@@ -284,23 +289,30 @@ impl Session {
         self.recorder.get()
     }
 
-    pub(super) fn bind(&self, backend: &Arc<str>, upstream: UpstreamSession, slot: Slot<'_>) -> Result<Ack, Gone> {
+    /// What is displaced because the session is open at [`BACKENDS_MAX`] others comes second.
+    pub(super) fn bind(
+        &self,
+        backend: &Arc<str>,
+        upstream: UpstreamSession,
+        slot: Slot<'_>,
+    ) -> Result<(Ack, Option<(Arc<str>, UpstreamSession)>), Gone> {
         let mut state = self.state.lock();
         if state.gone {
             return Err(Gone);
         }
         let ack = slot.put(&Change::Bound { id: self.id, backend: backend.clone(), upstream: upstream.clone() });
         self.bound.notify_waiters();
+        let mut displaced = None;
         match state.upstream.iter_mut().find(|(name, _)| name == backend) {
             Some((_, bound)) => *bound = upstream,
             None => {
                 if state.upstream.len() >= BACKENDS_MAX {
-                    state.upstream.remove(0);
+                    displaced = Some(state.upstream.remove(0));
                 }
                 state.upstream.push((backend.clone(), upstream));
             }
         }
-        Ok(ack)
+        Ok((ack, displaced))
     }
 
     /// Another session of the backend takes the place of what was: to be called before it is bound.
@@ -447,11 +459,19 @@ mod tests {
     #[test]
     fn only_so_many_backends_are_remembered() {
         let session = session();
+        let mut displaced = Vec::new();
         for number in 0..=BACKENDS_MAX {
-            let upstream = UpstreamSession { id: None, revision: Revision::V2025_11_25 };
-            session.bind(&format!("backend-{number}").into(), upstream, Slot::none()).map(drop).unwrap();
+            let id = UpstreamId::new(format!("s-{number}").as_bytes());
+            let upstream = UpstreamSession { id, revision: Revision::V2025_11_25 };
+            displaced.extend(session.bind(&format!("backend-{number}").into(), upstream, Slot::none()).unwrap().1);
         }
         assert_eq!(session.upstreams().len(), BACKENDS_MAX);
+        let displaced: Vec<_> = displaced.into_iter().map(|(place, upstream)| (place, upstream.id)).collect();
+        assert_eq!(
+            displaced,
+            [("backend-0".into(), UpstreamId::new(b"s-0"))],
+            "it is not forgotten: somebody must end it"
+        );
         assert!(session.upstream("backend-0").is_none() && session.upstream("backend-1").is_some());
     }
 

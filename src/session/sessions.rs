@@ -131,7 +131,8 @@ impl Sessions {
         (room, given_up)
     }
 
-    /// Records what a backend gave a session that was opened there: it takes the place of what was before.
+    /// Records what a backend gave a session that was opened there: it takes the place of what was before. Returns what the
+    /// session had at another backend where it had too many: that is the caller's to end.
     ///
     /// # Errors
     /// [`Gone`] when the session was ended or given up meanwhile.
@@ -141,9 +142,19 @@ impl Sessions {
         backend: &Arc<str>,
         upstream: UpstreamSession,
         loss: Loss,
-    ) -> Result<(), Gone> {
+    ) -> Result<Option<(Arc<str>, UpstreamSession)>, Gone> {
         session.renew(backend, loss);
-        written(session.bind(backend, upstream, self.slot().await)).await
+        let (ack, displaced) = session.bind(backend, upstream, self.slot().await)?;
+        ack.written().await;
+        Ok(displaced)
+    }
+
+    /// Records that a backend has lost a session, which is not to be opened again before it is needed.
+    ///
+    /// # Errors
+    /// [`Gone`] when the session was ended or given up meanwhile.
+    pub async fn leave(&self, session: &Session, backend: &Arc<str>) -> Result<(), Gone> {
+        written(session.leave(backend, self.slot().await)).await
     }
 
     /// Sets a session's log level.

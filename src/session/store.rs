@@ -275,6 +275,9 @@ impl Store {
             Change::Bound { id, backend, upstream } => {
                 self.on_live(&id, |session| drop(session.bind(&backend, upstream, Slot::none())));
             }
+            Change::Unbound { id, backend } => {
+                self.on_live(&id, |session| drop(session.leave(&backend, Slot::none())));
+            }
             Change::LogLevel { id, level } => {
                 self.on_live(&id, |session| drop(session.set_log_level(level, Slot::none())));
             }

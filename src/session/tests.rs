@@ -65,6 +65,23 @@ fn as_if_killed(state: &Path, to: &Path) -> PathBuf {
     copy
 }
 
+/// A process that comes back must not try the session that a backend is known to have lost.
+#[tokio::test]
+async fn what_was_lost_is_not_back_after_the_process() {
+    let base = tempfile::tempdir().unwrap();
+    let first = open(&options(&base.path().join("s")), NOW).unwrap();
+    let id = SessionId([1; 16]);
+    let session = insert(&first.sessions, id).await;
+    let other = UpstreamSession { id: UpstreamId::new(b"upstream-2"), revision: Revision::V2025_11_25 };
+    first.sessions.bind(&session, &"other".into(), other, Loss::Nothing).await.unwrap();
+    first.sessions.leave(&session, &"demo".into()).await.unwrap();
+    assert!(session.upstream("demo").is_none() && session.upstream("other").is_some());
+    let copy = as_if_killed(&base.path().join("s"), base.path());
+    let second = open(&options(&copy), NOW).unwrap();
+    let Standing::Live(session) = second.sessions.get(&id, NOW) else { panic!("the session is gone") };
+    assert!(session.upstream("demo").is_none() && session.upstream("other").is_some());
+}
+
 #[tokio::test]
 async fn what_was_answered_survives_the_process() {
     let base = tempfile::tempdir().unwrap();

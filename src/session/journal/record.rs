@@ -37,6 +37,14 @@ pub enum Change {
         /// What it gave.
         upstream: UpstreamSession,
     },
+    /// A backend has lost the upstream session.
+    Unbound {
+        /// The session.
+        #[serde(with = "hex")]
+        id: SessionId,
+        /// Which backend: its name and a digest of its URL.
+        backend: Arc<str>,
+    },
     /// The client set its log level.
     LogLevel {
         /// The session.
@@ -194,6 +202,7 @@ mod tests {
         for change in [
             Change::Opened(record),
             Change::Bound { id, backend: "a".into(), upstream },
+            Change::Unbound { id, backend: "a".into() },
             Change::LogLevel { id, level: LogLevel::Debug },
             Change::Subscribed { id, uri: "test://ü\n".into() },
             Change::Unsubscribed { id, uri: "test://x".into() },

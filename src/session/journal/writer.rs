@@ -47,6 +47,7 @@ impl Effect {
             Change::Opened(_) => Effect::Adds,
             Change::Forgotten { .. } | Change::Ended { .. } => Effect::Removes,
             Change::Bound { .. }
+            | Change::Unbound { .. }
             | Change::Left { .. }
             | Change::LogLevel { .. }
             | Change::Subscribed { .. }
