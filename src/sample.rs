@@ -43,6 +43,7 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
         detached.given_up() + streams.abandoned.load(Relaxed),
     );
     world.metrics.set_streams(streams.resumed.load(Relaxed), streams.gaps.load(Relaxed));
+    world.metrics.set_notifications_dropped(world.sessions.notices().dropped());
     if let Some(journal) = world.sessions.journal() {
         world.metrics.set_journal_errors(journal.gauges().lost.load(Relaxed));
     }

@@ -2,8 +2,9 @@
 //!
 //! A ticket (sealed, in the client's hands) says who began a session and on what terms. What changes afterwards is kept
 //! here, by the node: upstream session ids, log level, subscriptions ([`store`]), written through to the state directory
-//! ([`journal`]) so that a killed process loses nothing that was answered; and for a while the events that a client may
-//! ask for again ([`streams`]), in memory only; and what goes on without its client ([`detached`]). [`Sessions`] is the front; [`open`] puts it together.
+//! ([`journal`]) so that a killed process loses nothing that was answered; for a while also the events that a client may
+//! ask for again ([`streams`]), in memory only. What goes on without its client ([`detached`]) and what it says without
+//! waiting ([`notices`]) is counted. [`Sessions`] is the front; [`open`] puts it together.
 
 pub mod detached;
 mod ended;
@@ -14,6 +15,7 @@ pub mod level;
 pub mod limits;
 pub mod lists;
 pub mod live;
+pub mod notices;
 pub mod secrets;
 pub mod sessions;
 pub mod start;
@@ -31,6 +33,7 @@ pub use level::LogLevel;
 pub use limits::{DetachedLimits, Limits, ReplayLimits};
 pub use lists::Lists;
 pub use live::{Loss, Session as NodeSession, Underway};
+pub use notices::Notices;
 pub use secrets::Secrets;
 pub use sessions::Sessions;
 pub use start::{Opened, Options, StartFault, open};

@@ -11,6 +11,7 @@ use super::left::Left;
 use super::level::LogLevel;
 use super::limits::Limits;
 use super::live::{Gone, Loss, Session, SubscribeFault};
+use super::notices::Notices;
 use super::store::{InsertFault, Standing, Store};
 use super::streams::{Recorder, ReplayBudget};
 use super::upstream_session::UpstreamSession;
@@ -25,6 +26,7 @@ pub struct Sessions {
     journal: Option<Journal>,
     budget: Arc<ReplayBudget>,
     detached: Arc<Detached>,
+    notices: Arc<Notices>,
 }
 
 impl Sessions {
@@ -32,7 +34,7 @@ impl Sessions {
     pub(super) fn new(store: Arc<Store>, journal: Option<Journal>) -> Sessions {
         let budget = Arc::new(ReplayBudget::new(store.limits().replay.clone()));
         let detached = Arc::new(Detached::new(store.limits().detached.clone()));
-        Sessions { store, journal, budget, detached }
+        Sessions { store, journal, budget, detached, notices: Arc::default() }
     }
 
     /// The sessions in memory, for looking up and counting.
@@ -53,6 +55,11 @@ impl Sessions {
     /// What goes on without its client.
     pub fn detached(&self) -> &Arc<Detached> {
         &self.detached
+    }
+
+    /// Notifications on their way to backends.
+    pub fn notices(&self) -> &Arc<Notices> {
+        &self.notices
     }
 
     /// Other bounds from now on, as after a reload; what exceeds them goes when its time comes.

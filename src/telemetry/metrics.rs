@@ -44,6 +44,7 @@ pub struct Metrics {
     body_bytes: IntGauge,
     detached: IntGauge,
     detached_given_up: IntCounter,
+    notifications_dropped: IntCounter,
     config_generation: IntGauge,
     config_reloads: [IntCounter; Reload::COUNT],
     config_reloaded: Gauge,
@@ -79,6 +80,7 @@ impl Metrics {
             body_bytes: d::BODY_BYTES.gauge(&registry)?,
             detached: d::DETACHED.gauge(&registry)?,
             detached_given_up: d::DETACHED_GIVEN_UP.counter(&registry)?,
+            notifications_dropped: d::NOTIFICATIONS_DROPPED.counter(&registry)?,
             config_generation: d::CONFIG_GENERATION.gauge(&registry)?,
             config_reloads: std::array::from_fn(|i| reloads.with_label_values(&[Reload::ALL[i].label()])),
             config_reloaded: d::CONFIG_RELOADED.seconds_gauge(&registry)?,
@@ -133,6 +135,11 @@ impl Metrics {
     pub fn set_streams(&self, resumed: u64, gaps: u64) {
         self.streams_resumed.inc_by(resumed.saturating_sub(self.streams_resumed.get()));
         self.stream_gaps.inc_by(gaps.saturating_sub(self.stream_gaps.get()));
+    }
+
+    /// Takes over how many notifications of clients were dropped since the start.
+    pub fn set_notifications_dropped(&self, dropped: u64) {
+        self.notifications_dropped.inc_by(dropped.saturating_sub(self.notifications_dropped.get()));
     }
 
     /// Records the end of a reload at `unix_seconds`, after which `generation` is in use.

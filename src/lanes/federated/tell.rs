@@ -2,7 +2,7 @@
 
 use super::super::{Broken, Way, attempt, detached};
 use super::RULE;
-use crate::session::{Cost, LogLevel, UpstreamId, UpstreamSession};
+use crate::session::{LogLevel, UpstreamId, UpstreamSession};
 use crate::snapshot::Link;
 use crate::upstream::{Fetcher, Speech};
 use lockgate_filters::fault::{Fault, Refusal};
@@ -15,6 +15,9 @@ use tokio::time::timeout;
 
 /// How long a client waits for backends to take its log level.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a backend gets to take a notification.
+const DELIVERY: Duration = Duration::from_secs(30);
 
 /// The backends that the session was opened at, and what they gave it.
 fn opened(way: &Way<'_>) -> Vec<(Arc<Link>, UpstreamSession)> {
@@ -37,20 +40,33 @@ pub(super) fn owner(way: &Way<'_>, index: usize, request: Value) {
 
 fn pass_on(way: &Way<'_>, index: usize, to: Vec<(Arc<Link>, UpstreamSession)>) {
     let exchange = &way.trip.exchange;
-    let Some(message) = exchange.scan.messages.get(index) else { return };
+    let (Some(message), Some(node)) = (exchange.scan.messages.get(index), &way.node) else { return };
     let body = edited(&exchange.body, message.span, &[]);
+    // All of them share it.
+    let share = body.len().div_ceil(to.len().max(1));
     for (link, upstream) in to {
         let session = upstream.id.as_ref().map(|id| id.header().clone());
         let onward = Onward { session, revision: Some(upstream.revision), name: None };
         let headers = &way.session.req_header().headers;
         let request = attempt::post(&link, headers, exchange, message, body.clone(), onward);
-        let work = async move {
+        let Some(notice) = way.gateway.world.sessions.notices().send(node.id(), &link.backend.place, share) else {
+            tracing::warn!(backend = %link.name(), session = %node.id(), "a notification was dropped: too many are on their way");
+            continue;
+        };
+        let node = Arc::clone(node);
+        let delivery = async move {
             match attempt::ask(Arc::clone(&link), request, false).await {
                 Ok(response) => detached::settle(response).await,
                 Err(fault) => tracing::debug!(backend = %link.name(), "a notification was not taken: {fault}"),
             }
         };
-        detached::go_on(way, Cost { exchanges: 1, bytes: body.len() }, work);
+        tokio::spawn(async move {
+            let _place = notice;
+            tokio::select! {
+                () = node.ended() => {}
+                _ = timeout(DELIVERY, delivery) => {}
+            }
+        });
     }
 }
 

@@ -8,7 +8,7 @@
 //! | session id | `sessions::each_session_has_its_own_at_each_backend`, `calls::a_modern_call_has_no_session` |
 //! | JSON-RPC `id` | `calls::ids_*`, `questions::*` |
 //! | `progressToken` | `sessions::progress_*` |
-//! | cancellation | `sessions::cancellation_*` |
+//! | cancellation | `sessions::cancellation_*`, `cancelling::*` |
 //! | sessions that a backend has lost | `healing::*` |
 //! | lists, cursors | `lists::*` |
 //! | `tools/call`, `prompts/get` | `calls::*` |
@@ -20,6 +20,7 @@
 //! | `Host`, `Origin`, hop headers | `calls::headers_*` |
 
 mod calls;
+mod cancelling;
 mod changes;
 mod described;
 mod healing;
