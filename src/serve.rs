@@ -40,6 +40,9 @@ const LOOK_UP: Duration = Duration::from_secs(10);
 /// How long a request waits until something is known of every backend: while nothing is known of any, and otherwise.
 const FIRST_LOOK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
 
+/// How long a request waits until what was found out is part of the catalog.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
 /// How long of a refused request's body is read, so that its sender gets to see the refusal.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -142,16 +145,26 @@ impl Gateway {
             Ask::Eras(backend) => live(backend)?.ensure_eras(LOOK_UP).await,
             Ask::Tools(backend) => live(backend)?.refresh_tools(LOOK_UP).await,
             Ask::Catalog(server) => {
-                let known = server.federation.as_ref().is_some_and(|federation| federation.catalog().is_filled());
-                let within = if known { FIRST_LOOK.1 } else { FIRST_LOOK.0 };
+                let Some(federation) = &server.federation else { return Ok(()) };
+                let filled = federation.catalog().is_filled();
                 let mut asking = JoinSet::new();
                 for backend in &server.backends {
-                    let live = Arc::clone(live(backend)?);
-                    asking.spawn(async move { live.ensure_inventory(within).await });
+                    let live = live(backend)?;
+                    // One that could not be asked may be back: nobody waits for that.
+                    live.ask_if_lost();
+                    if backend.is_unasked() {
+                        let live = Arc::clone(live);
+                        let within = if filled { FIRST_LOOK.1 } else { FIRST_LOOK.0 };
+                        asking.spawn(async move { live.ensure_inventory(within).await });
+                    }
+                }
+                if asking.is_empty() {
+                    return Ok(());
                 }
                 // One that does not answer delays the others once, and not for long.
                 while asking.join_next().await.is_some() {}
-                self.world.catalogs.fill(server);
+                federation.has_waited();
+                self.world.catalogs.catch_up(CATCH_UP).await;
                 Ok(())
             }
         }

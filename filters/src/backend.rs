@@ -82,6 +82,11 @@ impl Backend {
         facts.inventory.is_none() && facts.lost.is_none()
     }
 
+    /// Whether its lists could not be read when that was last tried.
+    pub fn is_lost(&self) -> bool {
+        self.facts().lost.is_some()
+    }
+
     /// Publishes new facts; the closure may run more than once.
     pub fn learn(&self, mut change: impl FnMut(&mut Facts)) {
         self.facts.rcu(|known| {

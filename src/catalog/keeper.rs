@@ -8,9 +8,11 @@ use lockgate_filters::virtual_server::VirtualServer;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 /// What becomes known together is merged together.
 const GATHERING: Duration = Duration::from_millis(20);
@@ -22,6 +24,9 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub struct Catalogs {
     kept: Mutex<HashMap<Arc<str>, Arc<Kept>>>,
     poked: Notify,
+    /// How many rounds were asked for, and the last of them that was made.
+    asked: AtomicU64,
+    made: watch::Sender<u64>,
 }
 
 /// What is kept of one virtual server.
@@ -34,8 +39,14 @@ struct Kept {
 struct Told {
     /// What clients know.
     catalog: Option<Arc<Catalog>>,
-    /// Of whose what the published catalog was merged.
-    from: Option<From>,
+    /// What was published last, whether clients know it or not.
+    published: Option<Published>,
+}
+
+/// A published catalog, and what it was merged of.
+struct Published {
+    catalog: Arc<Catalog>,
+    from: From,
 }
 
 /// What a catalog was merged of: where it is the same, so is the catalog.
@@ -50,12 +61,20 @@ impl Catalogs {
         Arc::clone(&self.kept(server).news)
     }
 
-    /// Merges a server's first catalog from what is known already. Nobody is told: it does not serve yet.
+    /// Merges a server's catalog from what is known already. Nobody is told yet.
     pub fn fill(&self, server: &VirtualServer) {
         if let Some(federation) = &server.federation {
-            let (offers, _) = offers(federation, &server.backends, now());
-            federation.publish(Arc::new(Catalog::merge(&federation.policy, &offers)));
+            publish(&mut self.kept(&server.name).told.lock(), federation, &server.backends, now());
         }
+    }
+
+    /// Waits until the catalogs hold what is known of the backends at this moment; not longer than `within`.
+    pub async fn catch_up(&self, within: Duration) {
+        let mut made = self.made.subscribe();
+        let round = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        self.poke();
+        // Where it takes longer, what there is has to do.
+        let _ = timeout(within, made.wait_for(|made| *made >= round)).await;
     }
 
     /// Other virtual servers serve from now on.
@@ -71,7 +90,9 @@ impl Catalogs {
     ) {
         loop {
             known.mark_unchanged();
+            let round = self.asked.load(Ordering::Relaxed);
             let due = self.renew(&servers(), now()).unwrap_or(IDLE);
+            self.made.send_replace(round);
             tokio::select! {
                 changed = known.changed() => match changed {
                     Ok(()) => tokio::time::sleep(GATHERING).await,
@@ -94,17 +115,14 @@ impl Catalogs {
 
     fn renew_one(&self, server: &VirtualServer, now: UnixMillis) -> Option<Duration> {
         let federation = server.federation.as_ref()?;
-        let (offers, due) = offers(federation, &server.backends, now);
-        let due = due.map(|due| Duration::from_millis(due.0.saturating_sub(now.0) + 1));
         let kept = self.kept(&server.name);
         let mut told = kept.told.lock();
-        if told.from.as_ref().is_some_and(|from| from.is(federation, &offers)) {
+        let (catalog, due) = publish(&mut told, federation, &server.backends, now);
+        let due = due.map(|due| Duration::from_millis(due.0.saturating_sub(now.0) + 1));
+        if told.catalog.as_ref().is_some_and(|known| Arc::ptr_eq(known, &catalog)) {
             return due;
         }
-        let catalog = Arc::new(Catalog::merge(&federation.policy, &offers));
-        told.from = Some(From { federation: Arc::downgrade(federation), offers });
         name_clashes(server, &catalog, told.catalog.as_deref());
-        federation.publish(Arc::clone(&catalog));
         let before = told.catalog.replace(Arc::clone(&catalog));
         drop(told);
         if let Some(before) = before {
@@ -130,6 +148,27 @@ impl From {
             && self.offers.len() == offers.len()
             && self.offers.iter().zip(offers).all(|(a, b)| a.standing == b.standing && same(&a.inventory, &b.inventory))
     }
+}
+
+/// Merges and publishes what the members bring now, unless that is what was published last; also says when it changes
+/// because a lost member's time is over.
+///
+/// What the members bring is read under the lock: whoever publishes later knows no less.
+fn publish(
+    told: &mut Told,
+    federation: &Arc<Federation>,
+    backends: &[Arc<Backend>],
+    now: UnixMillis,
+) -> (Arc<Catalog>, Option<UnixMillis>) {
+    let (offers, due) = offers(federation, backends, now);
+    if let Some(published) = told.published.as_ref().filter(|published| published.from.is(federation, &offers)) {
+        return (Arc::clone(&published.catalog), due);
+    }
+    let catalog = Arc::new(Catalog::merge(&federation.policy, &offers));
+    federation.publish(Arc::clone(&catalog));
+    let from = From { federation: Arc::downgrade(federation), offers };
+    told.published = Some(Published { catalog: Arc::clone(&catalog), from });
+    (catalog, due)
 }
 
 /// What each member brings now, and when that changes because a lost member's time is over.
@@ -263,6 +302,50 @@ mod tests {
             Catalogs::default().renew(&[Arc::clone(&server)], NOW.plus(10_000));
             assert_eq!(tools(&server), left, "{failure:?}");
         }
+    }
+
+    #[test]
+    fn what_is_known_first_is_never_published_last() {
+        let many: Vec<String> = (0..2000).map(|number| format!("tool{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for _ in 0..10 {
+            let one = backend("one", &many);
+            let server = server(Failure::Partial, &[&one]);
+            let catalogs = Catalogs::default();
+            let servers = [Arc::clone(&server)];
+            catalogs.renew(&servers, NOW);
+            let news = catalogs.news(&server.name);
+            let first = news.versions();
+            let begun = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    one.learn(|facts| facts.inventory = Some(inventory(&many[1..])));
+                    begun.wait();
+                    catalogs.fill(&server);
+                });
+                begun.wait();
+                one.learn(|facts| facts.inventory = Some(inventory(&["last"])));
+                catalogs.renew(&servers, NOW);
+            });
+            catalogs.renew(&servers, NOW);
+            assert_eq!(tools(&server), 1);
+            assert_ne!(news.versions(), first, "and clients are told, whoever published it");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_what_was_known_when_it_asked() {
+        let one = backend("one", &["a"]);
+        let server = server(Failure::Partial, &[&one]);
+        let catalogs = Arc::new(Catalogs::default());
+        let (known, servers) = (watch::Sender::new(0), vec![Arc::clone(&server)]);
+        let keeping = tokio::spawn(Arc::clone(&catalogs).keep(known.subscribe(), move || servers.clone()));
+        for count in 2..5 {
+            one.learn(|facts| facts.inventory = Some(inventory(&["a", "b", "c", "d"][..count])));
+            catalogs.catch_up(Duration::from_secs(20)).await;
+            assert_eq!(tools(&server), count);
+        }
+        keeping.abort();
     }
 
     #[test]

@@ -30,6 +30,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
+/// The shortest time between tries at a lost backend for those who miss it; without them they grow rarer.
+const LOST_SPACING: Duration = Duration::from_secs(2);
+
 /// One backend as one generation of the configuration sees it.
 pub struct LiveBackend {
     /// What filters know of it.
@@ -140,6 +143,14 @@ impl LiveBackend {
         if self.backend.facts().inventory.is_none() && self.backend.facts().lost.is_none() {
             // Why nothing is known is for whoever reads the facts.
             let _ = self.watched.stock.gate.pass(within).await;
+        }
+    }
+
+    /// Asks for a backend that could not be asked to be tried again, without waiting: somebody misses what it offers.
+    pub fn ask_if_lost(&self) {
+        let gate = &self.watched.stock.gate;
+        if self.stocked && self.backend.is_lost() && gate.rest(LOST_SPACING).is_zero() {
+            gate.ask();
         }
     }
 

@@ -18,6 +18,7 @@ use crate::rpc::mirror;
 use crate::rpc::scan::{Form, Kind as Sort, Message, Params, Value};
 use crate::splice::{Edit, quoted};
 use crate::ticket::Keyring;
+use crate::virtual_server::VirtualServer;
 use http::HeaderValue;
 use smallvec::smallvec;
 use std::borrow::Cow;
@@ -60,24 +61,18 @@ impl Filter for Federate {
         let federated = exchange.server.as_ref().filter(|server| server.federation.is_some()).cloned();
         let Some(server) = federated else { return Verdict::Continue };
         let Some(federation) = server.federation.as_ref() else { return Verdict::Continue };
-        let catalog = match &exchange.catalog {
-            Some(pinned) => Arc::clone(pinned),
-            None => {
-                let catalog = federation.pinned();
-                let unasked = || server.backends.iter().any(|backend| backend.is_unasked());
-                if needs_catalog(message, &exchange.body) && !catalog.is_complete() && unasked() {
-                    let ask = Ask::Catalog(Arc::clone(&server));
-                    if !exchange.has_asked(&ask) {
-                        return Verdict::Ask(ask);
-                    }
-                }
-                exchange.catalog = Some(Arc::clone(&catalog));
-                catalog
-            }
-        };
+        let catalog = exchange.catalog.take().unwrap_or_else(|| federation.pinned());
         let body = exchange.body.clone();
         let routing = Routing { filter: self, federation, catalog: &catalog, message, body: &body, exchange };
-        match routing.target() {
+        let target = routing.target();
+        if depends_on_all(&target) && !catalog.is_complete() && may_become_known(&server, federation) {
+            let ask = Ask::Catalog(Arc::clone(&server));
+            if !exchange.has_asked(&ask) {
+                return Verdict::Ask(ask);
+            }
+        }
+        exchange.catalog = Some(catalog);
+        match target {
             Ok(target) => exchange.send_to(target),
             Err(refusal) if exchange.scan.batch => exchange.send_to(Target::Refused(Box::new(refusal))),
             Err(refusal) => return refusal.into(),
@@ -86,9 +81,25 @@ impl Filter for Federate {
     }
 }
 
-/// Whether anything must be known of the members to say where a message goes.
-fn needs_catalog(message: &Message, body: &[u8]) -> bool {
-    message.kind == Sort::Request && !message.is(b"ping", body)
+/// Whether another member might make this target another one: what is found in the tables goes to its owner, whoever else
+/// is still unknown.
+fn depends_on_all(target: &Result<Target, Refusal>) -> bool {
+    match target {
+        Ok(Target::Here(local)) => {
+            matches!(local, Local::List { .. } | Local::Initialize | Local::Discover | Local::Listen(_))
+        }
+        Ok(_) => false,
+        Err(refusal) => {
+            matches!(refusal.fault, Fault::UnknownItem | Fault::UnknownResource | Fault::BackendUnreachable)
+        }
+    }
+}
+
+/// Whether asking may bring something of a member: it was never asked, which a request waits for, or it was lost, and may
+/// be back.
+fn may_become_known(server: &VirtualServer, federation: &Federation) -> bool {
+    let may_wait = federation.may_wait();
+    server.backends.iter().any(|backend| backend.is_lost() || may_wait && backend.is_unasked())
 }
 
 /// One message, and what its target is decided on.

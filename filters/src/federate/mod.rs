@@ -34,6 +34,7 @@ pub use target::{Local, Target};
 
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What becomes of a member's items when it can no longer be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -43,7 +44,7 @@ pub enum Failure {
     Partial,
     /// No list is given as long as a member is missing.
     Strict,
-    /// They stay, marked as stale, for the grace time.
+    /// They stay, marked as stale, until it can be asked again.
     Stale,
 }
 
@@ -54,16 +55,17 @@ pub struct Federation {
     pub policy: Policy,
     /// What becomes of the items of a lost member.
     pub failure: Failure,
-    /// For how long stale items stay, in milliseconds.
+    /// For how long the items of a lost member stay where they go ([`Failure::Partial`]), in milliseconds.
     pub grace: u64,
     catalog: ArcSwap<Catalog>,
+    waited: AtomicBool,
 }
 
 impl Federation {
     /// A federation of whose members nothing is known yet.
     pub fn new(policy: Policy, failure: Failure, grace: u64) -> Federation {
         let catalog = Catalog::merge(&policy, &[]);
-        Federation { policy, failure, grace, catalog: ArcSwap::from_pointee(catalog) }
+        Federation { policy, failure, grace, catalog: ArcSwap::from_pointee(catalog), waited: AtomicBool::new(false) }
     }
 
     /// The catalog as it is now. The guard is cheap and must not be held across an await.
@@ -79,5 +81,15 @@ impl Federation {
     /// Publishes another catalog; gives the one before.
     pub fn publish(&self, catalog: Arc<Catalog>) -> Arc<Catalog> {
         self.catalog.swap(catalog)
+    }
+    /// Whether requests still wait for members of which nothing is known.
+    pub fn may_wait(&self) -> bool {
+        !self.waited.load(Ordering::Relaxed)
+    }
+
+    /// A request has waited for the members as long as it may: no further one does, so that a member that never answers
+    /// delays nobody for long.
+    pub fn has_waited(&self) {
+        self.waited.store(true, Ordering::Relaxed);
     }
 }

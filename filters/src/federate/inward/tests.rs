@@ -1,4 +1,5 @@
 use super::*;
+use crate::federate::catalog::Offer;
 use crate::federate::event_id::Source;
 use crate::federate::glob::Selection;
 use crate::federate::naming::Prefixing;
@@ -12,6 +13,7 @@ use crate::testing::{Bench, Outcome, SERVER};
 use crate::ticket::{NodeId, SessionId};
 use bytes::Bytes;
 use http::Method;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SESSION: [u8; 16] = [7; 16];
 
@@ -327,6 +329,40 @@ fn a_catalog_of_nothing_is_asked_for_once() {
     assert!(matches!(local(legacy(&bench, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#)), Local::Ping));
     let call = legacy(&bench, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a__run"}}"#);
     assert_eq!(sent(call).0, 0);
+}
+
+#[test]
+fn only_what_another_member_could_change_waits_for_it_and_only_once() {
+    let policy = policy(Prefixing::Always, &["a", "b"]);
+    let known = Some(Arc::new(crate::federate::testing::tools(&["run"])));
+    let offers = [Offer { inventory: known.clone(), standing: Standing::Fresh }, Offer::default()];
+    let mut bench = Bench::federated(policy.clone(), Catalog::merge(&policy, &offers));
+    bench.server.backends[0].learn(|facts| facts.inventory = known.clone());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    bench.on_ask = Box::new(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    let call = |name: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{name}"}}}}"#);
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let asks = |bench: &Bench, body: &str| {
+        let before = asked.load(Ordering::Relaxed);
+        let _ = legacy(bench, body);
+        asked.load(Ordering::Relaxed) - before
+    };
+    assert_eq!(asks(&bench, &call("a__run")), 0, "it is in the table");
+    for body in [&call("b__run"), list] {
+        assert_eq!(asks(&bench, body), 1, "{body}");
+    }
+    bench.server.federation.as_ref().unwrap().has_waited();
+    for body in [&call("b__run"), list] {
+        assert_eq!(asks(&bench, body), 0, "{body}: somebody has waited");
+    }
+    bench.server.backends[1].learn(|facts| {
+        facts.lost = Some(crate::backend::Lost { since: crate::exchange::UnixMillis(0), why: "gone".into() });
+    });
+    assert_eq!(asks(&bench, list), 1, "it may be back");
 }
 
 #[test]
