@@ -5,14 +5,45 @@
 
 /// The longest URI that is compared with templates, in bytes. What is longer belongs to none.
 pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// The most expressions of a template that are looked at. One that has more covers all that begins like it.
+pub const EXPRESSIONS_MAX: usize = 16;
+/// How many steps the comparison of one URI with the templates of one backend may take: so many, and for each byte of the
+/// URI so many more. A step is about a nanosecond.
+const STEPS: (usize, usize) = (4096, 32);
+
+/// The steps that are left for comparing one URI with the templates of one backend: templates come from backends, URIs
+/// from anybody, and the product of their lengths and number must delay nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps(usize);
+
+impl Steps {
+    /// What a comparison with this URI may take.
+    pub fn with(uri: &str) -> Steps {
+        Steps(STEPS.0 + STEPS.1 * uri.len().min(URI_BYTES_MAX))
+    }
+
+    /// How many are left.
+    pub fn left(self) -> usize {
+        self.0
+    }
+
+    /// Takes some; `false`, and none are left from then on, where there are not so many.
+    fn take(&mut self, steps: usize) -> bool {
+        let left = self.0.checked_sub(steps);
+        self.0 = left.unwrap_or_default();
+        left.is_some()
+    }
+}
 
 /// A compiled template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     /// The text before the first expression.
     literal: Box<str>,
-    /// Each expression, and the text between it and the next.
+    /// Each expression, and the text between it and the next; none where there are too many.
     pieces: Box<[Piece]>,
+    /// Whether only the beginning is compared.
+    open: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +74,11 @@ impl Template {
                 }
             }
         }
-        Template { literal: literal.into(), pieces: pieces.into() }
+        let open = pieces.len() > EXPRESSIONS_MAX;
+        if open {
+            pieces.clear();
+        }
+        Template { literal: literal.into(), pieces: pieces.into(), open }
     }
 
     /// The text before the first expression, which every expansion begins with.
@@ -51,21 +86,26 @@ impl Template {
         &self.literal
     }
 
-    /// Whether an expansion of this template may be this URI.
-    ///
-    /// Takes steps in proportion to the URI and the template, multiplied in the worst case; both are bounded.
-    pub fn covers(&self, uri: &str) -> bool {
-        if uri.len() > URI_BYTES_MAX {
+    /// Whether an expansion of this template may be this URI; not where that takes more steps than are left.
+    pub fn covers(&self, uri: &str, steps: &mut Steps) -> bool {
+        if uri.len() > URI_BYTES_MAX || !steps.take(1 + self.literal.len() / 64) {
             return false;
         }
         let Some(rest) = uri.as_bytes().strip_prefix(self.literal.as_bytes()) else { return false };
+        if self.open {
+            return true;
+        }
         // The places of `rest` that the template can have come to. One more at each piece, one less at each mismatch.
         let mut reached = vec![false; rest.len() + 1];
+        let mut next = reached.clone();
         reached[0] = true;
         for piece in &self.pieces {
             let literal = piece.literal.as_bytes();
-            let mut next = vec![false; rest.len() + 1];
+            if !steps.take(reached.len().saturating_mul(1 + literal.len() / 64)) {
+                return false;
+            }
             let mut open = false;
+            next.fill(false);
             for at in 0..=rest.len() {
                 open |= reached[at];
                 if open && rest[at..].starts_with(literal) {
@@ -75,7 +115,7 @@ impl Template {
                     open = false;
                 }
             }
-            reached = next;
+            std::mem::swap(&mut reached, &mut next);
         }
         reached[rest.len()]
     }
@@ -93,9 +133,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn covers(template: &str, uri: &str) -> bool {
+        Template::new(template).covers(uri, &mut Steps::with(uri))
+    }
+
     #[test]
     fn expansions_are_covered_and_others_are_not() {
-        for (template, uri, covers) in [
+        for (template, uri, expected) in [
             ("file:///{path}", "file:///a", true),
             ("file:///{path}", "file:///a%2Fb", true),
             ("file:///{path}", "file:///a/b", false),
@@ -116,10 +160,36 @@ mod tests {
             ("{x}", "", true),
             ("", "", true),
         ] {
-            assert_eq!(Template::new(template).covers(uri), covers, "{template} {uri}");
+            assert_eq!(covers(template, uri), expected, "{template} {uri}");
         }
-        assert!(!Template::new("a:{+x}").covers(&format!("a:{}", "x".repeat(URI_BYTES_MAX))));
+        assert!(!covers("a:{+x}", &format!("a:{}", "x".repeat(URI_BYTES_MAX))));
         assert_eq!(Template::new("file:///{path}").literal(), "file:///");
+    }
+
+    #[test]
+    fn of_a_template_with_too_many_expressions_the_beginning_counts() {
+        let (most, more) = ("{+x}".repeat(EXPRESSIONS_MAX), "{+x}".repeat(EXPRESSIONS_MAX + 1));
+        assert!(!covers(&format!("a:{most}!"), "a:1"));
+        assert!(covers(&format!("a:{more}!"), "a:1") && !covers(&format!("a:{more}!"), "b:1"));
+    }
+
+    #[test]
+    fn what_takes_too_many_steps_is_not_covered_and_none_are_left() {
+        let uri = format!("a:{}", "x".repeat(URI_BYTES_MAX - 2));
+        let template = Template::new(&format!("a:{}", "{+a}x".repeat(EXPRESSIONS_MAX)));
+        let mut steps = Steps::with(&uri);
+        let most = steps.left();
+        assert!(most <= 300_000, "{most}");
+        assert!(template.covers(&uri, &mut steps), "one such template can be compared");
+        assert!(most - steps.left() >= (URI_BYTES_MAX - 2) * EXPRESSIONS_MAX, "and its steps are counted");
+        while steps.left() > 0 {
+            let before = steps.left();
+            template.covers(&uri, &mut steps);
+            assert!(steps.left() < before);
+        }
+        assert!(!template.covers(&uri, &mut steps), "nothing is free");
+        let long = Template::new(&format!("a:{{+a}}{}", "x".repeat(4000)));
+        assert!(!long.covers(&uri, &mut Steps::with(&uri)), "each place costs what is compared there");
     }
 
     proptest! {
@@ -127,14 +197,14 @@ mod tests {
         fn any_template_covers_its_expansions(parts in prop::collection::vec(("[a-z/:]{0,4}", "[a-z0-9%-]{0,4}"), 0..5)) {
             let template: String = parts.iter().map(|(literal, _)| format!("{literal}{{v}}")).collect();
             let uri: String = parts.iter().map(|(literal, value)| format!("{literal}{value}")).collect();
-            prop_assert!(Template::new(&template).covers(&uri));
+            prop_assert!(covers(&template, &uri));
         }
 
         #[test]
         fn any_text_is_a_template(text in any::<String>(), uri in any::<String>()) {
-            let _ = Template::new(&text).covers(&uri);
+            let _ = covers(&text, &uri);
             let plain = text.replace('{', "");
-            prop_assert!(Template::new(&plain).covers(&plain) || plain.len() > URI_BYTES_MAX);
+            prop_assert!(covers(&plain, &plain) || plain.len() > URI_BYTES_MAX);
         }
     }
 }

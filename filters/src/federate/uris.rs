@@ -5,7 +5,7 @@
 
 use super::naming::Prefixing;
 use super::policy::Policy;
-use super::template::Template;
+use super::template::{Steps, Template};
 use super::uri::{Form, Prefixes};
 use foldhash::fast::RandomState;
 use std::borrow::Cow;
@@ -117,8 +117,23 @@ impl Uris {
         }
     }
 
+    /// The first member with a template that covers a URI. Each may cost only so much: what of its templates is not
+    /// compared covers nothing, and takes nothing from the others.
     fn covering(&self, uri: &str) -> Option<usize> {
-        self.templates.iter().find(|(_, template)| template.covers(uri)).map(|(member, _)| *member)
+        let each_members = self.templates.chunk_by(|(one, _), (other, _)| one == other);
+        let covers = |templates: &&[(usize, Template)]| {
+            let mut steps = Steps::with(uri);
+            for (_, template) in templates.iter() {
+                if template.covers(uri, &mut steps) {
+                    return true;
+                }
+                if steps.left() == 0 {
+                    break;
+                }
+            }
+            false
+        };
+        each_members.into_iter().find(covers).and_then(|templates| templates.first()).map(|(member, _)| *member)
     }
 
     fn comes_back(&self, member: usize, uri: &str) -> bool {
@@ -279,6 +294,19 @@ mod tests {
         }
         assert_eq!(some.inward("https://x"), Some((0, "https://x".into())));
         assert_eq!(some.contested(), [true, true, false]);
+    }
+
+    #[test]
+    fn a_member_with_costly_templates_takes_nothing_from_the_others() {
+        let costly = format!("{}y", "{+a}".repeat(16));
+        let mut templates = vec![(0, costly.as_str()); 20];
+        templates.push((0, "t:{+x}"));
+        templates.push((1, "t:{+x}"));
+        let uri = format!("t:{}", "x".repeat(4_000));
+        let found = uris(Prefixing::Never, &[], &templates);
+        // All of the first member's would take 20 × 16 × 4,000 steps: its last one is not reached.
+        assert_eq!(found.inward(&uri).map(|(member, _)| member), Some(1));
+        assert_eq!(found.inward("t:").map(|(member, _)| member), Some(0), "what is cheap is compared");
     }
 
     #[test]
