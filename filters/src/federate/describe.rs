@@ -38,10 +38,10 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// What at least one member declares.
+    /// What at least one member declares, as last known.
     ///
-    /// A member of which nothing is known may have items of any kind; a session keeps what it was told for life, so it is
-    /// told that there may be some.
+    /// A member of which nothing is known may be able to do anything; a session keeps what it was told for life, so it is
+    /// told that it may.
     pub(super) fn union(known: &[Option<&Inventory>]) -> Capabilities {
         let unknown = known.iter().any(Option::is_none);
         let any = |name: &str| known.iter().flatten().any(|inventory| inventory.declares(name));
@@ -49,9 +49,9 @@ impl Capabilities {
             tools: unknown || any("tools"),
             prompts: unknown || any("prompts"),
             resources: unknown || any("resources"),
-            subscribe: known.iter().flatten().any(|inventory| subscribes(inventory)),
-            completions: any("completions"),
-            logging: any("logging"),
+            subscribe: unknown || known.iter().flatten().any(|inventory| subscribes(inventory)),
+            completions: unknown || any("completions"),
+            logging: unknown || any("logging"),
         }
     }
 

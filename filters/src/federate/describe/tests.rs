@@ -30,13 +30,15 @@ fn capabilities_are_united_and_what_cannot_be_carried_is_left_out() {
 }
 
 #[test]
-fn a_member_that_nobody_knows_may_have_anything_that_is_listed() {
-    let known = inventory(r#"{"capabilities":{"logging":{}}}"#, &[]);
+fn a_member_that_nobody_knows_may_be_able_to_do_anything() {
+    let known = inventory(r#"{"capabilities":{}}"#, &[]);
     let offers = [Offer { inventory: Some(Arc::new(known)), standing: Standing::Fresh }];
     let catalog = Catalog::merge(&policy(Prefixing::Always, &["a", "b"]), &offers);
     let declared: Value = serde_json::from_str(&catalog.capabilities().json()).unwrap();
     let changing = json!({"listChanged": true});
-    assert_eq!(declared, json!({"tools": changing, "prompts": changing, "resources": changing, "logging": {}}));
+    let resources = json!({"listChanged": true, "subscribe": true});
+    let all = json!({"tools": changing, "prompts": changing, "resources": resources, "completions": {}, "logging": {}});
+    assert_eq!(declared, all);
 }
 
 #[test]
