@@ -177,7 +177,11 @@ fn offers(federation: &Federation, backends: &[Arc<Backend>], now: UnixMillis) -
     let offer = |backend: &Arc<Backend>| {
         let facts = backend.facts();
         let inventory = facts.inventory.clone();
-        let Some(lost) = &facts.lost else { return Offer { inventory, standing: Standing::Fresh } };
+        let Some(lost) = &facts.lost else {
+            // What could not be read now is there as it last was.
+            let failed = inventory.as_ref().is_some_and(|inventory| inventory.has_failed());
+            return Offer { inventory, standing: if failed { Standing::Stale } else { Standing::Fresh } };
+        };
         let until = lost.since.plus(federation.grace);
         let stays = match federation.failure {
             Failure::Stale => true,
@@ -302,6 +306,21 @@ mod tests {
             Catalogs::default().renew(&[Arc::clone(&server)], NOW.plus(10_000));
             assert_eq!(tools(&server), left, "{failure:?}");
         }
+    }
+
+    #[test]
+    fn a_list_that_could_not_be_read_is_not_complete() {
+        let one = backend("one", &["a"]);
+        let server = server(Failure::Strict, &[&one]);
+        let mut builder = InventoryBuilder::within(InventoryLimits::default(), NOW);
+        builder.failed(Kind::Tools);
+        builder.keep(one.facts().inventory.as_ref().unwrap());
+        let failed = Arc::new(builder.finish(1000));
+        one.learn(|facts| facts.inventory = Some(Arc::clone(&failed)));
+        Catalogs::default().renew(&[Arc::clone(&server)], NOW);
+        let catalog = server.federation.as_ref().unwrap().pinned();
+        assert_eq!((catalog.standings(), catalog.count(Kind::Tools)), (&[Standing::Stale][..], 1));
+        assert_eq!(catalog.ttl(NOW), 0);
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn trust(watched: &Watched, inventory: &Inventory, refresh: Duration) -> Duratio
     if watched.is_command() {
         return jittered(COMMAND_TRUST.max(refresh));
     }
-    let left = Duration::from_millis(inventory.fresh_until.0.saturating_sub(now().0));
+    let left = Duration::from_millis(inventory.freshness.end().0.saturating_sub(now().0));
     jittered(left.min(refresh)).max(LEAST_REFRESH)
 }
 
@@ -163,7 +163,9 @@ async fn take(watched: &Watched, fetcher: &Fetcher, control: &mut Control) -> Re
     match (modern, legacy) {
         (Speaks::Yes, _) => {
             control.leave(fetcher).await;
+            builder = builder.private_unless_said();
             if let Some(discover) = described {
+                builder.believe_until(discover.fresh_until);
                 describe(&mut builder, &discover.result)?;
             }
             let mut tools = ToolParams::within(fetcher.tools.params);

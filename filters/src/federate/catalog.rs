@@ -7,7 +7,7 @@ mod merge;
 
 use super::cursor::{Fingerprint, Position};
 use super::describe::Capabilities;
-use super::inventory::{Inventory, Scope};
+use super::inventory::{Freshness, Inventory, Scope};
 use super::kind::Kind;
 use super::uris::{MemberUris, Uris};
 use crate::exchange::UnixMillis;
@@ -92,12 +92,14 @@ pub struct Catalog {
     uris: Arc<Uris>,
     standings: Box<[Standing]>,
     completers: Box<[bool]>,
+    subscribers: Box<[bool]>,
     clashes: Box<[Clash]>,
     further_clashes: usize,
     capabilities: Capabilities,
     instructions: Option<Box<str>>,
     scope: Scope,
-    fresh_until: UnixMillis,
+    /// Of each member that is shown; empty unless all are there, and fresh.
+    freshness: Box<[Freshness]>,
     page_size: usize,
 }
 
@@ -231,6 +233,11 @@ impl Catalog {
         self.completers.get(member).copied().unwrap_or_default()
     }
 
+    /// Whether a member takes subscriptions to its resources.
+    pub fn subscribes(&self, member: usize) -> bool {
+        self.subscribers.get(member).copied().unwrap_or_default()
+    }
+
     /// The items that are left out because another one has their name; at most [`CLASHES_MAX`].
     pub fn clashes(&self) -> &[Clash] {
         &self.clashes
@@ -256,14 +263,14 @@ impl Catalog {
         self.scope
     }
 
-    /// When the first member's lists are no longer to be believed.
+    /// When the first member's lists are no longer to be believed: at once, unless all members are there and fresh.
     pub fn fresh_until(&self) -> UnixMillis {
-        self.fresh_until
+        self.freshness.iter().map(Freshness::end).min().unwrap_or_default()
     }
 
     /// For how many more milliseconds clients may believe it.
     pub fn ttl(&self, now: UnixMillis) -> u64 {
-        self.fresh_until.0.saturating_sub(now.0)
+        self.fresh_until().0.saturating_sub(now.0)
     }
 
     /// How many bytes its lists take.

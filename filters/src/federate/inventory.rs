@@ -12,6 +12,8 @@ use super::kind::Kind;
 use crate::exchange::UnixMillis;
 use bytes::Bytes;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bounds of what is kept of one backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +203,37 @@ pub enum PageFault {
     Malformed,
 }
 
+/// Until when something may be believed: shared, so that a later look which brings nothing new can prolong it.
+///
+/// It is no part of what is believed: any two are equal.
+#[derive(Clone, Debug)]
+pub struct Freshness(Arc<AtomicU64>);
+
+impl Freshness {
+    /// Until this moment.
+    pub fn until(moment: UnixMillis) -> Freshness {
+        Freshness(Arc::new(AtomicU64::new(moment.0)))
+    }
+
+    /// When it ends.
+    pub fn end(&self) -> UnixMillis {
+        UnixMillis(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Makes it end at another moment, for everybody.
+    pub fn renew(&self, end: UnixMillis) {
+        self.0.store(end.0, Ordering::Relaxed);
+    }
+}
+
+impl PartialEq for Freshness {
+    fn eq(&self, _: &Freshness) -> bool {
+        true
+    }
+}
+
+impl Eq for Freshness {}
+
 /// What one backend offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory {
@@ -214,7 +247,7 @@ pub struct Inventory {
     /// Private as soon as one page is.
     pub scope: Scope,
     /// When the first of its lists is no longer to be believed.
-    pub fresh_until: UnixMillis,
+    pub freshness: Freshness,
     /// What was left out, and why; at most [`InventoryLimits::offences`].
     pub offences: Box<[Offence]>,
     /// How many offences are not named.

@@ -32,7 +32,8 @@ pub struct Wanted {
     pub prompts: bool,
     /// That the resources or templates changed.
     pub resources: bool,
-    /// That one of these was updated. What is nobody's is left out, so that it is not acknowledged.
+    /// That one of these was updated. What is nobody's, or of a member that takes no subscriptions, is left out, so that it
+    /// is not acknowledged.
     pub subscriptions: Vec<Subscription>,
 }
 
@@ -61,7 +62,8 @@ impl Wanted {
         for uri in items(uris).filter_map(|value| value.text(uris)).take(SUBSCRIPTIONS_MAX) {
             let Some(owner) = catalog.resource(&uri) else { continue };
             let admitted = policy.members.get(owner.member).is_some_and(|member| member.admits_uri(&owner.original));
-            if admitted && seen.insert(uri.clone().into_owned()) {
+            // What its owner does not take is not acknowledged: nobody would hear of it.
+            if admitted && catalog.subscribes(owner.member) && seen.insert(uri.clone().into_owned()) {
                 let original = owner.original.as_ref().into();
                 self.subscriptions.push(Subscription { member: owner.member, original, exposed: uri.as_ref().into() });
             }

@@ -26,7 +26,7 @@ pub mod uri;
 pub mod uris;
 
 pub use catalog::{Catalog, Offer, Owner, Standing};
-pub use inventory::{Inventory, InventoryBuilder, InventoryLimits};
+pub use inventory::{Freshness, Inventory, InventoryBuilder, InventoryLimits};
 pub use inward::Federate;
 pub use kind::Kind;
 pub use policy::{Member, Policy};

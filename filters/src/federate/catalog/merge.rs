@@ -1,7 +1,6 @@
 //! Making one catalog of what several members offer.
 
 use super::{CLASHES_MAX, Catalog, Clash, Entry, Offer, Shelf, Standing};
-use crate::exchange::UnixMillis;
 use crate::federate::cursor::Fingerprint;
 use crate::federate::describe::{self, Capabilities};
 use crate::federate::inventory::{Inventory, Item, Scope};
@@ -33,18 +32,20 @@ impl Catalog {
         let uris = merging.uris();
         let shelves = Kind::ALL.map(|kind| merging.shelf(kind, &uris));
         let all = || shown.iter().flatten();
+        let whole = standings.iter().all(|standing| *standing == Standing::Fresh);
         let private = all().any(|inventory| inventory.scope == Scope::Private);
         Catalog {
             shelves,
             uris: Arc::new(uris),
             standings,
             completers: known.iter().map(|it| it.is_some_and(|inventory| inventory.declares("completions"))).collect(),
+            subscribers: known.iter().map(|it| it.is_some_and(Inventory::subscribes)).collect(),
             clashes: merging.clashes.into(),
             further_clashes: merging.further_clashes,
             capabilities: Capabilities::union(&known),
             instructions: describe::instructions(policy, &shown),
             scope: if private { Scope::Private } else { Scope::Public },
-            fresh_until: all().map(|inventory| inventory.fresh_until).min().unwrap_or(UnixMillis(0)),
+            freshness: all().filter(|_| whole).map(|inventory| inventory.freshness.clone()).collect(),
             page_size: policy.page_size,
         }
     }

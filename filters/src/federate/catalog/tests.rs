@@ -216,6 +216,22 @@ fn the_shortest_time_and_the_narrowest_scope_count() {
 }
 
 #[test]
+fn clients_may_believe_only_what_is_whole_and_fresh() {
+    let policy = policy(Prefixing::Always, &["a", "b"]);
+    let known = Arc::new(tools(&["x"]));
+    let fresh = || Offer { inventory: Some(Arc::clone(&known)), standing: Standing::Fresh };
+    let now = UnixMillis(1_000);
+    assert_eq!(Catalog::merge(&policy, &[fresh(), fresh()]).ttl(now), 60_000);
+    for standing in [Standing::Stale, Standing::Missing] {
+        let catalog = Catalog::merge(&policy, &[fresh(), Offer { standing, ..fresh() }]);
+        assert_eq!(catalog.ttl(now), 0, "{standing:?}");
+    }
+    let catalog = Catalog::merge(&policy, &[fresh(), fresh()]);
+    known.freshness.renew(UnixMillis(90_000));
+    assert_eq!(catalog.ttl(now), 89_000, "another look prolongs it");
+}
+
+#[test]
 fn clashes_are_bounded() {
     let names: Vec<String> = (0..CLASHES_MAX + 5).map(|number| format!("t{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

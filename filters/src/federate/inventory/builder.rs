@@ -1,6 +1,6 @@
 //! Reading a backend's pages, one after the other, within limits.
 
-use super::{Extent, Inventory, InventoryLimits, Item, Listing, Offence, PageFault, Scope, Wrong};
+use super::{Extent, Freshness, Inventory, InventoryLimits, Item, Listing, Offence, PageFault, Scope, Wrong};
 use crate::exchange::UnixMillis;
 use crate::federate::kind::Kind;
 use crate::rpc::members::{Member, items, members};
@@ -24,7 +24,9 @@ pub struct InventoryBuilder {
     instructions: Option<Box<str>>,
     server_info: Option<Bytes>,
     scope: Scope,
-    ttl: Option<u64>,
+    /// What counts for an answer that does not say who may share it.
+    unsaid: Scope,
+    until: Option<UnixMillis>,
     offences: Vec<Offence>,
     further_offences: usize,
 }
@@ -50,13 +52,27 @@ impl InventoryBuilder {
             instructions: None,
             server_info: None,
             scope: Scope::Public,
-            ttl: None,
+            unsaid: Scope::Public,
+            until: None,
             offences: Vec::new(),
             further_offences: 0,
         }
     }
 
-    /// Reads what the backend says of itself: the result of `initialize` or of `server/discover`.
+    /// Takes every answer for private that does not say that it may be shared.
+    #[must_use]
+    pub fn private_unless_said(mut self) -> InventoryBuilder {
+        self.unsaid = Scope::Private;
+        self
+    }
+
+    /// Believes nothing longer than this.
+    pub fn believe_until(&mut self, moment: UnixMillis) {
+        self.until = Some(self.until.map_or(moment, |until| until.min(moment)));
+    }
+
+    /// Reads what the backend says of itself: the result of `initialize` or of `server/discover`. That may have been said
+    /// long ago, so how long it may be believed is for [`InventoryBuilder::believe_until`].
     ///
     /// # Errors
     /// [`PageFault`]; nothing was taken.
@@ -74,7 +90,7 @@ impl InventoryBuilder {
         let instructions = found.named[1].and_then(|value| value.text(result));
         self.instructions = instructions.map(|text| cut(&text, self.limits.instructions_bytes).into());
         self.server_info = object(found.named[2]).filter(|info| info.len() <= self.limits.instructions_bytes);
-        self.caching(&found, result);
+        self.sharing(&found, result);
         Ok(())
     }
 
@@ -122,7 +138,7 @@ impl InventoryBuilder {
             instructions: self.instructions,
             server_info: self.server_info,
             scope: self.scope,
-            fresh_until: self.now.plus(self.ttl.unwrap_or(default_ttl)),
+            freshness: Freshness::until(self.until.unwrap_or(self.now.plus(default_ttl))),
             offences: self.offences.into(),
             further_offences: self.further_offences,
         }
@@ -212,13 +228,22 @@ impl InventoryBuilder {
     }
 
     fn caching(&mut self, found: &Fields, result: &[u8]) {
-        if found.scope.and_then(|value| value.text(result)).is_some_and(|scope| scope == Scope::Private.as_str()) {
-            self.scope = Scope::Private;
-        }
+        self.sharing(found, result);
         let ttl = found.ttl.filter(|value| value.form == Form::Number);
         if let Some(ttl) = ttl.and_then(|value| crate::rpc::mirror::integer(value.span.of(result))) {
-            let ttl = u64::try_from(ttl).unwrap_or(0);
-            self.ttl = Some(self.ttl.map_or(ttl, |least| least.min(ttl)));
+            self.believe_until(self.now.plus(u64::try_from(ttl).unwrap_or(0)));
+        }
+    }
+
+    fn sharing(&mut self, found: &Fields, result: &[u8]) {
+        let said = found.scope.and_then(|value| value.text(result));
+        let scope = match said.as_deref() {
+            Some(scope) if scope == Scope::Private.as_str() => Scope::Private,
+            Some(scope) if scope == Scope::Public.as_str() => Scope::Public,
+            _ => self.unsaid,
+        };
+        if scope == Scope::Private {
+            self.scope = Scope::Private;
         }
     }
 

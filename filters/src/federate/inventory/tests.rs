@@ -51,7 +51,7 @@ fn pages_are_read_in_order_and_items_keep_their_bytes() {
     assert_eq!(inventory.server_info.as_deref(), Some(&br#"{"name":"x"}"#[..]));
     assert!(inventory.declares("logging") && !inventory.declares("completions"));
     assert!(inventory.is_whole());
-    assert_eq!((inventory.scope, inventory.fresh_until), (Scope::Public, UnixMillis(6_000)));
+    assert_eq!((inventory.scope, inventory.freshness.end()), (Scope::Public, UnixMillis(6_000)));
 }
 
 #[test]
@@ -61,7 +61,31 @@ fn the_shortest_time_and_the_narrowest_scope_count() {
     builder.page(Kind::Tools, br#"{"tools":[],"ttlMs":500,"cacheScope":"private"}"#).unwrap();
     builder.page(Kind::Prompts, br#"{"prompts":[],"ttlMs":"soon","cacheScope":"public"}"#).unwrap();
     let inventory = builder.finish(100);
-    assert_eq!((inventory.scope, inventory.fresh_until), (Scope::Private, UnixMillis(1_500)));
+    assert_eq!((inventory.scope, inventory.freshness.end()), (Scope::Private, UnixMillis(1_500)));
+}
+
+#[test]
+fn who_says_nothing_of_sharing_is_private_where_that_must_be_said() {
+    for (page, legacy, modern) in [
+        (r#"{"tools":[]}"#, Scope::Public, Scope::Private),
+        (r#"{"tools":[],"cacheScope":"team"}"#, Scope::Public, Scope::Private),
+        (r#"{"tools":[],"cacheScope":"public"}"#, Scope::Public, Scope::Public),
+        (r#"{"tools":[],"cacheScope":"private"}"#, Scope::Private, Scope::Private),
+    ] {
+        for (mut builder, expected) in [(builder(), legacy), (builder().private_unless_said(), modern)] {
+            builder.page(Kind::Tools, page.as_bytes()).unwrap();
+            assert_eq!(builder.finish(0).scope, expected, "{page}");
+        }
+    }
+}
+
+#[test]
+fn what_was_said_earlier_is_not_believed_longer_for_being_read_again() {
+    let mut builder = builder();
+    builder.describe(br#"{"capabilities":{},"ttlMs":9000}"#).unwrap();
+    builder.believe_until(UnixMillis(1_200));
+    builder.page(Kind::Tools, br#"{"tools":[],"ttlMs":500}"#).unwrap();
+    assert_eq!(builder.finish(10_000).freshness.end(), UnixMillis(1_200));
 }
 
 #[test]

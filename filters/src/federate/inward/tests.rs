@@ -191,11 +191,11 @@ fn what_the_gateway_says_itself_goes_nowhere() {
         assert!(matches!(local(call(kind.method(), "{}")), Local::List { kind: found, after: None } if found == kind));
         assert!(matches!(local(call(kind.method(), r#"{"cursor":null}"#)), Local::List { after: None, .. }));
     }
-    let listen = r#","notifications":{"toolsListChanged":true,"promptsListChanged":false,"resourceSubscriptions":["a+x:y","nobody:1","b+file:///etc/x","a+x:y",7]}"#;
+    let listen = r#","notifications":{"toolsListChanged":true,"promptsListChanged":false,"resourceSubscriptions":["b+file:///data/x","a+x:y","nobody:1","b+file:///etc/x","b+file:///data/x",7]}"#;
     let Local::Listen(wanted) = local(modern("subscriptions/listen", None, listen)) else { panic!("no listen") };
-    assert_eq!(wanted.acknowledged(), r#"{"toolsListChanged":true,"resourceSubscriptions":["a+x:y"]}"#);
-    assert_eq!(wanted.of_member(0), r#"{"resourceSubscriptions":["x:y"]}"#);
-    assert_eq!(wanted.members().into_iter().collect::<Vec<_>>(), [0]);
+    assert_eq!(wanted.acknowledged(), r#"{"toolsListChanged":true,"resourceSubscriptions":["b+file:///data/x"]}"#);
+    assert_eq!(wanted.of_member(1), r#"{"resourceSubscriptions":["file:///data/x"]}"#);
+    assert_eq!(wanted.members().into_iter().collect::<Vec<_>>(), [1]);
 }
 
 #[test]
