@@ -10,6 +10,10 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How exactly it is known when a backend's items were last shown, in milliseconds.
+const SHOWN_PRECISION: u64 = 1000;
 
 /// Whether a backend speaks an era.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -63,12 +67,14 @@ pub struct Backend {
     /// Its name in the configuration.
     pub name: Arc<str>,
     facts: ArcSwap<Facts>,
+    /// When clients were last shown what it offers, or waited to be told of changes; in milliseconds.
+    shown: AtomicU64,
 }
 
 impl Backend {
     /// A backend of which only this is known so far.
     pub fn new(name: impl Into<Arc<str>>, facts: Facts) -> Backend {
-        Backend { name: name.into(), facts: ArcSwap::from_pointee(facts) }
+        Backend { name: name.into(), facts: ArcSwap::from_pointee(facts), shown: AtomicU64::new(0) }
     }
 
     /// What is known now. The guard is cheap and must not be held across an await.
@@ -85,6 +91,19 @@ impl Backend {
     /// Whether its lists could not be read when that was last tried.
     pub fn is_lost(&self) -> bool {
         self.facts().lost.is_some()
+    }
+
+    /// Notes that clients are shown what it offers, or wait to be told of changes.
+    pub fn show(&self, now: UnixMillis) {
+        // Mostly a read: requests of the same second do not fight for the cache line.
+        if self.shown.load(Ordering::Relaxed).saturating_add(SHOWN_PRECISION) < now.0 {
+            self.shown.store(now.0, Ordering::Relaxed);
+        }
+    }
+
+    /// When clients were last shown what it offers, about a second more or less.
+    pub fn last_shown(&self) -> UnixMillis {
+        UnixMillis(self.shown.load(Ordering::Relaxed))
     }
 
     /// Publishes new facts; the closure may run more than once.

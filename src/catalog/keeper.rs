@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 /// What becomes known together is merged together.
 const GATHERING: Duration = Duration::from_millis(20);
-/// How long nothing is looked at when nothing is due.
-const IDLE: Duration = Duration::from_secs(3600);
+/// How often it is looked whether clients wait for news, when nothing else is due.
+const IDLE: Duration = Duration::from_secs(240);
 
 /// The catalogs of all federated virtual servers, by name: what clients were last told outlives a reload.
 #[derive(Default)]
@@ -91,7 +91,7 @@ impl Catalogs {
         loop {
             known.mark_unchanged();
             let round = self.asked.load(Ordering::Relaxed);
-            let due = self.renew(&servers(), now()).unwrap_or(IDLE);
+            let due = self.renew(&servers(), now()).unwrap_or(IDLE).min(IDLE);
             self.made.send_replace(round);
             tokio::select! {
                 changed = known.changed() => match changed {
@@ -117,6 +117,9 @@ impl Catalogs {
         let federation = server.federation.as_ref()?;
         let kept = self.kept(&server.name);
         let mut told = kept.told.lock();
+        if kept.news.is_awaited() {
+            server.backends.iter().for_each(|backend| backend.show(now));
+        }
         let (catalog, due) = publish(&mut told, federation, &server.backends, now);
         let due = due.map(|due| Duration::from_millis(due.0.saturating_sub(now.0) + 1));
         if told.catalog.as_ref().is_some_and(|known| Arc::ptr_eq(known, &catalog)) {
@@ -306,6 +309,19 @@ mod tests {
             Catalogs::default().renew(&[Arc::clone(&server)], NOW.plus(10_000));
             assert_eq!(tools(&server), left, "{failure:?}");
         }
+    }
+
+    #[test]
+    fn who_waits_for_news_keeps_the_lists_fresh() {
+        let one = backend("one", &["a"]);
+        let server = server(Failure::Partial, &[&one]);
+        let catalogs = Catalogs::default();
+        catalogs.renew(&[Arc::clone(&server)], NOW);
+        assert_eq!(one.last_shown(), UnixMillis(0));
+        let news = catalogs.news(&server.name);
+        let _stream = news.subscribe();
+        catalogs.renew(&[Arc::clone(&server)], NOW);
+        assert_eq!(one.last_shown(), NOW);
     }
 
     #[test]

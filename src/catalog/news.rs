@@ -39,6 +39,11 @@ impl News {
         *self.versions.borrow()
     }
 
+    /// Whether anybody waits for changes.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.versions.receiver_count() > 0
+    }
+
     /// These lists have changed.
     pub(super) fn changed(&self, kinds: impl IntoIterator<Item = Kind>) {
         self.versions.send_if_modified(|versions| {

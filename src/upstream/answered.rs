@@ -40,11 +40,41 @@ impl Answered {
         self.flipped.notified()
     }
 
+    /// Whether traffic has shown something else than a look that ended now: that succeeded, or did not, and before which
+    /// the backend had answered, or had not.
+    pub(super) fn contradicts(before: Option<bool>, now: Option<bool>, succeeded: bool) -> bool {
+        match succeeded {
+            true => now == Some(false),
+            // What fails though the backend answers, as it did before, is no matter of being there.
+            false => now == Some(true) && before != Some(true),
+        }
+    }
+
     /// `None` until it was asked.
     pub(super) fn last(&self) -> Option<bool> {
         match self.last.load(Ordering::Relaxed) {
             NOT_ASKED => None,
             answered => Some(answered == ANSWERED),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_contradicted_by_what_changed_during_it() {
+        for (before, now, succeeded, contradicted) in [
+            (Some(true), Some(false), true, true),
+            (Some(false), Some(true), true, false),
+            (Some(false), Some(true), false, true),
+            (None, Some(true), false, true),
+            (Some(true), Some(true), false, false),
+            (Some(true), Some(false), false, false),
+            (None, None, false, false),
+        ] {
+            assert_eq!(Answered::contradicts(before, now, succeeded), contradicted, "{before:?} {now:?} {succeeded}");
         }
     }
 }

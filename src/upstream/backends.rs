@@ -28,7 +28,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+/// How long background work for a backend has to end.
+const END_TIME: Duration = Duration::from_secs(1);
 
 /// The shortest time between tries at a lost backend for those who miss it; without them they grow rarer.
 const LOST_SPACING: Duration = Duration::from_secs(2);
@@ -71,6 +75,11 @@ impl LiveBackend {
     #[cfg(test)]
     pub(super) fn endpoint(&self) -> &Arc<super::endpoint::Endpoint> {
         self.reach.endpoint().expect("a URL")
+    }
+
+    #[cfg(test)]
+    pub(super) fn stock(&self) -> &Stock {
+        &self.watched.stock
     }
 
     /// Whether it answered when it was last asked; `None` until it was.
@@ -212,7 +221,16 @@ struct State {
 /// The background work for one backend; it ends with this value.
 struct Work {
     watched: Arc<Watched>,
-    task: AbortHandle,
+    task: JoinHandle<()>,
+}
+
+impl Work {
+    /// Ends it, the gateway's own session at the backend first; within [`END_TIME`].
+    async fn end(mut self) {
+        self.watched.stock.end();
+        // Where it takes longer, it ends as it is.
+        let _ = timeout(END_TIME, &mut self.task).await;
+    }
 }
 
 impl Drop for Work {
@@ -320,10 +338,14 @@ impl Registry {
     }
 
     /// Stops all child processes and waits until they are gone: each has the time that its configuration gives it. The
-    /// gateway's end would end them as well, but without a word.
+    /// gateway's end would end them as well, but without a word. Ends the gateway's own sessions at the other backends.
     pub async fn stop_children(&self) {
         let mut stopping = JoinSet::new();
-        for command in self.commands() {
+        let (work, commands) = self.over();
+        for work in work {
+            stopping.spawn(work.end());
+        }
+        for command in commands {
             stopping.spawn(async move { command.stop_all().await });
         }
         while stopping.join_next().await.is_some() {}
@@ -331,19 +353,20 @@ impl Registry {
 
     /// Ends all child processes at once. Blocks.
     pub fn kill_children(&self) {
-        for command in self.commands() {
+        let (_, commands) = self.over();
+        for command in commands {
             command.kill_all();
         }
     }
 
-    /// The commands of this generation, and those of earlier ones whose processes may still work. Nothing is done for any
-    /// backend in the background any more.
-    fn commands(&self) -> Vec<Arc<Command>> {
+    /// What is to be ended: the work that is done in the background, and the commands of this generation and of earlier ones
+    /// whose processes may still work. Nothing new is begun.
+    fn over(&self) -> (Vec<Work>, Vec<Arc<Command>>) {
         let mut state = self.state.lock();
         state.runtime = None;
-        state.working.clear();
+        let working = state.working.drain().map(|(_, work)| work).collect();
         let running = state.generation.iter().filter_map(|live| live.reach.command().cloned());
-        running.chain(state.retired.iter().filter_map(Weak::upgrade)).collect()
+        (working, running.chain(state.retired.iter().filter_map(Weak::upgrade)).collect())
     }
 
     /// Ends all background work: the process is stopping.
@@ -374,13 +397,13 @@ impl State {
             // Requests of the earlier generation may wait for what is being found out.
             runtime.spawn(async move {
                 tokio::time::sleep(PATIENCE).await;
-                drop(work);
+                work.end().await;
             });
         }
         for live in generation.iter() {
             self.working.entry(live.backend.name.clone()).or_insert_with(|| {
                 let watched = live.watched.clone();
-                let task = runtime.spawn(watched.clone().keep()).abort_handle();
+                let task = runtime.spawn(watched.clone().keep());
                 Work { watched, task }
             });
         }

@@ -5,6 +5,7 @@ use super::events::Events;
 use super::fault::AttemptFault;
 use super::fetch::{Fetcher, LEGACY, Outcome, SESSION_ID, Speech, client_info};
 use super::gate::{Backoff, jittered};
+use super::inventory::Wait;
 use super::response::Form;
 use super::watch::Watched;
 use bytes::Bytes;
@@ -14,12 +15,15 @@ use lockgate_filters::rpc::members::member;
 use lockgate_filters::rpc::scan::{Kind as MessageKind, Limits, MAX_DEPTH, scan_envelope};
 use std::future::pending;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::sync::futures::Notified;
+use tokio::time::{Instant, timeout};
 
 /// The first and the longest time between two streams of one session.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// A stream that lived this long was no failure.
 const LIVED: Duration = Duration::from_secs(60);
+/// How long it may take to end the session.
+const LEAVE_TIME: Duration = Duration::from_millis(800);
 /// The lists whose changes are heard of.
 const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
 
@@ -45,6 +49,16 @@ struct Open {
 }
 
 impl Control {
+    /// Whether the session is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Whether changes of the lists are announced in it.
+    pub(super) fn is_heard(&self) -> bool {
+        self.session.as_ref().is_some_and(|open| open.announces)
+    }
+
     /// Opens the session if it is not open, and says what the backend said of itself.
     pub(super) async fn enter(&mut self, fetcher: &Fetcher) -> Result<Bytes, AttemptFault> {
         if let Some(open) = &self.session {
@@ -66,7 +80,10 @@ impl Control {
         let open = Open { id, revision, described: described.clone(), announces, stream: None };
         // Known before anything else is said in it, so that it is ended whatever happens.
         let open = self.session.insert(open);
-        fetcher.notify("notifications/initialized", "", open.speech()).await?;
+        if let Err(fault) = fetcher.notify("notifications/initialized", "", open.speech()).await {
+            self.leave(fetcher).await;
+            return Err(fault);
+        }
         Ok(described)
     }
 
@@ -83,26 +100,27 @@ impl Control {
         self.session = None;
     }
 
-    /// Ends the session, if one is open.
+    /// Ends the session, if one is open; within [`LEAVE_TIME`].
     pub(super) async fn leave(&mut self, fetcher: &Fetcher) {
         let Some(open) = self.session.take() else { return };
-        if let Some(id) = &open.id
-            && let Err(fault) = fetcher.end_session(id, Some(open.revision)).await
-        {
-            tracing::debug!(%fault, "the gateway's own session could not be ended");
+        let Some(id) = &open.id else { return };
+        match timeout(LEAVE_TIME, fetcher.end_session(id, Some(open.revision))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::debug!(%fault, "the gateway's own session could not be ended"),
+            Err(_) => tracing::debug!("the gateway's own session could not be ended in time"),
         }
     }
 
     /// Waits until the lists should be looked at again: somebody asks, the backend says that they changed, traffic shows
-    /// that it is gone or back, or the time is over.
-    pub(super) async fn rest(&mut self, watched: &Watched, fetcher: &Fetcher, wait: Duration) {
-        if watched.is_command() || !self.session.as_ref().is_some_and(|open| open.announces) {
+    /// that it is gone or back (`flipped`), or the time is over.
+    pub(super) async fn rest(&mut self, watched: &Watched, fetcher: &Fetcher, wait: Wait, flipped: Notified<'_>) {
+        if watched.is_command() || !self.is_heard() {
             // Nothing will be heard in it.
             self.leave(fetcher).await;
         }
-        let flipped = watched.flipped();
         tokio::select! {
-            _ = watched.stock.gate.wanted_within(wait) => {}
+            () = watched.stock.gate.wanted() => {}
+            () = wait.over(watched) => {}
             () = flipped => {}
             () = self.hear(fetcher) => {}
         }

@@ -84,9 +84,14 @@ impl Gate {
         self.fault().map(|fault| fault.kind)
     }
 
+    /// Waits until somebody asks.
+    pub(super) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
     /// Waits until somebody asks, or `time` is over; tells which.
     pub(super) async fn wanted_within(&self, time: Duration) -> bool {
-        timeout(time, self.wanted.notified()).await.is_ok()
+        timeout(time, self.wanted()).await.is_ok()
     }
 
     /// How long it is until `spacing` has passed since the latest run.

@@ -4,6 +4,7 @@
 //! A list is read again when the backend says that it changed, when its time to live is over, when the backend comes back,
 //! and when traffic shows that it is gone.
 
+use super::answered::Answered;
 use super::control::Control;
 use super::fault::{AttemptFault, FaultKind};
 use super::fetch::{Fetcher, Outcome, Speech};
@@ -15,14 +16,18 @@ use lockgate_filters::federate::{Inventory, InventoryBuilder, Kind};
 use lockgate_filters::rpc::params::ToolParams;
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The shortest time between two looks at a backend's lists, whoever asks for them.
 const SPACING: Duration = Duration::from_millis(500);
 /// The first and the longest time between tries while a backend cannot be asked.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// The shortest time between looks at a backend that announces changes, however short the time is for which its lists may
+/// be kept.
+const HEARD_REFRESH: Duration = Duration::from_secs(60);
 /// How long the list of a command is believed that says nothing of its own accord: each look starts it.
 const COMMAND_TRUST: Duration = Duration::from_secs(3600);
 /// What a backend answers to a method that it does not have (JSON-RPC 2.0).
@@ -36,12 +41,36 @@ pub(super) struct Stock {
     pub(super) gate: Gate,
     /// Told whenever something became known of any backend.
     pub(super) news: Arc<watch::Sender<u64>>,
+    /// Whether it is over.
+    ending: watch::Sender<bool>,
+    /// Whether a stream is open on which the backend announces changes (modern era).
+    heard: AtomicBool,
 }
 
 impl Stock {
     /// Nobody wants to know yet; `news` counts up whenever something became known.
     pub(super) fn new(news: Arc<watch::Sender<u64>>) -> Stock {
-        Stock { wanted: watch::Sender::new(false), gate: Gate::new(SPACING), news }
+        Stock {
+            wanted: watch::Sender::new(false),
+            gate: Gate::new(SPACING),
+            news,
+            ending: watch::Sender::new(false),
+            heard: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends it: no look is begun or finished, and the gateway's own session is ended.
+    pub(super) fn end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Notes whether a stream is open on which the backend announces changes.
+    pub(super) fn hears(&self, heard: bool) {
+        self.heard.store(heard, Ordering::Relaxed);
+    }
+
+    fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// Whether anybody wants to know.
@@ -57,26 +86,68 @@ pub(super) struct Taken {
     tools: Option<ToolParams>,
 }
 
-/// Keeps a backend's inventory true. Ends when dropped.
+/// How long it is until the next look, if nobody asks and nothing is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// While clients are shown what was found.
+    soon: Duration,
+    /// While they are not.
+    late: Duration,
+}
+
+impl Wait {
+    fn at_most(self, most: Duration) -> Wait {
+        Wait { soon: self.soon.min(most), late: self.late.min(most) }
+    }
+
+    /// Waits for its end.
+    pub(super) async fn over(self, watched: &Watched) {
+        let begun = Instant::now();
+        tokio::time::sleep(self.soon).await;
+        while begun.elapsed() < self.late && !watched.is_shown() {
+            tokio::time::sleep(LEAST_REFRESH.min(self.late.saturating_sub(begun.elapsed()))).await;
+        }
+    }
+}
+
+/// Keeps a backend's inventory true, until it is told to end.
 pub(super) async fn keep(watched: &Watched) {
+    let mut ending = watched.stock.ending.subscribe();
+    let mut control = Control::default();
+    tokio::select! {
+        biased;
+        _ = ending.wait_for(|ending| *ending) => {}
+        () = keep_looking(watched, &mut control) => {}
+    }
+    control.leave(&watched.fetcher.load_full()).await;
+}
+
+async fn keep_looking(watched: &Watched, control: &mut Control) {
     let mut wanted = watched.stock.wanted.subscribe();
     let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-    let mut control = Control::default();
     loop {
         if wanted.wait_for(|wanted| *wanted).await.is_err() {
             return;
         }
         let fetcher = watched.fetcher.load().patient(PATIENCE);
-        let taken = timeout(fetcher.stock.time, take(watched, &fetcher, &mut control)).await;
-        let taken = taken.unwrap_or(Err(AttemptFault::new(FaultKind::TotalTimeout)));
+        let before = watched.traffic.is_up();
+        let taken = match timeout(fetcher.stock.time, take(watched, &fetcher, control)).await {
+            Ok(taken) => taken,
+            Err(_) => {
+                // A session in which nothing comes to an end may be what is wrong.
+                control.leave(&fetcher).await;
+                Err(AttemptFault::new(FaultKind::TotalTimeout))
+            }
+        };
+        let succeeded = taken.is_ok();
         let wait = match taken {
             Ok(taken) => {
-                let trust = trust(watched, &taken.inventory, fetcher.stock.refresh);
+                let trust = trust(watched, control, &taken.inventory, fetcher.stock.refresh);
                 let failed = taken.inventory.has_failed();
                 publish(watched, taken);
                 watched.stock.gate.report(None);
                 if failed {
-                    backoff.fail().min(trust)
+                    trust.at_most(backoff.fail())
                 } else {
                     backoff.reset();
                     trust
@@ -85,31 +156,63 @@ pub(super) async fn keep(watched: &Watched) {
             Err(fault) => {
                 lost(watched, &fault);
                 watched.stock.gate.report(Some(fault));
-                backoff.fail()
+                let wait = backoff.fail();
+                Wait { soon: wait, late: wait }
             }
         };
-        control.rest(watched, &fetcher, wait).await;
+        // First what will be heard of, then what has been: nothing falls between.
+        let (flipped, up) = (watched.flipped(), watched.traffic.is_up());
+        // A look at a command starts a process, so there it has to do.
+        if watched.is_command() || !Answered::contradicts(before, up, succeeded) {
+            tokio::select! {
+                () = control.rest(watched, &fetcher, wait, flipped) => {}
+                _ = wanted.wait_for(|wanted| !*wanted) => {}
+            }
+            if !watched.stock.is_wanted() {
+                control.leave(&fetcher).await;
+            }
+        }
         tokio::time::sleep(watched.stock.gate.rest(SPACING)).await;
     }
 }
 
 /// How long what was found may be believed.
-fn trust(watched: &Watched, inventory: &Inventory, refresh: Duration) -> Duration {
+fn trust(watched: &Watched, control: &Control, inventory: &Inventory, refresh: Duration) -> Wait {
     if watched.is_command() {
-        return jittered(COMMAND_TRUST.max(refresh));
+        let trust = jittered(COMMAND_TRUST.max(refresh));
+        return Wait { soon: trust, late: trust };
     }
+    let heard = control.is_heard() || watched.stock.is_heard();
     let left = Duration::from_millis(inventory.freshness.end().0.saturating_sub(now().0));
-    jittered(left.min(refresh)).max(LEAST_REFRESH)
+    wait(left, refresh, heard)
 }
 
+fn wait(left: Duration, refresh: Duration, heard: bool) -> Wait {
+    let least = if heard { HEARD_REFRESH } else { LEAST_REFRESH };
+    Wait { soon: jittered(left.min(refresh)).max(least), late: jittered(refresh).max(least) }
+}
+
+/// Publishes what was found. What is the same as before stays the same value, so that nobody merges it again.
 fn publish(watched: &Watched, taken: Taken) {
-    let inventory = Arc::new(taken.inventory);
-    let tools = taken.tools.map(Arc::new);
-    name_offences(&watched.backend, &inventory);
-    let back = watched.backend.facts().lost.is_some();
+    let facts = watched.backend.facts();
+    let (known, back) = (facts.inventory.clone(), facts.lost.is_some());
+    drop(facts);
+    let same = known.filter(|known| **known == taken.inventory);
+    let news = same.is_none() || back;
+    let inventory = match same {
+        Some(known) => {
+            known.freshness.renew(taken.inventory.freshness.end());
+            known
+        }
+        None => {
+            name_offences(&watched.backend, &taken.inventory);
+            Arc::new(taken.inventory)
+        }
+    };
     if back {
         tracing::info!(backend = %watched.backend.name, "a backend can be listed again");
     }
+    let tools = taken.tools.map(Arc::new);
     watched.backend.learn(|facts| {
         facts.inventory = Some(Arc::clone(&inventory));
         facts.lost = None;
@@ -117,7 +220,9 @@ fn publish(watched: &Watched, taken: Taken) {
             facts.tools = Some(Arc::clone(tools));
         }
     });
-    watched.stock.news.send_modify(|count| *count += 1);
+    if news {
+        watched.stock.news.send_modify(|count| *count += 1);
+    }
 }
 
 /// The backend could not be asked. What was known of it stays; since when nothing is, is known too.
@@ -171,25 +276,72 @@ async fn take(watched: &Watched, fetcher: &Fetcher, control: &mut Control) -> Re
             let mut tools = ToolParams::within(fetcher.tools.params);
             for kind in Kind::ALL {
                 let speech = Speech::Modern { capabilities: "{}" };
-                list(&mut builder, kind, fetcher, speech, Some(&mut tools)).await?;
+                if let Err(Unlisted::Fault(fault)) =
+                    list(&mut builder, kind, fetcher, speech, false, Some(&mut tools)).await
+                {
+                    return Err(fault);
+                }
             }
             let inventory = finish(builder, before.as_deref(), fetcher);
             Ok(Taken { inventory, tools: Some(tools) })
         }
         (_, Speaks::Yes) => {
-            let described = control.enter(fetcher).await?;
-            describe(&mut builder, &described)?;
-            for kind in Kind::ALL {
-                let listed = list(&mut builder, kind, fetcher, control.speech(), None).await;
-                if listed.is_err() {
-                    control.forget();
-                }
-                listed?;
+            let reused = control.is_open();
+            let mut listed = take_in_session(&mut builder, fetcher, control, reused).await;
+            if reused && matches!(listed, Err(Unlisted::SessionLost)) {
+                // Idle sessions are forgotten, and all when a backend restarts: that is no loss of the backend.
+                builder = InventoryBuilder::within(fetcher.stock.limits, now());
+                listed = take_in_session(&mut builder, fetcher, control, false).await;
             }
-            Ok(Taken { inventory: finish(builder, before.as_deref(), fetcher), tools: None })
+            match listed {
+                Ok(()) => Ok(Taken { inventory: finish(builder, before.as_deref(), fetcher), tools: None }),
+                Err(Unlisted::SessionLost) => {
+                    Err(AttemptFault::protocol("it has lost the session in which it was asked"))
+                }
+                Err(Unlisted::Fault(fault)) => Err(fault),
+            }
         }
         _ => Err(AttemptFault::protocol("it speaks no protocol revision that the gateway knows")),
     }
+}
+
+/// Why a list could not be had.
+enum Unlisted {
+    /// The backend does not know the session.
+    SessionLost,
+    /// It could not be asked.
+    Fault(AttemptFault),
+}
+
+impl From<AttemptFault> for Unlisted {
+    fn from(fault: AttemptFault) -> Unlisted {
+        Unlisted::Fault(fault)
+    }
+}
+
+/// Reads all lists of a legacy backend in the gateway's own session, which is over where that fails.
+async fn take_in_session(
+    builder: &mut InventoryBuilder,
+    fetcher: &Fetcher,
+    control: &mut Control,
+    reused: bool,
+) -> Result<(), Unlisted> {
+    let described = control.enter(fetcher).await?;
+    describe(builder, &described)?;
+    for kind in Kind::ALL {
+        match list(builder, kind, fetcher, control.speech(), reused, None).await {
+            Ok(()) => {}
+            Err(Unlisted::SessionLost) => {
+                control.leave(fetcher).await;
+                return Err(Unlisted::SessionLost);
+            }
+            Err(fault) => {
+                control.forget();
+                return Err(fault);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What was read, and what was known before of lists that could not be.
@@ -207,22 +359,27 @@ fn describe(builder: &mut InventoryBuilder, result: &[u8]) -> Result<(), Attempt
 }
 
 /// Reads all pages of one list. Where a backend fails to give it, its other lists count all the same; where it does not
-/// know the method, it has none, whatever it declares.
+/// know the method, it has none, whatever it declares. `reused` says that the session is one of an earlier look.
 async fn list(
     builder: &mut InventoryBuilder,
     kind: Kind,
     fetcher: &Fetcher,
     speech: Speech<'_>,
+    reused: bool,
     mut tools: Option<&mut ToolParams>,
-) -> Result<(), AttemptFault> {
+) -> Result<(), Unlisted> {
     if !builder.declares(kind) {
         return Ok(());
     }
     let mut params = String::new();
     loop {
         let reply = fetcher.call(kind.method(), &params, speech).await?;
-        if reply.status == StatusCode::NOT_FOUND && matches!(speech, Speech::Legacy { session: Some(_), .. }) {
-            return Err(AttemptFault::protocol("it has lost the session in which it was asked"));
+        let in_session = matches!(speech, Speech::Legacy { session: Some(_), .. });
+        match reply.status {
+            StatusCode::NOT_FOUND if in_session => return Err(Unlisted::SessionLost),
+            // Some say so, wrongly, of a session that they have forgotten.
+            StatusCode::BAD_REQUEST if in_session && reused => return Err(Unlisted::SessionLost),
+            _ => {}
         }
         let result = match reply.outcome {
             Some(Outcome::Result(result)) => result,
@@ -253,3 +410,6 @@ async fn list(
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

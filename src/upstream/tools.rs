@@ -127,7 +127,10 @@ pub(super) async fn keep_listening(watched: &Watched) {
                     watched.stock.gate.ask();
                 }
                 again = true;
-                if follow(watched, stream, fetcher.sse_event).await {
+                watched.stock.hears(stocked);
+                let heard = follow(watched, stream, fetcher.sse_event).await;
+                watched.stock.hears(false);
+                if heard {
                     backoff.reset();
                 }
                 backoff.fail()

@@ -119,6 +119,12 @@ impl Watched {
         self.born.elapsed().saturating_sub(last) < IN_USE
     }
 
+    /// Whether clients use it, or are shown what it offers.
+    pub(super) fn is_shown(&self) -> bool {
+        let shown = now().0.saturating_sub(self.backend.last_shown().0);
+        self.is_in_use() || Duration::from_millis(shown) < IN_USE
+    }
+
     /// Whether nothing about the eras needs to be asked.
     pub(super) fn is_known(&self) -> bool {
         let facts = self.backend.facts();
@@ -146,18 +152,23 @@ impl Watched {
         self.eras.close(gone);
     }
 
-    /// Everything that is done in the background for this backend. Ends when dropped.
+    /// Everything that is done in the background for this backend. Ends when dropped, or soon after [`Stock::end`].
     pub(super) async fn keep(self: Arc<Self>) {
         let control = self.fetcher.load().reach.clone();
-        tokio::join!(
-            self.keep_eras(),
-            tools::keep(&self),
-            tools::keep_listening(&self),
-            inventory::keep(&self),
-            self.traffic.keep_fresh(),
-            control.keep_fresh(),
-            self.keep_sweeping(&control),
-        );
+        let others = async {
+            tokio::join!(
+                self.keep_eras(),
+                tools::keep(&self),
+                tools::keep_listening(&self),
+                self.traffic.keep_fresh(),
+                control.keep_fresh(),
+                self.keep_sweeping(&control),
+            )
+        };
+        tokio::select! {
+            () = inventory::keep(&self) => {}
+            _ = others => {}
+        }
     }
 
     async fn keep_sweeping(&self, control: &Reach) {

@@ -65,6 +65,9 @@ impl Filter for Federate {
         let body = exchange.body.clone();
         let routing = Routing { filter: self, federation, catalog: &catalog, message, body: &body, exchange };
         let target = routing.target();
+        if matches!(target, Ok(Target::Here(Local::List { .. } | Local::Listen(_)))) {
+            server.backends.iter().for_each(|backend| backend.show(exchange.now));
+        }
         if depends_on_all(&target) && !catalog.is_complete() && may_become_known(&server, federation) {
             let ask = Ask::Catalog(Arc::clone(&server));
             if !exchange.has_asked(&ask) {
