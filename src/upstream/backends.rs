@@ -165,6 +165,10 @@ impl LiveBackend {
 
     /// Asks for what the backend offers to be looked at again: it has said that something changed.
     pub fn look_again(&self) {
+        if self.is_command() && self.backend.facts().modern != Speaks::Yes {
+            // Heard where its processes speak, whether a client listens or not.
+            return;
+        }
         self.watched.stock.gate.ask();
     }
 }

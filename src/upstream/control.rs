@@ -1,12 +1,14 @@
 //! The gateway's own session at a legacy backend: in it the backend's lists are read, and on its stream the backend says
 //! that they changed.
 
+use super::announced::Attention;
 use super::events::Events;
 use super::fault::AttemptFault;
 use super::fetch::{Fetcher, LEGACY, Outcome, SESSION_ID, Speech, client_info};
 use super::gate::{Backoff, jittered};
 use super::inventory::Wait;
 use super::response::Form;
+use super::stdio::Command;
 use super::watch::Watched;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -14,6 +16,7 @@ use lockgate_filters::revision::{Era, Revision};
 use lockgate_filters::rpc::members::member;
 use lockgate_filters::rpc::scan::{Kind as MessageKind, Limits, MAX_DEPTH, scan_envelope};
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, timeout};
@@ -22,6 +25,8 @@ use tokio::time::{Instant, timeout};
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// A stream that lived this long was no failure.
 const LIVED: Duration = Duration::from_secs(60);
+/// How long it is listened whether a command changes its lists right after the handshake.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long it may take to end the session.
 const LEAVE_TIME: Duration = Duration::from_millis(800);
 /// The lists whose changes are heard of.
@@ -36,6 +41,11 @@ const CAPABILITIES: &str = r#"{"roots":{"listChanged":true},"sampling":{},"elici
 pub(super) struct Control {
     session: Option<Open>,
     backoff: Option<Backoff>,
+    /// Of a command: how often changes had been announced to the gateway itself when the session was opened, and whether
+    /// that has caused another look.
+    announced: u64,
+    followed: bool,
+    attention: Attention,
 }
 
 struct Open {
@@ -64,6 +74,8 @@ impl Control {
         if let Some(open) = &self.session {
             return Ok(open.described.clone());
         }
+        self.followed = false;
+        self.announced = fetcher.reach.command().map_or(0, |command| command.announced.own());
         let params =
             format!(r#""protocolVersion":"{LEGACY}","capabilities":{CAPABILITIES},"clientInfo":{}"#, client_info());
         let reply = fetcher.call("initialize", &params, Speech::Legacy { session: None, revision: None }).await?;
@@ -114,7 +126,16 @@ impl Control {
     /// Waits until the lists should be looked at again: somebody asks, the backend says that they changed, traffic shows
     /// that it is gone or back (`flipped`), or the time is over.
     pub(super) async fn rest(&mut self, watched: &Watched, fetcher: &Fetcher, wait: Wait, flipped: Notified<'_>) {
-        if watched.is_command() || !self.is_heard() {
+        let command = watched.traffic.command();
+        if let Some(command) = command
+            && self.is_heard()
+            && !std::mem::replace(&mut self.followed, true)
+            && timeout(LINGER, command.announced.own_after(self.announced)).await.is_ok()
+        {
+            // The lists were read while they still changed. In the same process, so that this has an end.
+            return;
+        }
+        if command.is_some() || !self.is_heard() {
             // Nothing will be heard in it.
             self.leave(fetcher).await;
         }
@@ -122,13 +143,28 @@ impl Control {
             () = watched.stock.gate.wanted() => {}
             () = wait.over(watched) => {}
             () = flipped => {}
-            () = self.hear(fetcher) => {}
+            () = self.hear(fetcher, command) => {}
         }
+    }
+
+    /// A look begins.
+    pub(super) fn looks(&mut self, watched: &Watched) {
+        if let Some(command) = watched.traffic.command() {
+            self.attention.looks(&command.announced);
+        }
+    }
+
+    /// The look has ended, and brought something new or not.
+    pub(super) fn looked(&mut self, news: bool) {
+        self.attention.looked(news);
     }
 
     /// Waits until the backend says that a list changed, or might have said so unheard. For ever where there is nothing to
     /// listen to.
-    async fn hear(&mut self, fetcher: &Fetcher) {
+    async fn hear(&mut self, fetcher: &Fetcher, command: Option<&Arc<Command>>) {
+        if let Some(command) = command {
+            return self.attention.due(&command.announced).await;
+        }
         let backoff = self.backoff.get_or_insert_with(|| Backoff::new(BACKOFF.0, BACKOFF.1));
         let Some(open) = self.session.as_mut().filter(|open| open.announces) else { return pending().await };
         if open.stream.is_none() {

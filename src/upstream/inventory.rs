@@ -131,6 +131,7 @@ async fn keep_looking(watched: &Watched, control: &mut Control) {
         }
         let fetcher = watched.fetcher.load().patient(PATIENCE);
         let before = watched.traffic.is_up();
+        control.looks(watched);
         let taken = match timeout(fetcher.stock.time, take(watched, &fetcher, control)).await {
             Ok(taken) => taken,
             Err(_) => {
@@ -144,7 +145,7 @@ async fn keep_looking(watched: &Watched, control: &mut Control) {
             Ok(taken) => {
                 let trust = trust(watched, control, &taken.inventory, fetcher.stock.refresh);
                 let failed = taken.inventory.has_failed();
-                publish(watched, taken);
+                control.looked(publish(watched, taken));
                 watched.stock.gate.report(None);
                 if failed {
                     trust.at_most(backoff.fail())
@@ -154,6 +155,7 @@ async fn keep_looking(watched: &Watched, control: &mut Control) {
                 }
             }
             Err(fault) => {
+                control.looked(false);
                 lost(watched, &fault);
                 watched.stock.gate.report(Some(fault));
                 let wait = backoff.fail();
@@ -192,13 +194,14 @@ fn wait(left: Duration, refresh: Duration, heard: bool) -> Wait {
     Wait { soon: jittered(left.min(refresh)).max(least), late: jittered(refresh).max(least) }
 }
 
-/// Publishes what was found. What is the same as before stays the same value, so that nobody merges it again.
-fn publish(watched: &Watched, taken: Taken) {
+/// Publishes what was found; tells whether it is new. What is the same as before stays the same value, so that nobody merges
+/// it again.
+fn publish(watched: &Watched, taken: Taken) -> bool {
     let facts = watched.backend.facts();
     let (known, back) = (facts.inventory.clone(), facts.lost.is_some());
     drop(facts);
     let same = known.filter(|known| **known == taken.inventory);
-    let news = same.is_none() || back;
+    let (new, news) = (same.is_none(), same.is_none() || back);
     let inventory = match same {
         Some(known) => {
             known.freshness.renew(taken.inventory.freshness.end());
@@ -223,6 +226,7 @@ fn publish(watched: &Watched, taken: Taken) {
     if news {
         watched.stock.news.send_modify(|count| *count += 1);
     }
+    new
 }
 
 /// The backend could not be asked. What was known of it stays; since when nothing is, is known too.

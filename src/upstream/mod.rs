@@ -5,6 +5,7 @@
 //! [`channel`] makes of one duplex of messages. [`reach`] is the one or the other; above it [`fetch`] asks backends on the gateway's own behalf, for `probe` and `tools`, which find
 //! out what [`backends`] publishes to the filters.
 
+mod announced;
 mod answered;
 pub mod backends;
 mod caller;

@@ -2,6 +2,7 @@
 
 use super::feed::{Ending, Next};
 use super::{Asks, Channel, ChannelLimits, Line, LineFramer, Outlet, Spoken, scanned};
+use crate::upstream::announced::Announcer;
 use crate::upstream::fault::AttemptFault;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -51,7 +52,14 @@ pub fn fuzz_peer(bytes: &[u8], step: usize, limit: usize) -> Option<FuzzedPeer> 
 async fn hear(bytes: &[u8], step: usize, limit: usize) -> FuzzedPeer {
     let written = Written::default();
     let limits = ChannelLimits { queue: usize::MAX, ..ChannelLimits::default() };
-    let channel = Channel::new("fuzzed".into(), Box::new(written.clone()), limits, Asks::Clients, Arc::default());
+    let channel = Channel::new(
+        "fuzzed".into(),
+        Box::new(written.clone()),
+        limits,
+        Asks::Clients,
+        Arc::default(),
+        Announcer::default(),
+    );
     let mut seen = FuzzedPeer::default();
     let Ok(session) = channel.open_session() else { return seen };
     let mut waiting = Vec::new();

@@ -178,6 +178,7 @@ impl Channel {
             "notifications/tools/list_changed"
             | "notifications/prompts/list_changed"
             | "notifications/resources/list_changed" => {
+                self.announcer.announce();
                 let everybody = table.everybody();
                 self.announce(&mut table, everybody, line)
             }

@@ -18,6 +18,7 @@ mod table;
 pub(super) use lines::{Line, LineFramer};
 pub(super) use listening::Listening;
 
+use super::announced::Announcer;
 use super::counters::Counters;
 use super::fault::{AttemptFault, FaultKind};
 use super::response::UpstreamResponse;
@@ -117,6 +118,7 @@ pub(super) struct Channel {
     limits: ChannelLimits,
     asks: Asks,
     counters: Arc<Counters>,
+    announcer: Announcer,
     table: Mutex<Table>,
 }
 
@@ -128,8 +130,9 @@ impl Channel {
         limits: ChannelLimits,
         asks: Asks,
         counters: Arc<Counters>,
+        announcer: Announcer,
     ) -> Arc<Channel> {
-        Arc::new(Channel { backend, outlet, limits, asks, counters, table: Mutex::new(Table::new()) })
+        Arc::new(Channel { backend, outlet, limits, asks, counters, announcer, table: Mutex::new(Table::new()) })
     }
 
     /// Opens a session.
@@ -271,6 +274,9 @@ impl Channel {
         };
         let Some(line) = line else { return Ok(()) };
         let line = rewrite::on_one_line(&line);
+        if spoken.message.is(b"notifications/initialized", spoken.body) {
+            self.announcer.ready();
+        }
         let until = from_now(timeouts.first_byte);
         timeout_at(until, self.outlet.write(line, spoken.fields)).await.unwrap_or_else(|_| Err(late()))
     }

@@ -28,7 +28,8 @@ impl Peer {
     fn asking(asks: Asks, limits: ChannelLimits) -> Peer {
         let (sender, got) = mpsc::unbounded_channel();
         let counters = Arc::<Counters>::default();
-        let channel = Channel::new("demo".into(), Box::new(Wire(sender)), limits, asks, counters.clone());
+        let channel =
+            Channel::new("demo".into(), Box::new(Wire(sender)), limits, asks, counters.clone(), Announcer::default());
         Peer { channel, got, counters }
     }
 

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::upstream::backends::{LiveBackend, Registry};
-use crate::upstream::settings::{BackendSettings, PoolSettings, Protocol, StockSettings, Timeouts, ToolSettings};
+use crate::upstream::settings::{
+    BackendSettings, CommandSettings, PoolSettings, Protocol, StockSettings, Timeouts, ToolSettings,
+};
 use crate::upstream::testing::{Received, answer, at, json, receive, say, serve};
 use std::future::pending;
 use std::net::SocketAddr;
@@ -225,6 +227,41 @@ async fn a_stop_is_not_held_up_by_a_backend_that_does_not_answer() {
     let begun = Instant::now();
     registry.stop_children().await;
     assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+/// A command that says after each handshake that its tools have changed, and has another one at each look within a process.
+const RESTLESS: &str = r#"
+looks=0
+say() { printf '%s\n' "$1"; }
+while read -r line; do
+  id=${line#*\"id\":}; id=${id%%[,\}]*}
+  case $line in
+    *'"method":"initialize"'*) say "{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"tools\":{\"listChanged\":true}},\"serverInfo\":{\"name\":\"sh\",\"version\":\"1\"}}}" ;;
+    *'"method":"tools/list"'*) looks=$((looks+1))
+      say "{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":{\"tools\":[{\"name\":\"look$looks\"}]}}"
+      say '{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}' ;;
+  esac
+done
+"#;
+
+#[tokio::test]
+async fn a_command_that_changes_right_after_the_handshake_is_looked_at_once_more_in_the_same_process() {
+    let script = CommandSettings::new(["/bin/sh", "-c", RESTLESS]);
+    let backend = Scripted::start(&[]).await;
+    let settings = BackendSettings { endpoints: Vec::new(), command: Some(script), ..backend.settings(PATIENT) };
+    let (registry, live) = started(settings);
+    let mut news = registry.news();
+    let tool = || live.backend.facts().inventory.as_ref().map(|known| known.list(Kind::Tools).items[0].name.clone());
+    while tool().as_deref() != Some("look2") {
+        timeout(PATIENT, news.changed()).await.expect("in time").expect("a registry");
+    }
+    let counters = live.counters().expect("a command").clone();
+    let started = counters.starts();
+    while counters.running() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!((tool().as_deref(), counters.starts()), (Some("look2"), started), "and then it is left alone");
+    registry.stop_children().await;
 }
 
 #[test]

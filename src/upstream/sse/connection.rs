@@ -1,5 +1,6 @@
 //! One session's connection: its stream, and where its messages go.
 
+use crate::upstream::announced::Announcer;
 use crate::upstream::caller::Caller;
 use crate::upstream::channel::{Asks, Channel, ChannelLimits, Outlet};
 use crate::upstream::connector::Connector;
@@ -89,8 +90,14 @@ async fn serve(wanted: Wanted, tell: oneshot::Sender<Told>, mut closed: watch::R
     });
     let Wanted { backend, counters, .. } = &posts.wanted;
     let outlet = Box::new(Outgoing(Arc::clone(&posts)));
-    let channel =
-        Channel::new(Arc::clone(backend), outlet, ChannelLimits::default(), Asks::Clients, Arc::clone(counters));
+    let channel = Channel::new(
+        Arc::clone(backend),
+        outlet,
+        ChannelLimits::default(),
+        Asks::Clients,
+        Arc::clone(counters),
+        Announcer::default(),
+    );
     let weak = Arc::downgrade(&channel);
     posts.channel.get_or_init(|| weak.clone());
     if tell.send(Ok(Ok(Arc::clone(&channel)))).is_err() {

@@ -19,6 +19,8 @@ pub(super) enum Owner {
     Principal([u8; 32]),
     /// One session, where nobody knows who calls.
     Alone(u64),
+    /// One session of the gateway itself.
+    Gateway(u64),
 }
 
 /// Where an instance is.

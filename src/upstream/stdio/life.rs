@@ -4,6 +4,7 @@ use super::child::{self, Exit, Service};
 use super::instance::{Instance, Owner, Phase};
 use super::retry::Retry;
 use super::{Command, RETRIES, State, pipes, processes};
+use crate::upstream::announced::Announcer;
 use crate::upstream::channel::{Asks, Channel, ChannelLimits};
 use crate::upstream::fault::{AttemptFault, FaultKind};
 use std::sync::Arc;
@@ -71,6 +72,7 @@ impl Command {
             ChannelLimits::default(),
             asks,
             Arc::clone(&self.counters),
+            Announcer::new(Arc::clone(&self.announced), matches!(instance.owner, Owner::Gateway(_))),
         );
         tracing::info!(%backend, pid, memory_limit = child.cage().name(), "a child was started");
         instance.enter(Phase::Running { channel: Arc::clone(&channel), pid });
@@ -115,7 +117,7 @@ impl Command {
         let failed = match (instance.has_spoken(), instance.owner) {
             (false, _) => None,
             // The next session has a process of its own, whatever became of this one.
-            (true, Owner::Alone(_)) => return,
+            (true, Owner::Alone(_) | Owner::Gateway(_)) => return,
             (true, owner) => Some(owner),
         };
         if instance.born.elapsed() > settings.restart.1 {

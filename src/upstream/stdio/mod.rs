@@ -22,6 +22,7 @@ mod pipes;
 mod processes;
 mod retry;
 
+use super::announced::Announced;
 use super::answered::Answered;
 use super::channel::{Channel, SessionKey, Spoken, scanned};
 use super::counters::Counters;
@@ -60,6 +61,7 @@ pub(super) struct Command {
     ground: Arc<Ground>,
     counters: Arc<Counters>,
     pub(super) answered: Answered,
+    pub(super) announced: Arc<Announced>,
     state: Mutex<State>,
 }
 
@@ -114,6 +116,7 @@ impl Command {
             ground,
             counters: Arc::default(),
             answered: Answered::default(),
+            announced: Arc::default(),
             state: Mutex::default(),
         }))
     }
@@ -277,7 +280,7 @@ impl Command {
             self.state.lock().sessions.remove(id);
         }
         session.channel.close_session(session.key);
-        if matches!(session.instance.owner, Owner::Alone(_)) {
+        if matches!(session.instance.owner, Owner::Alone(_) | Owner::Gateway(_)) {
             self.stop(&session.instance);
         }
     }

@@ -85,7 +85,9 @@ impl Command {
         if principal == PrincipalDigest::ANONYMOUS {
             let mut state = self.state.lock();
             state.next += 1;
-            return Owner::Alone(state.next);
+            // Whoever comes from a client has a session with the gateway.
+            let of_client = request.caller.session.is_some();
+            return if of_client { Owner::Alone(state.next) } else { Owner::Gateway(state.next) };
         }
         let params = message.params.as_ref();
         let mut context = Context::new(&SHA256);

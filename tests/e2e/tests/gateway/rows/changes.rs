@@ -124,6 +124,20 @@ async fn loss_and_return_are_changes() {
     until("its return", async || (listed(&client, "tools").await == ["one__a", "two__b"]).then_some(())).await;
 }
 
+/// What a command says while nobody listens, it says to the gateway.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_heard_though_no_client_listens() {
+    let mut offer = tools(&["a"]);
+    offer["eras"] = json!("legacy");
+    let mut backend = Scripted::start(Transport::Stdio, offer).await;
+    let gateway = Gateway::start(&federation(&[("one", backend.backend("one", ""))], "    prefix: always\n", "")).await;
+    gateway.settled().await;
+    let client = Mcp::legacy(&gateway.mcp(), "2025-11-25").await;
+    assert_eq!(client.tool("one__a", json!({})).await.text(), "{}");
+    backend.offer_tools(&["a", "b"]);
+    until("the change", async || (listed(&client, "tools").await == ["one__a", "one__b"]).then_some(())).await;
+}
+
 /// Whatever the transport, and whichever era it speaks.
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_are_heard_by_every_transport() {
