@@ -47,6 +47,10 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
     if let Some(journal) = world.sessions.journal() {
         world.metrics.set_journal_errors(journal.gauges().lost.load(Relaxed));
     }
+    for server in &snapshot.servers {
+        let catalog = server.policy.federation.as_ref().map(|federation| federation.pinned());
+        server.metrics.set_catalog(catalog.as_deref(), server.links.iter().map(|link| &*link.backend.backend.name));
+    }
     for link in snapshot.servers.iter().flat_map(|server| &server.links) {
         if let Some(up) = link.backend.is_up() {
             link.metrics.set_up(up);
@@ -62,6 +66,8 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
             });
         }
         let facts = link.backend.backend.facts();
+        let inventory = facts.inventory.as_ref().filter(|_| link.backend.is_stocked());
+        link.metrics.set_inventory(inventory.map(|inventory| inventory.bytes()));
         for (era, speaks) in [(BackendEra::Modern, facts.modern), (BackendEra::Legacy, facts.legacy)] {
             if speaks != Speaks::Unknown {
                 link.metrics.set_era(era, speaks == Speaks::Yes);

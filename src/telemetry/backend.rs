@@ -20,6 +20,7 @@ pub(super) struct Families {
     children: IntGaugeVec,
     child_starts: IntCounterVec,
     child_failures: IntCounterVec,
+    inventory_bytes: IntGaugeVec,
 }
 
 /// What is counted at a backend that is not reached over Streamable HTTP: how many children run, and the rest since it was
@@ -51,6 +52,7 @@ impl Families {
             children: d::CHILDREN.gauge_vec(registry)?,
             child_starts: d::CHILD_STARTS.counter_vec(registry)?,
             child_failures: d::CHILD_FAILURES.counter_vec(registry)?,
+            inventory_bytes: d::INVENTORY_BYTES.gauge_vec(registry)?,
         })
     }
 }
@@ -122,6 +124,16 @@ impl BackendMetrics {
         self.up.get_or_init(|| self.metrics.backends.up.with_label_values(&[&*self.name])).set(up.into());
     }
 
+    /// Takes over how many bytes its lists hold; `None` where they are not read.
+    pub fn set_inventory(&self, bytes: Option<usize>) {
+        let (family, name) = (&self.metrics.backends.inventory_bytes, [&*self.name]);
+        match bytes {
+            Some(bytes) => family.with_label_values(&name).set(i64::try_from(bytes).unwrap_or(i64::MAX)),
+            // An error says that the series was never there.
+            None => drop(family.remove_label_values(&name)),
+        }
+    }
+
     /// Records which eras the backend speaks.
     pub fn set_era(&self, era: BackendEra, spoken: bool) {
         self.eras[era.index()]
@@ -141,6 +153,7 @@ impl BackendMetrics {
         let _ = families.children.remove_label_values(&[name]);
         let _ = families.child_starts.remove_label_values(&[name]);
         let _ = families.child_failures.remove_label_values(&[name]);
+        let _ = families.inventory_bytes.remove_label_values(&[name]);
         for outcome in UpstreamOutcome::ALL {
             let _ = families.requests.remove_label_values(&[name, outcome.label()]);
         }

@@ -81,6 +81,16 @@ definitions! {
         "1 when the backend answered last time, 0 when it did not, or only with 502, 503 or 504; absent until it was asked.");
     BACKEND_ERA = gauge("lockgate_backend_era", &["backend", "era"],
         "1 when the backend speaks the era, 0 when it does not; absent until it was asked.");
+    INVENTORY_BYTES = gauge("lockgate_inventory_bytes", &["backend"],
+        "Memory that the backend's lists hold; absent where nobody wants them.");
+    MEMBER_STANDING = gauge("lockgate_member_standing", &["virtual_server", "backend", "standing"],
+        "1 for what is known of a backend's lists as a virtual server of several backends shows them, 0 for the others.");
+    CATALOG_ITEMS = gauge("lockgate_catalog_items", &["virtual_server", "kind"],
+        "Items that a virtual server of several backends lists.");
+    CATALOG_CLASHES = gauge("lockgate_catalog_clashes", &["virtual_server"],
+        "Items that are left out because another backend's have their names.");
+    CATALOG_BYTES = gauge("lockgate_catalog_bytes", &["virtual_server"],
+        "Memory that the lists of a virtual server of several backends hold.");
     CONNECTIONS = gauge("lockgate_connections", &["listener"],
         "Client connections that are open.");
     CONNECTIONS_REFUSED = counter("lockgate_connections_refused_total", &["listener", "reason"],

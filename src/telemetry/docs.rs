@@ -52,7 +52,8 @@ fn metrics_page() -> String {
         "\nUpper bounds of the histogram buckets in seconds (those of the OpenTelemetry MCP conventions): {bounds}.\n\n\
          `virtual_server`, `backend` and `listener` are names from the configuration; `virtual_server=\"-\"` counts \
          exchanges that ended before a virtual server was found. `reason` of `lockgate_refusals_total` is the label in \
-         [errors.md](errors.md).\n"
+         [errors.md](errors.md). `standing` is `fresh`, `stale` or `missing`; `kind` of `lockgate_catalog_items` is \
+         `tools`, `prompts`, `resources` or `resourceTemplates`.\n"
     )
     .unwrap();
 

@@ -3,6 +3,7 @@ use super::super::definitions::ALL;
 use super::super::labels::{BackendEra, ClientEra, ConnectionRefusal, Method, Outcome, StreamKind, UpstreamOutcome};
 use super::*;
 use lockgate_filters::fault::Fault;
+use lockgate_filters::federate::{Catalog, Member, Policy};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -15,13 +16,22 @@ fn value(metrics: &Metrics, series: &str) -> Option<String> {
     metrics.render().lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
 }
 
-fn touch_everything(metrics: &Arc<Metrics>) -> impl Sized {
+/// A catalog of these backends, of which nothing is known.
+fn catalog(backends: &[&str]) -> Catalog {
+    let members = backends.iter().map(|backend| Member::new(*backend)).collect();
+    Catalog::merge(&Policy { members, ..Policy::default() }, &[])
+}
+
+fn touch_everything(metrics: &Arc<Metrics>) -> (Arc<ServerMetrics>, Arc<BackendMetrics>, Arc<ListenerMetrics>) {
     let server = metrics.virtual_server("default");
     server.finished(Method::ToolsCall, ClientEra::Modern, Outcome::Ok, Duration::from_millis(30));
     server.refused(Fault::HeaderMismatch);
     server.request_bytes(100);
     server.response_bytes(200);
+    server.set_catalog(Some(&catalog(&["demo", "gone"])), ["demo", "gone"].into_iter());
+    server.set_catalog(Some(&catalog(&["demo"])), ["demo"].into_iter());
     let backend = metrics.backend("demo");
+    backend.set_inventory(Some(300));
     backend.finished(UpstreamOutcome::Ok);
     backend.first_byte(Duration::from_millis(15));
     backend.set_up(true);
@@ -117,6 +127,27 @@ fn a_reload_keeps_the_series_of_a_name_that_stays() {
     drop(old);
     new.request_bytes(1);
     assert_eq!(value(&metrics, r#"lockgate_request_bytes_total{virtual_server="default"}"#).unwrap(), "2");
+}
+
+#[test]
+fn what_is_known_of_members_is_exported_while_they_are_members() {
+    let metrics = metrics();
+    let (server, backend, _) = touch_everything(&metrics);
+    let standing = |backend: &str, standing: &str| {
+        let labels = format!(r#"backend="{backend}",standing="{standing}",virtual_server="default""#);
+        value(&metrics, &format!("lockgate_member_standing{{{labels}}}"))
+    };
+    assert_eq!(standing("demo", "missing").as_deref(), Some("1"));
+    assert_eq!(standing("demo", "fresh").as_deref(), Some("0"));
+    assert_eq!(standing("gone", "missing"), None);
+    let items = r#"lockgate_catalog_items{kind="tools",virtual_server="default"}"#;
+    assert_eq!(value(&metrics, items).as_deref(), Some("0"));
+    assert_eq!(value(&metrics, r#"lockgate_inventory_bytes{backend="demo"}"#).as_deref(), Some("300"));
+    // A reload has made it a direct one.
+    server.set_catalog(None, ["demo"].into_iter());
+    backend.set_inventory(None);
+    assert_eq!((standing("demo", "missing"), value(&metrics, items)), (None, None));
+    assert_eq!(value(&metrics, r#"lockgate_inventory_bytes{backend="demo"}"#), None);
 }
 
 #[test]

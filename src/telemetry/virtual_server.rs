@@ -5,6 +5,8 @@ use super::held::Held;
 use super::labels::{ClientEra, Method, Outcome, StreamKind};
 use super::metrics::Metrics;
 use lockgate_filters::fault::Fault;
+use lockgate_filters::federate::{Catalog, Kind, Standing};
+use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,6 +21,10 @@ pub(super) struct Families {
     response_bytes: IntCounterVec,
     in_flight: IntGaugeVec,
     streams: IntGaugeVec,
+    standing: IntGaugeVec,
+    items: IntGaugeVec,
+    clashes: IntGaugeVec,
+    catalog_bytes: IntGaugeVec,
 }
 
 impl Families {
@@ -31,6 +37,10 @@ impl Families {
             response_bytes: d::RESPONSE_BYTES.counter_vec(registry)?,
             in_flight: d::IN_FLIGHT.gauge_vec(registry)?,
             streams: d::STREAMS.gauge_vec(registry)?,
+            standing: d::MEMBER_STANDING.gauge_vec(registry)?,
+            items: d::CATALOG_ITEMS.gauge_vec(registry)?,
+            clashes: d::CATALOG_CLASHES.gauge_vec(registry)?,
+            catalog_bytes: d::CATALOG_BYTES.gauge_vec(registry)?,
         })
     }
 }
@@ -50,6 +60,8 @@ pub struct ServerMetrics {
     streams: [IntGauge; StreamKind::COUNT],
     methods: [OnceLock<Box<MethodSeries>>; Method::COUNT],
     refusals: [OnceLock<IntCounter>; Fault::ALL.len()],
+    /// The backends of which a standing was recorded.
+    members: Mutex<Vec<Box<str>>>,
 }
 
 #[derive(Debug)]
@@ -69,6 +81,7 @@ impl ServerMetrics {
             streams: std::array::from_fn(|i| families.streams.with_label_values(&[name, StreamKind::ALL[i].label()])),
             methods: std::array::from_fn(|_| OnceLock::new()),
             refusals: std::array::from_fn(|_| OnceLock::new()),
+            members: Mutex::default(),
             metrics,
         }
     }
@@ -102,6 +115,45 @@ impl ServerMetrics {
             .inc();
     }
 
+    /// Takes over what it shows of these backends, in the order of the catalog; `None` where it has no catalog.
+    pub fn set_catalog<'a>(&self, catalog: Option<&Catalog>, backends: impl Iterator<Item = &'a str>) {
+        let (families, name) = (&self.metrics.servers, &*self.name);
+        let members: Vec<Box<str>> = catalog.map_or(Vec::new(), |_| backends.map(Box::from).collect());
+        let before = std::mem::replace(&mut *self.members.lock(), members.clone());
+        for gone in before.iter().filter(|before| !members.contains(before)) {
+            self.remove_standing(gone);
+        }
+        let Some(catalog) = catalog else { return self.remove_catalog() };
+        for (member, standing) in members.iter().zip(catalog.standings()) {
+            for each in Standing::ALL {
+                families.standing.with_label_values(&[name, member, each.label()]).set((each == *standing).into());
+            }
+        }
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for kind in Kind::ALL {
+            families.items.with_label_values(&[name, kind.member()]).set(count(catalog.count(kind)));
+        }
+        let clashes = catalog.clashes().len() + catalog.further_clashes();
+        families.clashes.with_label_values(&[name]).set(count(clashes));
+        families.catalog_bytes.with_label_values(&[name]).set(count(catalog.bytes()));
+    }
+
+    fn remove_standing(&self, backend: &str) {
+        for standing in Standing::ALL {
+            let _ = self.metrics.servers.standing.remove_label_values(&[&*self.name, backend, standing.label()]);
+        }
+    }
+
+    fn remove_catalog(&self) {
+        let (families, name) = (&self.metrics.servers, &*self.name);
+        // An error here says that the series was never there.
+        for kind in Kind::ALL {
+            let _ = families.items.remove_label_values(&[name, kind.member()]);
+        }
+        let _ = families.clashes.remove_label_values(&[name]);
+        let _ = families.catalog_bytes.remove_label_values(&[name]);
+    }
+
     /// Records bytes of a request body.
     pub fn request_bytes(&self, bytes: u64) {
         self.request_bytes.inc_by(bytes);
@@ -131,6 +183,10 @@ impl ServerMetrics {
         for kind in StreamKind::ALL {
             let _ = families.streams.remove_label_values(&[name, kind.label()]);
         }
+        for backend in self.members.lock().drain(..) {
+            self.remove_standing(&backend);
+        }
+        self.remove_catalog();
         for fault in Fault::ALL {
             let _ = families.refusals.remove_label_values(&[name, fault.label()]);
         }

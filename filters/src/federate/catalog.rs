@@ -33,6 +33,9 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// All of them.
+    pub const ALL: [Standing; 3] = [Standing::Fresh, Standing::Stale, Standing::Missing];
+
     /// The label in status and metrics.
     pub const fn label(self) -> &'static str {
         match self {
