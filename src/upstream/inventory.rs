@@ -126,6 +126,9 @@ async fn keep_looking(watched: &Watched, control: &mut Control) {
     let mut wanted = watched.stock.wanted.subscribe();
     let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
     loop {
+        if !watched.stock.is_wanted() {
+            control.leave(&watched.fetcher.load_full()).await;
+        }
         if wanted.wait_for(|wanted| *wanted).await.is_err() {
             return;
         }
@@ -169,9 +172,6 @@ async fn keep_looking(watched: &Watched, control: &mut Control) {
             tokio::select! {
                 () = control.rest(watched, &fetcher, wait, flipped) => {}
                 _ = wanted.wait_for(|wanted| !*wanted) => {}
-            }
-            if !watched.stock.is_wanted() {
-                control.leave(&fetcher).await;
             }
         }
         tokio::time::sleep(watched.stock.gate.rest(SPACING)).await;
