@@ -219,7 +219,11 @@ impl Merged {
         self.ready.extend(unheard.notifications().map(|message| Bytes::from_static(message.as_bytes())));
         let versions = *self.news.borrow_and_update();
         for kind in versions.since(self.told) {
-            self.ready.push_back(format!(r#"{{"jsonrpc":"2.0","method":"{}"}}"#, kind.list_changed()).into());
+            let message = Bytes::from(format!(r#"{{"jsonrpc":"2.0","method":"{}"}}"#, kind.list_changed()));
+            // Said once, whatever the reasons are.
+            if !self.ready.contains(&message) {
+                self.ready.push_back(message);
+            }
         }
         self.told = versions;
         self.node.heard(versions.0);
