@@ -18,6 +18,12 @@ const SETTLING: Duration = Duration::from_millis(100);
 /// session: then nobody may leave work behind.
 pub(super) fn go_on(way: &Way<'_>, cost: Cost, work: impl Future<Output = ()> + Send + 'static) {
     if let Some(ticket) = &way.trip.exchange.ticket {
+        let underway = way.underway.clone();
+        let work = async move {
+            // It can still be cancelled, in so many words.
+            let _underway = underway;
+            work.await;
+        };
         way.gateway.world.sessions.detached().let_go_on(ticket.id, cost, work);
     }
 }

@@ -7,6 +7,7 @@ use crate::downstream::gone;
 use crate::session::Cost;
 use crate::upstream::UpstreamResponse;
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use lockgate_filters::exchange::Exchange;
 use lockgate_filters::fault::{Fault, Refusal};
@@ -23,6 +24,9 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     let remembering = Remembering::of(&way, &message);
     let onward = way.onward();
     let session = onward.session.clone();
+    if !may_be_sent(&way) {
+        return cancelled(way).await;
+    }
     let mut response = send(&mut way, &message, onward, remembering.as_ref()).await?;
     if response.status == StatusCode::NOT_FOUND && way.trip.exchange.ticket.is_some() {
         // Rare ways are boxed, so that they take no room in every request's.
@@ -36,7 +40,13 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
             }
             Missing::Session => {}
         }
+        if let Some(underway) = &way.underway {
+            underway.waits_again();
+        }
         Box::pin(revive::renew(&way, &way.link, session.as_ref())).await?;
+        if !may_be_sent(&way) {
+            return cancelled(way).await;
+        }
         way.healed = true;
         let onward = way.onward();
         response = send(&mut way, &message, onward, remembering.as_ref()).await?;
@@ -48,6 +58,23 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         Some(remembering) if response.status == StatusCode::OK => Box::pin(remember(way, response, remembering)).await,
         _ => relay::answer(way, response).await,
     }
+}
+
+/// Whether the request has not been cancelled while it waited.
+fn may_be_sent(way: &Way<'_>) -> bool {
+    way.underway.as_ref().is_none_or(|underway| underway.may_be_sent())
+}
+
+/// What a client gets for a request that it has cancelled before it was sent: no response ("Cancellation", 2025-11-25), so a
+/// stream without one, or, where it takes none, as little as it does for what is owed nothing.
+pub(super) async fn cancelled(way: Way<'_>) -> Result<(), Broken> {
+    let streams = way.trip.exchange.accepts.sse;
+    let mut header = respond::header(way.trip, if streams { StatusCode::OK } else { StatusCode::ACCEPTED })?;
+    if streams {
+        header.insert_header(CONTENT_TYPE, "text/event-stream")?;
+    }
+    respond::whole(way.session, header, Bytes::new()).await?;
+    Ok(())
 }
 
 /// Refuses a client's response when the backend has lost the session that it asked in, and so its question. The client's own

@@ -24,7 +24,7 @@ mod translate;
 
 use crate::gateway::Gateway;
 use crate::serve::now;
-use crate::session::{NodeSession, Standing};
+use crate::session::{NodeSession, Standing, Underway};
 use crate::snapshot::{Link, Server};
 use crate::trip::Trip;
 use crate::upstream::{Caller, Fetcher, LiveBackend};
@@ -78,6 +78,8 @@ pub(crate) struct Way<'a> {
     healed: bool,
     /// Node state of the legacy session that the request's ticket names.
     node: Option<Arc<NodeSession>>,
+    /// Keeps a request of several backends' server to be found by who cancels it, for as long as anything comes of it.
+    underway: Option<Arc<Underway>>,
 }
 
 impl Way<'_> {
@@ -152,7 +154,8 @@ pub(crate) async fn carry_out(
     let Some(link) = server.links.first().cloned() else {
         return Err(Refusal::new(Fault::Internal, "lane").into());
     };
-    let mut way = Way { gateway, session, trip, server, link, translate: None, healed: false, node: None };
+    let mut way =
+        Way { gateway, session, trip, server, link, translate: None, healed: false, node: None, underway: None };
     if way.server.policy.federation.is_some() {
         return Box::pin(federated::run(way, lane)).await;
     }

@@ -9,7 +9,7 @@ use super::translate::{self, Translate};
 use super::{Broken, Way, detached, relay, respond};
 use crate::downstream::gone;
 use crate::drain::Drain;
-use crate::session::{End, StreamKind, StreamRecord, Told};
+use crate::session::{End, StreamKind, StreamRecord, Told, Underway};
 use crate::telemetry::labels;
 use crate::upstream::{AttemptFault, UpstreamResponse};
 use bytes::{Bytes, BytesMut};
@@ -51,6 +51,8 @@ pub(super) struct Flow {
     translate: Option<Arc<Translate>>,
     /// Whether its response must say that the backend's session was opened again.
     healed: bool,
+    /// Keeps its request to be found by who cancels it.
+    _underway: Option<Arc<Underway>>,
     /// What is to be passed on of what was taken last, where events become ours.
     translated: BytesMut,
 }
@@ -145,6 +147,7 @@ async fn relay_on(
         first: true,
         translate: way.translate.clone(),
         healed: way.healed,
+        _underway: way.underway.clone(),
         translated: BytesMut::new(),
     };
     if let Some(translate) = &way.translate {

@@ -6,6 +6,7 @@ use super::level::LogLevel;
 use super::limits::Limits;
 use super::lists::Lists;
 use super::streams::Recorder;
+use super::underway::{UNDERWAY_MAX, Underway};
 use super::upstream_session::UpstreamSession;
 use bytes::Bytes;
 use lockgate_filters::exchange::UnixMillis;
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -23,8 +24,6 @@ use tokio::sync::futures::Notified;
 pub const URI_BYTES_MAX: usize = 8 * 1024;
 /// How many backends a session may have been open at: those of its virtual server, and those that a reload took from it.
 pub const BACKENDS_MAX: usize = 512;
-/// How many requests of one session are remembered while they are under way: beyond it, one cannot be cancelled.
-pub const UNDERWAY_MAX: usize = 1024;
 
 /// What is lost when a backend gives a session something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +46,7 @@ pub struct Session {
     ended: Notify,
     bound: Notify,
     turns: Mutex<Vec<(Arc<str>, Turn)>>,
-    underway: Mutex<Vec<(u64, Bytes, Arc<str>)>>,
-    number: AtomicU64,
+    underway: Mutex<Vec<Weak<Underway>>>,
     /// Which stream gets the news.
     newsreader: AtomicU64,
     superseded: Notify,
@@ -56,18 +54,6 @@ pub struct Session {
 
 /// Held while a session is opened at one backend, so that only one request does it.
 pub type Turn = Arc<tokio::sync::Mutex<()>>;
-
-/// A request under way; dropping it forgets it.
-pub struct Underway {
-    session: Arc<Session>,
-    number: u64,
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        self.session.underway.lock().retain(|(number, ..)| *number != self.number);
-    }
-}
 
 /// The session was ended or given up while it was being changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +103,6 @@ impl Session {
             bound: Notify::new(),
             turns: Mutex::default(),
             underway: Mutex::default(),
-            number: AtomicU64::new(0),
             newsreader: AtomicU64::new(0),
             superseded: Notify::new(),
         }
@@ -154,21 +139,29 @@ impl Session {
 
     /// Remembers to which backend a request with this raw id goes, for as long as it is under way. `None` beyond
     /// [`UNDERWAY_MAX`].
-    pub fn send_on(self: &Arc<Session>, id: Bytes, backend: &Arc<str>) -> Option<Underway> {
+    pub fn send_on(self: &Arc<Session>, id: Bytes, backend: &Arc<str>) -> Option<Arc<Underway>> {
+        let request = Arc::new(Underway::new(Arc::clone(self), id, Arc::clone(backend)));
         let mut underway = self.underway.lock();
-        if underway.len() >= UNDERWAY_MAX {
-            return None;
+        // What is over its bound must not be dropped under the lock.
+        let room = underway.len() < UNDERWAY_MAX;
+        if room {
+            underway.push(Arc::downgrade(&request));
         }
-        let number = self.number.fetch_add(1, Relaxed);
-        underway.push((number, id, Arc::clone(backend)));
-        Some(Underway { session: Arc::clone(self), number })
+        drop(underway);
+        room.then_some(request)
     }
 
-    /// The backends to which requests with this raw id are under way.
-    pub fn sent_to(&self, request: &[u8]) -> Vec<Arc<str>> {
-        let underway = self.underway.lock();
-        let same = underway.iter().filter(|(_, own, _)| id::same(own, request));
-        same.map(|(.., backend)| Arc::clone(backend)).collect()
+    /// Cancels the requests with this raw id that are under way but not sent; those that are sent are at these backends.
+    pub fn cancel(&self, request: &[u8]) -> Vec<Arc<str>> {
+        // Whoever holds the last of one forgets it, and so must not hold the lock.
+        let underway: Vec<_> = self.underway.lock().iter().filter_map(Weak::upgrade).collect();
+        let same = underway.iter().filter(|known| id::same(&known.id, request));
+        same.filter(|known| !known.cancel()).map(|known| Arc::clone(&known.backend)).collect()
+    }
+
+    /// Forgets what nobody holds any more.
+    pub(super) fn forget_underway(&self) {
+        self.underway.lock().retain(|request| request.strong_count() > 0);
     }
 
     /// Takes the session's news for a new stream: whoever had them before is told so, since each message goes to one stream
@@ -487,21 +480,6 @@ mod tests {
         assert!(session.was_renewed());
         assert_eq!(session.take_unheard(), lists);
         assert_eq!(session.take_unheard(), Lists::default());
-    }
-
-    #[test]
-    fn a_request_is_found_while_it_is_under_way() {
-        let session = Arc::new(session());
-        let (demo, other): (Arc<str>, Arc<str>) = ("demo".into(), "other".into());
-        let first = session.send_on(Bytes::from_static(b"1"), &demo).unwrap();
-        let second = session.send_on(Bytes::from_static(br#""1""#), &other).unwrap();
-        assert_eq!(session.sent_to(b"1.0"), [Arc::clone(&demo)]);
-        assert_eq!(session.sent_to(br#""1""#), [Arc::clone(&other)]);
-        drop((first, second));
-        assert!(session.sent_to(b"1").is_empty());
-        let many: Vec<_> =
-            (0..=UNDERWAY_MAX).filter_map(|_| session.send_on(Bytes::from_static(b"1"), &demo)).collect();
-        assert_eq!(many.len(), UNDERWAY_MAX);
     }
 
     #[tokio::test]

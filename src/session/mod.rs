@@ -24,6 +24,7 @@ pub mod store;
 pub mod streams;
 #[cfg(test)]
 mod tests;
+pub mod underway;
 pub mod upstream_session;
 
 pub use detached::{Cost, Detached};
@@ -32,11 +33,12 @@ pub use left::Left;
 pub use level::LogLevel;
 pub use limits::{DetachedLimits, Limits, ReplayLimits};
 pub use lists::Lists;
-pub use live::{Loss, Session as NodeSession, Underway};
+pub use live::{Loss, Session as NodeSession};
 pub use notices::Notices;
 pub use secrets::Secrets;
 pub use sessions::Sessions;
 pub use start::{Opened, Options, StartFault, open};
 pub use store::{InsertFault, Standing};
 pub use streams::{End, Resume, StreamKind, StreamRecord, Told};
+pub use underway::Underway;
 pub use upstream_session::{UpstreamId, UpstreamSession};

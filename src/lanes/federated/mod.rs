@@ -85,7 +85,6 @@ pub(super) fn link(way: &Way<'_>, member: usize) -> Result<Arc<Link>, Refusal> {
 /// One message to one backend, its answer brought back.
 async fn to_member(mut way: Way<'_>, hop: Hop) -> Result<(), Broken> {
     way.link = link(&way, hop.member)?;
-    let mut underway = None;
     if way.trip.exchange.ticket.is_some() {
         let node = match way.node.clone() {
             Some(node) => node,
@@ -97,7 +96,7 @@ async fn to_member(mut way: Way<'_>, hop: Hop) -> Result<(), Broken> {
         if kind == Some(Kind::Request)
             && let Some(id) = way.trip.request_id()
         {
-            underway = node.send_on(Bytes::copy_from_slice(id), &way.link.backend.place);
+            way.underway = node.send_on(Bytes::copy_from_slice(id), &way.link.backend.place);
         }
         if node.upstream(&way.link.backend.place).is_none() {
             Box::pin(revive::renew(&way, &way.link, None)).await?;
@@ -110,9 +109,7 @@ async fn to_member(mut way: Way<'_>, hop: Hop) -> Result<(), Broken> {
     let asked = way.trip.request_id().filter(|_| kind == Some(Kind::Request));
     let owes = asked.map_or(Owes::Nothing, |id| Owes::To(Bytes::copy_from_slice(id)));
     way.translate = Translate::of(&way, hop.member, &method, owes);
-    let done = forward::run(way).await;
-    drop(underway);
-    done
+    forward::run(way).await
 }
 
 /// What this node knows of the session that the request's ticket names; a session that it has forgotten is taken in again.

@@ -31,10 +31,11 @@ pub(super) fn all(way: &Way<'_>, index: usize) {
     pass_on(way, index, opened(way));
 }
 
-/// Passes a cancellation on to the backend that the request is at; there is none where it has been answered.
+/// Passes a cancellation on to the backend that the request is at. There is none where it has been answered, or was not
+/// sent yet: then it is not.
 pub(super) fn owner(way: &Way<'_>, index: usize, request: Value) {
     let Some(node) = &way.node else { return };
-    let places = node.sent_to(request.span.of(&way.trip.exchange.body));
+    let places = node.cancel(request.span.of(&way.trip.exchange.body));
     pass_on(way, index, opened(way).into_iter().filter(|(link, _)| places.contains(&link.backend.place)).collect());
 }
 

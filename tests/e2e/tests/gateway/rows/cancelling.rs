@@ -1,8 +1,8 @@
 //! Cancelling: wherever the request is, whoever still waits for it, and nobody else's.
 
-use super::{Pair, config};
+use super::{Pair, config, pair};
 use lockgate_e2e::scripted::tools;
-use lockgate_e2e::{Gateway, Mcp, Scripted, until};
+use lockgate_e2e::{Answer, Gateway, Mcp, Scripted, until};
 use serde_json::{Value, json};
 
 fn waiting() -> Value {
@@ -10,6 +10,17 @@ fn waiting() -> Value {
     offer["eras"] = json!("legacy");
     offer["delays"] = json!({"tools/call late": 2000});
     offer
+}
+
+/// A call of `one__wait` with this id and token.
+fn call(id: &str, milliseconds: u64) -> Value {
+    let arguments = json!({"milliseconds": milliseconds, "token": id});
+    let params = json!({"name": "one__wait", "arguments": arguments});
+    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
+}
+
+async fn cancel(client: &Mcp, id: &str) {
+    assert_eq!(client.notify("notifications/cancelled", json!({"requestId": id})).await.status, 202);
 }
 
 async fn outcomes(pair: &Pair, token: &str, expected: &[&str]) {
@@ -45,4 +56,46 @@ async fn a_notification_ends_nobodys_call() {
     }
     outcomes(&pair, "left", &["answered"]).await;
     assert_eq!(pair.gateway.metric("lockgate_detached_given_up_total").await, Some(0.0));
+}
+
+/// A disconnect cancels nothing in the legacy era, so saying so is all that a client can do.
+#[tokio::test]
+async fn what_was_left_behind_can_be_cancelled() {
+    let pair = pair(waiting(), waiting(), "").await;
+    let client = pair.legacy().await;
+    leave_behind(&pair, &client, "whole").await;
+    cancel(&client, "whole").await;
+    let heard = async || pair.one.heard_of("notifications/cancelled").len();
+    until("the word", async || (heard().await == 1).then_some(())).await;
+    outcomes(&pair, "whole", &["answered"]).await;
+    // An answer that had begun as a stream.
+    let response = client.post(&call("stream", 60_000)).send().await.expect("an answer");
+    outcomes(&pair, "stream", &["begun"]).await;
+    drop(response);
+    until("the gauge", async || (pair.gateway.metric("lockgate_detached").await == Some(1.0)).then_some(())).await;
+    cancel(&client, "stream").await;
+    outcomes(&pair, "stream", &["begun", "cancelled"]).await;
+    assert_eq!(heard().await, 2);
+}
+
+/// Both when it is opened first and when it is opened again.
+#[tokio::test]
+async fn what_waits_for_a_session_is_not_sent_once_it_is_cancelled() {
+    let mut pair = pair(waiting(), waiting(), "").await;
+    let client = pair.legacy().await;
+    for id in ["first", "again"] {
+        pair.one.delay("initialize", 1500);
+        let opened = pair.one.heard_of("initialize").len();
+        let request = tokio::spawn(client.post(&call(id, 1)).send());
+        until("the new session", async || (pair.one.heard_of("initialize").len() > opened).then_some(())).await;
+        cancel(&client, id).await;
+        let answer = Answer::read(request.await.expect("an answer").expect("an answer")).await;
+        assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+        pair.one.delay("initialize", 0);
+        assert_eq!(client.tool("one__echo", json!({"token": format!("after-{id}")})).await.status, 200);
+        assert!(pair.one.outcomes(id).is_empty());
+        pair.one.forget();
+    }
+    assert!(pair.one.heard_of("notifications/cancelled").is_empty(), "the backend never had it");
 }

@@ -1,0 +1,111 @@
+//! Requests of a session that are under way to a backend, so that a cancellation finds them.
+//!
+//! A request that waits for its backend to open a session has not been sent: cancelling it means that it never is. One that
+//! was sent is the backend's to cancel.
+
+use super::live::Session;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+
+/// How many requests of one session are remembered while they are under way: beyond it, one cannot be cancelled.
+pub const UNDERWAY_MAX: usize = 1024;
+
+/// A request under way, for as long as somebody holds it.
+pub struct Underway {
+    session: Arc<Session>,
+    /// The raw id that the client gave it.
+    pub(super) id: Bytes,
+    /// Where it goes.
+    pub(super) backend: Arc<str>,
+    state: AtomicU8,
+}
+
+/// It waits for something before it is sent.
+const WAITS: u8 = 0;
+/// It is at the backend.
+const SENT: u8 = 1;
+/// It was cancelled while it waited.
+const CANCELLED: u8 = 2;
+
+impl Underway {
+    pub(super) fn new(session: Arc<Session>, id: Bytes, backend: Arc<str>) -> Underway {
+        Underway { session, id, backend, state: AtomicU8::new(WAITS) }
+    }
+
+    /// To be asked before it is sent: `false` where it was cancelled, and must not be.
+    pub fn may_be_sent(&self) -> bool {
+        self.state.compare_exchange(WAITS, SENT, AcqRel, Acquire) != Err(CANCELLED)
+    }
+
+    /// The backend did not take it: it waits again.
+    pub fn waits_again(&self) {
+        let _ = self.state.compare_exchange(SENT, WAITS, AcqRel, Acquire);
+    }
+
+    /// Cancels it if it was not sent yet; otherwise that is for its backend to do.
+    pub(super) fn cancel(&self) -> bool {
+        self.state.compare_exchange(WAITS, CANCELLED, AcqRel, Acquire) != Err(SENT)
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.session.forget_underway();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::journal::SessionRecord;
+    use super::super::left::Left;
+    use super::*;
+    use lockgate_filters::exchange::UnixMillis;
+    use lockgate_filters::ticket::SessionId;
+
+    fn session() -> Arc<Session> {
+        let record = SessionRecord { id: SessionId([1; 16]), expires: UnixMillis(9), upstream: Vec::new() };
+        Arc::new(Session::new(record, Left::default(), UnixMillis(0)))
+    }
+
+    fn send(session: &Arc<Session>, id: &'static str, backend: &str) -> Arc<Underway> {
+        session.send_on(Bytes::from_static(id.as_bytes()), &backend.into()).expect("room")
+    }
+
+    #[test]
+    fn what_was_sent_is_cancelled_at_its_backend() {
+        let session = session();
+        let (first, second) = (send(&session, "1", "demo"), send(&session, r#""1""#, "other"));
+        assert!(first.may_be_sent() && second.may_be_sent());
+        assert_eq!(session.cancel(b"1.0"), ["demo".into()]);
+        assert_eq!(session.cancel(br#""1""#), ["other".into()]);
+        drop((first, second));
+        assert!(session.cancel(b"1").is_empty(), "it is over");
+    }
+
+    #[test]
+    fn what_was_not_sent_never_is() {
+        let session = session();
+        let request = send(&session, "1", "demo");
+        assert!(session.cancel(b"1").is_empty() && session.cancel(b"1").is_empty());
+        assert!(!request.may_be_sent());
+        // One that waits for a new session, because the backend had lost the old one.
+        let request = send(&session, "2", "demo");
+        assert!(request.may_be_sent());
+        request.waits_again();
+        assert!(session.cancel(b"2").is_empty());
+        request.waits_again();
+        assert!(!request.may_be_sent());
+    }
+
+    #[test]
+    fn only_so_many_are_remembered() {
+        let session = session();
+        let send = |_| session.send_on(Bytes::from_static(b"1"), &"demo".into());
+        let many: Vec<_> = (0..=UNDERWAY_MAX).filter_map(send).collect();
+        assert_eq!(many.len(), UNDERWAY_MAX);
+        drop(many);
+        assert!(send(0).is_some());
+    }
+}
