@@ -6,9 +6,9 @@
 //! streams as there are members, and their ids would tell a client nothing.
 
 use super::federated::{self, Asked};
-use super::members::{Batch, Turn};
+use super::members::{self, Batch, Turn};
 use super::stream::{self, KEEP_ALIVE};
-use super::{Broken, Way, respond};
+use super::{Broken, Way, forward, respond};
 use crate::telemetry::labels::StreamKind;
 use bytes::Bytes;
 use http::StatusCode;
@@ -20,13 +20,18 @@ use tokio::time::Instant;
 const RULE: &str = "gather";
 
 pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
+    // Before anything is done: one member may cancel another.
+    let underway = members::underway(&way);
     let answered = answered_here(&mut way).await?;
-    let mut batch = Batch::start(&way, answered);
-    let answered = answer(&mut way, &mut batch).await;
-    if !matches!(answered, Ok(())) {
-        batch.leave(&way);
+    let mut batch = Batch::start(&way, answered, underway);
+    match answer(&mut way, &mut batch).await {
+        Ok(Answered::Whole) => Ok(()),
+        Ok(Answered::NotAtAll) => forward::cancelled(way).await,
+        Err(broken) => {
+            batch.leave(&way);
+            Err(broken)
+        }
     }
-    answered
 }
 
 /// What a federated virtual server says itself to members of the batch, in their order.
@@ -40,7 +45,14 @@ async fn answered_here(way: &mut Way<'_>) -> Result<Vec<Asked>, Broken> {
     Ok(answered)
 }
 
-async fn answer(way: &mut Way<'_>, batch: &mut Batch) -> Result<(), Broken> {
+/// What the client has got.
+enum Answered {
+    Whole,
+    /// Nothing, since it has cancelled all that it had asked for.
+    NotAtAll,
+}
+
+async fn answer(way: &mut Way<'_>, batch: &mut Batch) -> Result<Answered, Broken> {
     let accepts = way.trip.exchange.accepts;
     let limit = way.trip.snapshot.limits.answer_bytes;
     let mut responses: Vec<Bytes> = Vec::with_capacity(batch.asked());
@@ -58,7 +70,8 @@ async fn answer(way: &mut Way<'_>, batch: &mut Batch) -> Result<(), Broken> {
             Turn::Speech(_) if !accepts.sse => {}
             Turn::Response(first) | Turn::Speech(first) => {
                 responses.push(first);
-                return stream(way, batch, responses).await;
+                stream(way, batch, responses).await?;
+                return Ok(Answered::Whole);
             }
             Turn::Quiet => {}
             Turn::End => break,
@@ -69,10 +82,13 @@ async fn answer(way: &mut Way<'_>, batch: &mut Batch) -> Result<(), Broken> {
         batch.refusal().map_or(Ok(()), Err)?;
         let header = respond::header(way.trip, StatusCode::ACCEPTED)?;
         respond::whole(way.session, header, Bytes::new()).await?;
-        return Ok(());
+        return Ok(Answered::Whole);
+    }
+    if responses.is_empty() {
+        return Ok(Answered::NotAtAll);
     }
     respond::message(way.session, way.trip, &[], array(&responses)).await?;
-    Ok(())
+    Ok(Answered::Whole)
 }
 
 fn array(responses: &[Bytes]) -> Bytes {

@@ -1,18 +1,18 @@
-//! The members of a batch: each is sent on its own, in a task of its own, and judged like a message that comes alone.
+//! A batch on its way: its members, each in a task of its own (`member.rs`), and what of them comes when.
 
 use super::federated::Asked;
-use super::judge::{self, Judged, Missing, judge, missing};
-use super::messages::{Meaning, Messages};
+use super::member::{Member, Piece};
 use super::remember::Remembering;
-use super::translate::{Becomes, Owes, Translate};
-use super::{Broken, Way, attempt, detached, forward, heal, onward, revive};
+use super::revive::Opener;
+use super::translate::{Owes, Translate};
+use super::{Broken, Way, attempt, detached, forward, judge};
 use crate::downstream::gone;
-use crate::session::Cost;
-use crate::snapshot::{Limits, Link};
-use crate::upstream::{UpstreamRequest, UpstreamResponse};
+use crate::session::{Cost, Underway};
+use crate::snapshot::Link;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::federate::Target;
 use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{Kind, Message};
 use lockgate_filters::splice::Onward;
@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// How many members of one batch are at the backend at a time.
+/// How many members of one batch are at one backend at a time.
 const AT_A_TIME: usize = 8;
 
 /// A batch on its way.
@@ -32,11 +32,11 @@ pub(super) struct Batch {
     pieces: mpsc::Receiver<Piece>,
     /// Responses that are there already.
     ready: VecDeque<Bytes>,
-    /// Members whose backend must be asked for a session first.
-    unopened: VecDeque<Box<Member>>,
     /// The raw ids of the members, where they are requests that nothing has answered yet.
     owed: Vec<Option<Bytes>>,
     asked: usize,
+    /// The backends that members go to, and how many may be there at a time.
+    rooms: Vec<(Arc<str>, Arc<Semaphore>)>,
     /// Why a member failed that nobody waits for.
     refused: Option<Refusal>,
     /// Why no member is waited for any more, as when the process stops: what is owed is answered with this error.
@@ -55,56 +55,28 @@ pub(super) enum Turn {
     End,
 }
 
-/// What members hand in.
-enum Piece {
-    Response {
-        place: usize,
-        response: Bytes,
-    },
-    Speech(Bytes),
-    Failed {
-        place: usize,
-        refusal: Refusal,
-    },
-    /// The backend has lost the session, so the member did not run.
-    Lost(Box<Member>),
-}
-
-/// One member.
-struct Member {
-    /// Which one of the batch.
-    place: usize,
-    message: Message,
-    link: Arc<Link>,
-    /// How that backend's words become ours, where they must.
-    translate: Option<Arc<Translate>>,
-    /// The raw id of a request.
-    id: Option<Bytes>,
-    remembering: Option<Remembering>,
-    /// The backend's session that it is sent in.
-    session: Option<HeaderValue>,
-    /// Whether it is sent for the second time.
-    again: bool,
-    limits: Limits,
-    room: Arc<Semaphore>,
-    pieces: mpsc::Sender<Piece>,
-}
-
-/// How a member ended that did not fail.
-enum Ended {
-    /// Nothing is owed to the client any more.
-    Done,
-    /// The backend has lost its session.
-    Lost,
+/// The requests of a batch that go to several backends' server, to be found by who cancels them.
+pub(super) fn underway(way: &Way<'_>) -> Vec<Option<Arc<Underway>>> {
+    let exchange = &way.trip.exchange;
+    let messages = exchange.scan.messages.iter().enumerate();
+    let request = |(place, message): (usize, &Message)| {
+        let (node, Target::Member(hop)) = (way.node.as_ref()?, exchange.target(place)) else { return None };
+        let id = message.id.filter(|_| message.kind == Kind::Request)?;
+        let link = way.server.links.get(hop.member)?;
+        node.send_on(Bytes::copy_from_slice(id.span.of(&exchange.body)), &link.backend.place)
+    };
+    match way.server.policy.federation {
+        Some(_) => messages.map(request).collect(),
+        None => Vec::new(),
+    }
 }
 
 impl Batch {
     /// Starts every member.
     ///
-    /// `answered` says which of them are done already, and what they came to.
-    pub fn start(way: &Way<'_>, mut answered: Vec<Asked>) -> Batch {
+    /// `answered` says which of them are done already, and what they came to; `underway` what keeps them to be found.
+    pub fn start(way: &Way<'_>, mut answered: Vec<Asked>, mut underway: Vec<Option<Arc<Underway>>>) -> Batch {
         let (sender, pieces) = mpsc::channel(AT_A_TIME);
-        let room = Arc::new(Semaphore::new(AT_A_TIME));
         let exchange = &way.trip.exchange;
         let messages = &exchange.scan.messages;
         let id = |message: &Message| {
@@ -112,20 +84,20 @@ impl Batch {
             Some(Bytes::copy_from_slice(id.span.of(&exchange.body)))
         };
         let owed: Vec<Option<Bytes>> = messages.iter().map(id).collect();
-        let asked = owed.iter().flatten().count();
-        let ready = VecDeque::new();
         let mut batch = Batch {
             tasks: JoinSet::new(),
             pieces,
-            ready,
-            unopened: VecDeque::new(),
+            ready: VecDeque::new(),
+            asked: owed.iter().flatten().count(),
             owed,
-            asked,
+            rooms: Vec::new(),
             refused: None,
             stopped: None,
         };
+        let opener = Opener::of(way).ok().map(Arc::new);
         answered.resize_with(messages.len(), || Asked::Backend);
-        for ((place, message), answered) in messages.iter().enumerate().zip(answered) {
+        underway.resize_with(messages.len(), || None);
+        for (place, (answered, underway)) in answered.into_iter().zip(underway).enumerate() {
             let link = match (answered, backend_of(way, place)) {
                 (Asked::Here(Ok(response)), _) => {
                     batch.owed[place] = None;
@@ -137,6 +109,15 @@ impl Batch {
                     batch.ready.extend(error);
                     continue;
                 }
+                (Asked::Soon(response), _) => {
+                    let pieces = sender.clone();
+                    batch.tasks.spawn(async move {
+                        let response = response.await;
+                        // A closed channel means that the client has left.
+                        let _ = pieces.send(Piece::Response { place, response }).await;
+                    });
+                    continue;
+                }
                 (Asked::Backend, Some(link)) => link,
                 (Asked::Backend, None) => {
                     let error = batch.failed(way, place, Refusal::new(Fault::Internal, "gather"));
@@ -144,29 +125,48 @@ impl Batch {
                     continue;
                 }
             };
-            let method = message.method.and_then(|method| method.text(&exchange.body)).unwrap_or_default();
-            let hop = exchange.target(place).hop();
-            let owes = batch.owed[place].clone().map_or(Owes::Nothing, Owes::To);
-            let member = Member {
-                place,
-                message: message.clone(),
-                translate: hop.and_then(|hop| Translate::of(way, hop.member, &method, owes)),
-                link,
-                id: batch.owed[place].clone(),
-                remembering: Remembering::of(way, message),
-                session: None,
-                again: false,
-                limits: way.trip.snapshot.limits,
-                room: Arc::clone(&room),
-                pieces: sender.clone(),
-            };
-            if member.is_unopened(way) {
-                batch.unopened.push_back(Box::new(member));
-            } else {
-                batch.send(way, member);
-            }
+            let member = batch.member(way, place, link, &sender);
+            batch.tasks.spawn(Member { opener: opener.clone(), underway, ..member }.carry_out());
         }
         batch
+    }
+
+    /// The member at this place, on its way to this backend.
+    fn member(&mut self, way: &Way<'_>, place: usize, link: Arc<Link>, pieces: &mpsc::Sender<Piece>) -> Member {
+        let exchange = &way.trip.exchange;
+        let message = exchange.scan.messages[place].clone();
+        let method = message.method.and_then(|method| method.text(&exchange.body)).unwrap_or_default();
+        let hop = exchange.target(place).hop();
+        let owes = self.owed[place].clone().map_or(Owes::Nothing, Owes::To);
+        let (body, name) = forward::outgoing(exchange, place, &message);
+        let headers = &way.session.req_header().headers;
+        let onward = Onward { name, ..Onward::default() };
+        Member {
+            place,
+            translate: hop.and_then(|hop| Translate::of(way, hop.member, &method, owes)),
+            id: self.owed[place].clone(),
+            request: attempt::post(&link, headers, exchange, &message, body, onward),
+            remembering: Remembering::of(way, &message),
+            node: way.node.clone(),
+            opener: None,
+            underway: None,
+            again: false,
+            limits: way.trip.snapshot.limits,
+            room: self.room(&link),
+            pieces: pieces.clone(),
+            message,
+            link,
+        }
+    }
+
+    fn room(&mut self, link: &Link) -> Arc<Semaphore> {
+        let place = &link.backend.place;
+        if let Some((_, room)) = self.rooms.iter().find(|(known, _)| known == place) {
+            return Arc::clone(room);
+        }
+        let room = Arc::new(Semaphore::new(AT_A_TIME));
+        self.rooms.push((Arc::clone(place), Arc::clone(&room)));
+        room
     }
 
     /// How many of its members are requests.
@@ -177,17 +177,6 @@ impl Batch {
     /// Why a message failed that nobody waits for an answer to.
     pub fn refusal(&mut self) -> Option<Broken> {
         self.refused.take().map(Broken::from)
-    }
-
-    fn send(&mut self, way: &Way<'_>, mut member: Member) {
-        let onward = onward(way.node.as_deref(), &member.link);
-        member.session = onward.session.clone();
-        let exchange = &way.trip.exchange;
-        let (body, name) = forward::outgoing(exchange, member.place, &member.message);
-        let headers = &way.session.req_header().headers;
-        let onward = Onward { name, ..onward };
-        let request = attempt::post(&member.link, headers, exchange, &member.message, body, onward);
-        self.tasks.spawn(member.carry_out(request));
     }
 
     /// What comes next, or [`Turn::Quiet`] at the given time.
@@ -214,15 +203,9 @@ impl Batch {
                 }
             };
             let ended = way.ended();
-            let unopened = self.unopened.pop_front();
             let piece = tokio::select! {
                 biased;
-                piece = async {
-                    match unopened {
-                        Some(member) => Some(Piece::Lost(member)),
-                        None => self.pieces.recv().await,
-                    }
-                } => piece,
+                piece = self.pieces.recv() => piece,
                 () = ended => {
                     self.stopped = Some(Fault::SessionUnknown);
                     continue;
@@ -234,26 +217,21 @@ impl Batch {
                     continue;
                 }
             };
-            let failed = match piece {
+            let (place, refusal) = match piece {
                 Some(Piece::Speech(message)) => return Ok(Turn::Speech(message)),
                 Some(Piece::Response { place, response }) => {
                     self.owed[place] = None;
                     return Ok(Turn::Response(response));
                 }
                 Some(Piece::Failed { place, refusal }) => (place, refusal),
-                Some(Piece::Lost(member)) => match revive::renew(way, &member.link, member.session.as_ref()).await {
-                    Ok(()) => {
-                        let again = member.session.is_some();
-                        self.send(way, Member { again, ..*member });
-                        continue;
-                    }
-                    Err(Broken::Refused(refusal)) => (member.place, refusal),
-                    Err(broken) => return Err(broken),
-                },
+                Some(Piece::Cancelled { place }) => {
+                    self.owed[place] = None;
+                    continue;
+                }
                 // Every member has handed in what it had.
                 None => return Ok(self.next_owed(way, &judge::no_response(way.link.name(), StatusCode::OK))),
             };
-            if let Some(error) = self.failed(way, failed.0, failed.1) {
+            if let Some(error) = self.failed(way, place, refusal) {
                 return Ok(Turn::Response(error));
             }
         }
@@ -277,10 +255,14 @@ impl Batch {
         }
     }
 
-    /// Lets the members go on without the client: a disconnect cancels none.
+    /// Lets the members go on without the client, also those that were not sent yet: a disconnect cancels none.
     pub fn leave(mut self, way: &Way<'_>) {
         while self.tasks.try_join_next().is_some() {}
-        let cost = Cost { exchanges: self.tasks.len().min(AT_A_TIME), bytes: way.trip.exchange.body.len() };
+        let sessions = &way.gateway.world.sessions;
+        let at_once = self.tasks.len().min(AT_A_TIME * self.rooms.len());
+        // More than a session may have would not be let go on at all.
+        let exchanges = at_once.min(sessions.detached().limits().session);
+        let cost = Cost { exchanges, bytes: way.trip.exchange.body.len() };
         let Batch { mut tasks, pieces, .. } = self;
         if !tasks.is_empty() {
             // From here on nothing that members hand in is taken: they do not wait for it.
@@ -293,95 +275,4 @@ impl Batch {
 /// The backend that the message at this place goes to.
 fn backend_of(way: &Way<'_>, place: usize) -> Option<Arc<Link>> {
     way.server.links.get(way.trip.exchange.target(place).hop()?.member).cloned()
-}
-
-impl Member {
-    /// Whether its backend has given the client's session nothing yet.
-    fn is_unopened(&self, way: &Way<'_>) -> bool {
-        way.node.as_ref().is_some_and(|node| node.upstream(&self.link.backend.place).is_none())
-    }
-
-    async fn carry_out(self, request: UpstreamRequest) {
-        let room = Arc::clone(&self.room);
-        let Ok(_place) = room.acquire().await else { return };
-        let ended = self.ask(request).await;
-        let pieces = self.pieces.clone();
-        let piece = match ended {
-            Ok(Ended::Done) => return,
-            Ok(Ended::Lost) => Piece::Lost(Box::new(self)),
-            Err(refusal) => Piece::Failed { place: self.place, refusal },
-        };
-        // A closed channel means that the client has left.
-        let _ = pieces.send(piece).await;
-    }
-
-    /// Sends the message and hands in what the backend says.
-    async fn ask(&self, request: UpstreamRequest) -> Result<Ended, Refusal> {
-        let answered = attempt::ask(Arc::clone(&self.link), request, false).await;
-        let response = answered.map_err(|fault| attempt::refusal(&self.link, &fault))?;
-        let backend = self.link.name();
-        if response.status == StatusCode::NOT_FOUND {
-            return match missing(response, self.id.as_deref(), self.session.is_some(), self.limits.answer_bytes).await {
-                Missing::Something(error) => {
-                    self.respond(error).await;
-                    Ok(Ended::Done)
-                }
-                Missing::Session if self.message.kind == Kind::Response => Err(forward::no_longer_asked(backend)),
-                Missing::Session if !self.again => Ok(Ended::Lost),
-                Missing::Session | Missing::Unknown => Err(judge::not_found(backend)),
-            };
-        }
-        match (judge(backend, Some(self.message.kind), &response)?, &self.id) {
-            (Judged::Taken | Judged::Nothing, _) => detached::settle(response).await,
-            (Judged::Json | Judged::Events, Some(id)) => self.relay(id, response).await?,
-            (Judged::Json | Judged::Events, None) => return Err(judge::no_response(backend, response.status)),
-        }
-        Ok(Ended::Done)
-    }
-
-    async fn relay(&self, id: &Bytes, response: UpstreamResponse) -> Result<(), Refusal> {
-        let status = response.status;
-        let mut messages = Messages::of(response, self.limits.answer_bytes, self.limits.event_bytes);
-        let mut answered = false;
-        loop {
-            let said = match messages.next().await {
-                Ok(Some(said)) => said,
-                Ok(None) => break,
-                // What breaks off behind the response takes nothing from it.
-                Err(_) if answered => break,
-                Err(fault) => return Err(attempt::refusal(&self.link, &fault)),
-            };
-            match said.meaning(id) {
-                Meaning::Response(response) if !answered => {
-                    answered = true;
-                    self.respond(response).await;
-                }
-                // A client that has left cancels nothing: the backend's answer is read to its end all the same.
-                Meaning::Speech => {
-                    let becomes = self.translate.as_ref().map(|translate| translate.message(&said.bytes));
-                    let speech = match becomes {
-                        None | Some(Becomes::Same) => said.bytes,
-                        Some(Becomes::Other(speech)) => speech,
-                        Some(Becomes::Nothing) => continue,
-                    };
-                    drop(self.pieces.send(Piece::Speech(speech)).await);
-                }
-                Meaning::Response(_) | Meaning::Noise => {}
-            }
-        }
-        if answered { Ok(()) } else { Err(judge::no_response(self.link.name(), status)) }
-    }
-
-    async fn respond(&self, response: Bytes) {
-        if let Some(remembering) = &self.remembering {
-            remembering.answered(&response).await;
-        }
-        let response = match &self.translate {
-            Some(translate) => translate.response(response),
-            None => response,
-        };
-        let response = if self.again { heal::marked(response) } else { response };
-        // A closed channel means that the client has left.
-        let _ = self.pieces.send(Piece::Response { place: self.place, response }).await;
-    }
 }

@@ -10,6 +10,7 @@ mod gather;
 mod heal;
 mod hold;
 mod judge;
+mod member;
 mod members;
 mod messages;
 mod open;

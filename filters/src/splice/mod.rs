@@ -118,11 +118,17 @@ fn keep_mirrors(fields: &mut Outbound, method: &str) {
 /// checked what such a request carries.
 fn name_session(fields: &mut Outbound, exchange: &Exchange, onward: Onward) {
     fields.retain(|name| !name.as_str().starts_with("mcp-"));
-    if let Some(id) = onward.session {
+    let negotiated = onward.revision.or_else(|| exchange.ticket.as_ref().map(|ticket| ticket.revision));
+    within(fields, onward.session, negotiated);
+}
+
+/// Names the session of a legacy hop, and the revision that was negotiated in it: for a request that was prepared before it
+/// was known which that would be.
+pub fn within(fields: &mut Outbound, session: Option<HeaderValue>, revision: Option<Revision>) {
+    if let Some(id) = session {
         fields.set(headers::SESSION_ID, id);
     }
-    let negotiated = onward.revision.or_else(|| exchange.ticket.as_ref().map(|ticket| ticket.revision));
-    if let Some(revision) = negotiated.and_then(on_the_wire) {
+    if let Some(revision) = revision.and_then(on_the_wire) {
         fields.set(headers::PROTOCOL_VERSION, revision);
     }
 }

@@ -1,12 +1,14 @@
 //! What backends ask of clients, and the members of a batch that no backend is asked for.
 
 use super::super::{Broken, Way, forward};
-use super::{here, tell};
+use super::{here, known, link, tell};
 use crate::snapshot::Link;
 use bytes::Bytes;
 use lockgate_filters::fault::Refusal;
 use lockgate_filters::federate::question::Question;
 use lockgate_filters::federate::{Local, Target};
+use lockgate_filters::rpc::reply;
+use std::pin::Pin;
 
 /// Refuses a client's answer to a request that nobody waits for any more: the backend's session in which it was asked is
 /// gone, or it is at another node.
@@ -24,12 +26,23 @@ pub(in crate::lanes) enum Asked {
     Backend,
     /// Its response, where one is owed.
     Here(Result<Option<Bytes>, Refusal>),
+    /// Its response, once backends have been told something.
+    Soon(Pin<Box<dyn Future<Output = Bytes> + Send>>),
 }
 
 /// Carries out a member of a batch, unless a backend must.
 pub(in crate::lanes) async fn answer_locally(way: &mut Way<'_>, index: usize) -> Result<Asked, Broken> {
     Ok(match way.trip.exchange.target(index).clone() {
-        Target::Member(_) | Target::Asker { .. } => Asked::Backend,
+        Target::Member(_) => Asked::Backend,
+        Target::Asker { question, hop } => {
+            let waits = link(way, hop.member).and_then(|link| still_waits(way, &question, &link));
+            waits.map_or_else(|refusal| Asked::Here(Err(refusal)), |()| Asked::Backend)
+        }
+        Target::Here(Local::SetLevel) => match set_level(way, index).await {
+            Ok(soon) => Asked::Soon(soon),
+            Err(Broken::Refused(refusal)) => Asked::Here(Err(refusal)),
+            Err(broken) => return Err(broken),
+        },
         Target::Here(Local::Absorb) => Asked::Here(Ok(None)),
         Target::Here(local) => match here::answer(way, index, &local).await {
             Ok(answer) => Asked::Here(Ok(Some(answer))),
@@ -46,4 +59,16 @@ pub(in crate::lanes) async fn answer_locally(way: &mut Way<'_>, index: usize) ->
         }
         Target::Refused(refusal) => Asked::Here(Err(*refusal)),
     })
+}
+
+/// Sets a log level, without waiting for the backends: they keep the batch's other members from nothing.
+async fn set_level(way: &mut Way<'_>, index: usize) -> Result<Pin<Box<dyn Future<Output = Bytes> + Send>>, Broken> {
+    let level = here::level(&way.trip.exchange, index)?;
+    way.node = Some(known(way).await?);
+    let telling = tell::remember_level(way, level).await?;
+    let id = here::raw_id(&way.trip.exchange, index);
+    Ok(Box::pin(async move {
+        telling.await;
+        reply::result_body(Some(&id), b"{}")
+    }))
 }

@@ -81,7 +81,7 @@ pub(super) fn raw_id(exchange: &Exchange, index: usize) -> Bytes {
     Bytes::copy_from_slice(id.map(|id| id.span.of(&exchange.body)).unwrap_or_default())
 }
 
-fn level(exchange: &Exchange, index: usize) -> Result<LogLevel, Refusal> {
+pub(super) fn level(exchange: &Exchange, index: usize) -> Result<LogLevel, Refusal> {
     let params = exchange.scan.messages.get(index).and_then(|message| message.params.as_ref());
     let text = params.and_then(|params| params.level).and_then(|level| level.text(&exchange.body));
     text.and_then(|text| LogLevel::parse(&text))

@@ -73,7 +73,16 @@ fn pass_on(way: &Way<'_>, index: usize, to: Vec<(Arc<Link>, UpstreamSession)>) {
 
 /// Sets the log level, at every backend that the session was opened at and, later, at those where it will be.
 pub(super) async fn set_level(way: &Way<'_>, level: LogLevel) -> Result<(), Broken> {
-    let Some(node) = &way.node else { return Ok(()) };
+    remember_level(way, level).await?.await;
+    Ok(())
+}
+
+/// As [`set_level`], but leaves it to the caller to wait until the backends have been told.
+pub(super) async fn remember_level(
+    way: &Way<'_>,
+    level: LogLevel,
+) -> Result<impl Future<Output = ()> + Send + use<>, Broken> {
+    let node = way.node.as_ref().ok_or_else(|| Refusal::new(Fault::SessionRequired, RULE))?;
     let remembered = way.gateway.world.sessions.set_log_level(node, level).await;
     remembered.map_err(|_| Refusal::new(Fault::SessionUnknown, RULE))?;
     let mut telling = JoinSet::new();
@@ -84,8 +93,9 @@ pub(super) async fn set_level(way: &Way<'_>, level: LogLevel) -> Result<(), Brok
         }
     }
     // A backend that is slow, or has no levels, keeps nobody from setting them elsewhere.
-    let _ = timeout(PATIENCE, async { while telling.join_next().await.is_some() {} }).await;
-    Ok(())
+    Ok(async move {
+        let _ = timeout(PATIENCE, async { while telling.join_next().await.is_some() {} }).await;
+    })
 }
 
 async fn tell_level(fetcher: Fetcher, upstream: UpstreamSession, level: LogLevel) {

@@ -10,6 +10,7 @@
 //! | `progressToken` | `sessions::progress_*` |
 //! | cancellation | `sessions::cancellation_*`, `cancelling::*` |
 //! | sessions that a backend has lost | `healing::*` |
+//! | batches (2025-03-26) | `batches::*`, `sessions::a_batch_*` |
 //! | lists, cursors | `lists::*` |
 //! | `tools/call`, `prompts/get` | `calls::*` |
 //! | `resources/read`, `completion/complete`, URIs everywhere | `uris::*` |
@@ -19,6 +20,7 @@
 //! | `structuredContent`, schemas, annotations, icons, `_meta` | `calls::what_nobody_must_read_*`, `lists::items_*` |
 //! | `Host`, `Origin`, hop headers | `calls::headers_*` |
 
+mod batches;
 mod calls;
 mod cancelling;
 mod changes;
