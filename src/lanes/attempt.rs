@@ -3,6 +3,7 @@
 //! What is decided per attempt (which fields, which endpoint, with which credential, whether again) is decided by way of
 //! this file, so that no lane can decide it differently.
 
+use super::answering::Answering;
 use super::{Broken, Way, detached, session_ended};
 use crate::downstream::gone;
 use crate::session::Cost;
@@ -91,10 +92,13 @@ impl Drop for Counted<'_> {
 /// the client asks again. A legacy client that leaves cancels nothing else: the answer is read to its end without it.
 pub(super) async fn send(way: &mut Way<'_>, request: UpstreamRequest, held: bool) -> Result<UpstreamResponse, Broken> {
     let most = way.trip.snapshot.limits.answer_bytes;
-    send_or_leave(way, request, held, move |unheard| detached::discard(unheard, most)).await
+    send_or_leave(way, request, held, move |unheard, answering: Answering| async move {
+        answering.read_out(unheard, most).await
+    })
+    .await
 }
 
-/// As [`send`]; `unheard` is what becomes of an answer that comes when the client has left.
+/// As [`send`]; `unheard` is what becomes of an answer that comes when the client has left, and of what is asked in it.
 pub(super) async fn send_or_leave<F, W>(
     way: &mut Way<'_>,
     request: UpstreamRequest,
@@ -102,7 +106,7 @@ pub(super) async fn send_or_leave<F, W>(
     unheard: F,
 ) -> Result<UpstreamResponse, Broken>
 where
-    F: FnOnce(UpstreamResponse) -> W + Send + 'static,
+    F: FnOnce(UpstreamResponse, Answering) -> W + Send + 'static,
     W: Future<Output = ()> + Send + 'static,
 {
     let (verb, bytes) = (request.verb, request.body.len());
@@ -114,9 +118,10 @@ where
         () = ended => return Err(session_ended()),
         () = gone(way.session) => {
             if verb == Verb::Post && way.trip.exchange.era() != Some(Era::Modern) {
+                let answering = Answering::of(way, &way.link);
                 let work = async move {
                     if let Ok(response) = sending.await {
-                        unheard(response).await;
+                        unheard(response, answering).await;
                     }
                 };
                 detached::go_on(way, Cost { exchanges: 1, bytes }, work);

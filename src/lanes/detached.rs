@@ -3,6 +3,7 @@
 //! How much of it there may be is the session room's to say ([`crate::session::Detached`]).
 
 use super::Way;
+use super::answering::Answering;
 use super::stream::Flow;
 use crate::session::{Cost, StreamRecord, Told};
 use crate::upstream::UpstreamResponse;
@@ -31,7 +32,8 @@ pub(super) fn go_on(way: &Way<'_>, cost: Cost, work: impl Future<Output = ()> + 
 /// Reads an answer that nobody gets to its end: closing the connection would cancel the call.
 pub(super) fn read_out(way: &Way<'_>, response: UpstreamResponse) {
     if !response.is_complete() {
-        go_on(way, Cost { exchanges: 1, bytes: 0 }, discard(response, way.trip.snapshot.limits.answer_bytes));
+        let (answering, most) = (Answering::of(way, &way.link), way.trip.snapshot.limits.answer_bytes);
+        go_on(way, Cost { exchanges: 1, bytes: 0 }, async move { answering.read_out(response, most).await });
     }
 }
 

@@ -1,5 +1,6 @@
 //! One message to one endpoint, its answer brought back.
 
+use super::answering::Answering;
 use super::judge::{self, Missing, judge, missing};
 use super::remember::Remembering;
 use super::{Broken, Way, attempt, detached, relay, respond, revive, session_ended};
@@ -107,9 +108,9 @@ async fn send(
     match remembering.cloned() {
         None => attempt::send(way, request, held).await,
         Some(remembering) => {
-            let unheard = move |response| {
+            let unheard = move |response, answering| {
                 let messages = remembering.messages(response);
-                remembering.unheard(messages)
+                remembering.unheard(messages, answering)
             };
             Box::pin(attempt::send_or_leave(way, request, held, unheard)).await
         }
@@ -120,13 +121,14 @@ async fn send(
 async fn remember(way: Way<'_>, response: UpstreamResponse, remembering: Remembering) -> Result<(), Broken> {
     judge(way.link.name(), Some(Kind::Request), &response)?;
     let mut messages = remembering.messages(response);
+    let answering = Answering::of(&way, &way.link);
     let ended = way.ended();
     let said = tokio::select! {
         biased;
-        said = messages.response(&remembering.id) => said,
+        said = answering.response(&mut messages, &remembering.id) => said,
         () = ended => return Err(session_ended()),
         () = gone(way.session) => {
-            detached::go_on(&way, Cost { exchanges: 1, bytes: 0 }, remembering.unheard(messages));
+            detached::go_on(&way, Cost { exchanges: 1, bytes: 0 }, remembering.unheard(messages, answering));
             return Err(Broken::ClientGone);
         }
         () = way.gateway.drain.last_words() => return Err(attempt::draining()),

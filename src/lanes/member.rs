@@ -2,8 +2,9 @@
 //!
 //! A backend that is slow, or must be asked for a session first, keeps nobody waiting but its own members.
 
+use super::answering::Answering;
 use super::judge::{self, Judged, Missing, judge, missing};
-use super::messages::{Meaning, Messages};
+use super::messages::{Meaning, Messages, is_request};
 use super::remember::Remembering;
 use super::revive::Opener;
 use super::translate::{Becomes, Translate};
@@ -44,6 +45,10 @@ pub(super) struct Member {
     pub link: Arc<Link>,
     /// How that backend's words become ours, where they must.
     pub translate: Option<Arc<Translate>>,
+    /// Answers it where nobody hears what it asks.
+    pub answering: Answering,
+    /// Whether the client takes more than its responses.
+    pub hears: bool,
     /// The raw id of a request.
     pub id: Option<Bytes>,
     /// The request, but for the session that it is sent in.
@@ -161,6 +166,9 @@ impl Member {
                     self.respond(response).await;
                 }
                 // A client that has left cancels nothing: the backend's answer is read to its end all the same.
+                Meaning::Speech if is_request(&said.bytes) && (!self.hears || self.pieces.is_closed()) => {
+                    self.answering.answer(&said.bytes).await;
+                }
                 Meaning::Speech => {
                     let becomes = self.translate.as_ref().map(|translate| translate.message(&said.bytes));
                     let speech = match becomes {

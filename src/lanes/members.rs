@@ -1,5 +1,6 @@
 //! A batch on its way: its members, each in a task of its own (`member.rs`), and what of them comes when.
 
+use super::answering::Answering;
 use super::federated::Asked;
 use super::member::{Member, Piece};
 use super::remember::Remembering;
@@ -144,6 +145,8 @@ impl Batch {
         Member {
             place,
             translate: hop.and_then(|hop| Translate::of(way, hop.member, &method, owes)),
+            answering: Answering::of(way, &link),
+            hears: exchange.accepts.sse,
             id: self.owed[place].clone(),
             request: attempt::post(&link, headers, exchange, &message, body, onward),
             remembering: Remembering::of(way, &message),

@@ -1,5 +1,6 @@
 //! How requests are carried out: one file a lane, and the attempt and relay that they share.
 
+mod answering;
 mod attempt;
 mod close;
 mod detached;

@@ -1,5 +1,6 @@
 //! Bringing a backend's answer to the client: status and body as they came, unless they may not be passed on.
 
+use super::answering::Answering;
 use super::judge::{self, Judged, judge};
 use super::messages::Messages;
 use super::{Broken, Way, attempt, detached, respond, session_ended, stream};
@@ -188,15 +189,17 @@ fn length(response: &UpstreamResponse) -> Option<usize> {
     response.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// An event stream for a client that takes only JSON: its response, without what was said on the way.
+/// An event stream for a client that takes only JSON: its response, without what was said on the way. What was asked there
+/// is answered without it.
 async fn fold(way: Way<'_>, response: UpstreamResponse) -> Result<(), Broken> {
     let limits = &way.trip.snapshot.limits;
     let mut messages = Messages::of(response, limits.answer_bytes, limits.event_bytes);
     let id = way.trip.request_id().unwrap_or_default();
+    let answering = Answering::of(&way, &way.link);
     let ended = way.ended();
     let said = tokio::select! {
         biased;
-        said = messages.response(id) => said,
+        said = answering.response(&mut messages, id) => said,
         () = ended => return Err(session_ended()),
         () = gone(way.session) => return left_behind(&way, messages.into_response()),
         () = way.gateway.drain.last_words() => return Err(attempt::draining()),

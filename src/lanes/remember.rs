@@ -3,6 +3,7 @@
 //! It is remembered when the backend has agreed, so that it can be asked for again should the backend lose the session.
 
 use super::Way;
+use super::answering::Answering;
 use super::messages::Messages;
 use crate::session::{LogLevel, NodeSession, Sessions};
 use crate::upstream::UpstreamResponse;
@@ -95,8 +96,8 @@ impl Remembering {
     }
 
     /// Reads an answer that nobody gets: the call has run all the same.
-    pub async fn unheard(self, mut messages: Messages) {
-        if let Ok(Some(response)) = messages.response(&self.id).await {
+    pub async fn unheard(self, mut messages: Messages, answering: Answering) {
+        if let Ok(Some(response)) = answering.response(&mut messages, &self.id).await {
             self.answered(&response).await;
         }
     }

@@ -1,9 +1,10 @@
 //! What backends ask of the client, and `ping`.
 
 use super::pair;
-use lockgate_e2e::Mcp;
 use lockgate_e2e::events::Events;
+use lockgate_e2e::gateway::federation;
 use lockgate_e2e::scripted::tools;
+use lockgate_e2e::{Answer, Gateway, Mcp};
 use serde_json::{Value, json};
 
 const ASKING: [&str; 4] = ["ask", "sample", "roots", "ping"];
@@ -23,6 +24,40 @@ fn named(name: &str) -> Value {
 
 async fn text(stream: &mut Events) -> String {
     stream.answer().await.1["result"]["content"][0]["text"].as_str().unwrap_or("(none)").to_owned()
+}
+
+/// Who takes no stream cannot be asked, and says so at once; `ping` is nobody's but the gateway's.
+#[tokio::test]
+async fn a_backend_that_nobody_hears_is_answered_all_the_same() {
+    let pair = pair(tools(&ASKING), tools(&ASKING), "").await;
+    let alone = Gateway::start(&federation(&[("one", pair.one.backend("one", ""))], "", "")).await;
+    for (gateway, prefix) in [(&pair.gateway, "one__"), (&alone, "")] {
+        let client = Mcp::legacy(&gateway.mcp(), "2025-03-26").await;
+        let calls: Vec<_> = [("ping", "pong"), ("sample", "(no answer)")]
+            .map(|(tool, text)| {
+                let params = json!({"name": format!("{prefix}{tool}"), "arguments": {"id": tool}});
+                (client.body("tools/call", params), text)
+            })
+            .to_vec();
+        let batch = Value::Array(calls.iter().map(|(call, _)| call.clone()).collect());
+        let send = async |body: &Value| {
+            let mut request = client.post(body).build().expect("a request");
+            request.headers_mut().insert("accept", "application/json".parse().expect("a form"));
+            Answer::read(client.http.execute(request).await.expect("an answer")).await
+        };
+        for (call, text) in &calls {
+            assert_eq!(send(call).await.text(), *text, "{call}");
+        }
+        let answers = send(&batch).await.json();
+        let text = |id: &Value| {
+            let answers = answers.as_array().into_iter().flatten();
+            let mut answers = answers.filter(|answer| answer["id"] == *id);
+            answers.next().map(|answer| answer["result"]["content"][0]["text"].clone())
+        };
+        for (call, expected) in &calls {
+            assert_eq!(text(&call["id"]), Some(json!(expected)), "{answers}");
+        }
+    }
 }
 
 /// Both backends ask at the same time, under the same id, whatever that is.
