@@ -1,4 +1,5 @@
-//! What a client has set in its session, said again in a new session at a backend: its log level and its subscriptions.
+//! What a client has set in its session, said again in a new session at a backend: its log level and its subscriptions;
+//! and that its roots changed, if they did meanwhile.
 //!
 //! A backend that does not take one of them has opened the session all the same, so that costs nobody the session: the
 //! operator reads it in the log, and the client is told to look at the lists again, since it may hear less than it thinks.
@@ -34,6 +35,8 @@ pub(super) struct Replay<'o> {
     level: Option<LogLevel>,
     /// As the backend calls them.
     subscribed: BTreeSet<Box<str>>,
+    /// How often the client had said that its roots changed when the session was begun.
+    roots: u64,
 }
 
 /// Something to be said: method and parameters.
@@ -47,8 +50,9 @@ impl<'o> Replay<'o> {
         fetcher: &'o Fetcher,
         upstream: &'o UpstreamSession,
         logs: bool,
+        roots: u64,
     ) -> Replay<'o> {
-        Replay { opener, link, fetcher, upstream, logs, level: None, subscribed: BTreeSet::new() }
+        Replay { opener, link, fetcher, upstream, logs, level: None, subscribed: BTreeSet::new(), roots }
     }
 
     /// Tells what the client has set by now.
@@ -61,6 +65,13 @@ impl<'o> Replay<'o> {
 
     /// Tells what the client has set since: while the session was not known to be open, nobody else did.
     pub async fn catch_up(&mut self) {
+        if self.opener.node.roots_changes() != self.roots {
+            // The backend may have asked for them before they changed.
+            let telling = self.fetcher.notify("notifications/roots/list_changed", "", speech(self.upstream));
+            if !matches!(timeout(EACH, telling).await, Ok(Ok(()))) {
+                tracing::debug!(backend = %self.link.name(), "a backend was not told that roots have changed");
+            }
+        }
         for _ in 0..LOOKS {
             let items = self.items();
             if items.is_empty() {

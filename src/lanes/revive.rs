@@ -121,11 +121,12 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Re
     if open.as_ref().is_some_and(|open| open.id.as_ref().map(UpstreamId::header) != lost || lost.is_none()) {
         return Ok(());
     }
+    let roots = node.roots_changes();
     let fetcher = opener.speaker(&link.backend);
     let opening = initialize(link, &fetcher, &opener.ticket, federated);
     let New { opened, upstream, lists, logs } = timeout_at(deadline, opening).await.map_err(|_| too_slow(link))??;
     // A session with the only backend was opened for a client that knows what it declares.
-    let mut replay = Replay::new(opener, link, &fetcher, &upstream, logs || !federated);
+    let mut replay = Replay::new(opener, link, &fetcher, &upstream, logs || !federated, roots);
     replay.tell().await;
     let loss = match (federated, open.is_some()) {
         (false, _) => Loss::Everything,

@@ -15,7 +15,8 @@ use lockgate_filters::ticket::SessionId;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -47,6 +48,8 @@ pub struct Session {
     bound: Notify,
     turns: Mutex<Vec<(Arc<str>, Turn)>>,
     underway: Mutex<Vec<Weak<Underway>>>,
+    /// How often the client has said that its roots changed.
+    roots: AtomicU64,
     /// Which stream gets the news.
     newsreader: AtomicU64,
     superseded: Notify,
@@ -103,6 +106,7 @@ impl Session {
             bound: Notify::new(),
             turns: Mutex::default(),
             underway: Mutex::default(),
+            roots: AtomicU64::new(0),
             newsreader: AtomicU64::new(0),
             superseded: Notify::new(),
         }
@@ -196,6 +200,17 @@ impl Session {
         }
         state.upstream.retain(|(known, _)| known != backend);
         Ok(slot.put(&Change::Unbound { id: self.id, backend: Arc::clone(backend) }))
+    }
+
+    /// The client says that its roots changed. To be called before it is looked where the session is open: where it is being
+    /// opened meanwhile, that is told by whoever opens it.
+    pub fn roots_changed(&self) {
+        self.roots.fetch_add(1, SeqCst);
+    }
+
+    /// How often the client has said that its roots changed.
+    pub fn roots_changes(&self) -> u64 {
+        self.roots.load(SeqCst)
     }
 
     /// Which versions of the lists the client has been told of.

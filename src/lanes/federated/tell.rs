@@ -16,6 +16,9 @@ use tokio::time::timeout;
 /// How long a client waits for backends to take its log level.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What a client says when its roots changed.
+const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
+
 /// How long a backend gets to take a notification.
 const DELIVERY: Duration = Duration::from_secs(30);
 
@@ -28,6 +31,12 @@ fn opened(way: &Way<'_>) -> Vec<(Arc<Link>, UpstreamSession)> {
 
 /// Passes the notification on to all of them. Nobody waits for it.
 pub(super) fn all(way: &Way<'_>, index: usize) {
+    let exchange = &way.trip.exchange;
+    if let (Some(message), Some(node)) = (exchange.scan.messages.get(index), &way.node)
+        && message.is(ROOTS_CHANGED.as_bytes(), &exchange.body)
+    {
+        node.roots_changed();
+    }
     pass_on(way, index, opened(way));
 }
 

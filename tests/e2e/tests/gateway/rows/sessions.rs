@@ -139,6 +139,26 @@ async fn changed_roots_are_told_where_a_session_is_open() {
     assert!(pair.two.heard_of(method).is_empty(), "this client has no session there");
 }
 
+#[tokio::test]
+async fn roots_that_change_while_a_session_is_opened_are_told_there() {
+    let mut pair = pair(tools(&["echo"]), tools(&["echo"]), "").await;
+    let client = pair.legacy().await;
+    let method = "notifications/roots/list_changed";
+    // Said before there is a session, it concerns none.
+    assert_eq!(client.notify(method, json!({})).await.status, 202);
+    let opened = pair.one.heard_of("initialize").len();
+    pair.one.delay("initialize", 1500);
+    let call = {
+        let client = client.clone();
+        tokio::spawn(async move { client.tool("one__echo", json!({})).await })
+    };
+    until("the new session", async || (pair.one.heard_of("initialize").len() > opened).then_some(())).await;
+    assert_eq!(client.notify(method, json!({})).await.status, 202);
+    assert_eq!(call.await.expect("an answer").status, 200);
+    assert_eq!(pair.one.heard_of(method).len(), 1);
+    assert_eq!(pair.one.heard_of(method)[0].session, pair.one.heard_of("tools/call")[0].session);
+}
+
 /// What a client asks of a session at one backend does not wait for another backend.
 #[tokio::test]
 async fn a_batch_goes_to_several_backends() {
