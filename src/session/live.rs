@@ -55,6 +55,9 @@ pub struct Session {
     superseded: Notify,
 }
 
+/// What a session had at a backend that is no longer remembered, and at which: somebody must end it.
+pub type Displaced = (Arc<str>, UpstreamSession);
+
 /// Held while a session is opened at one backend, so that only one request does it.
 pub type Turn = Arc<tokio::sync::Mutex<()>>;
 
@@ -303,7 +306,7 @@ impl Session {
         backend: &Arc<str>,
         upstream: UpstreamSession,
         slot: Slot<'_>,
-    ) -> Result<(Ack, Option<(Arc<str>, UpstreamSession)>), Gone> {
+    ) -> Result<(Ack, Option<Displaced>), Gone> {
         let mut state = self.state.lock();
         if state.gone {
             return Err(Gone);

@@ -10,7 +10,7 @@ use super::journal::{Ack, Journal, SessionRecord, Slot};
 use super::left::Left;
 use super::level::LogLevel;
 use super::limits::Limits;
-use super::live::{Gone, Loss, Session, SubscribeFault};
+use super::live::{Displaced, Gone, Loss, Session, SubscribeFault};
 use super::notices::Notices;
 use super::store::{InsertFault, Standing, Store};
 use super::streams::{Recorder, ReplayBudget};
@@ -149,7 +149,7 @@ impl Sessions {
         backend: &Arc<str>,
         upstream: UpstreamSession,
         loss: Loss,
-    ) -> Result<Option<(Arc<str>, UpstreamSession)>, Gone> {
+    ) -> Result<Option<Displaced>, Gone> {
         session.renew(backend, loss);
         let (ack, displaced) = session.bind(backend, upstream, self.slot().await)?;
         ack.written().await;

@@ -20,6 +20,9 @@ pub(super) fn still_waits(way: &Way<'_>, question: &Question, link: &Link) -> Re
     if here && open { Ok(()) } else { Err(forward::no_longer_asked(link.name())) }
 }
 
+/// A response that is on its way.
+type Soon = Pin<Box<dyn Future<Output = Bytes> + Send>>;
+
 /// What a member of a batch comes to that no backend is asked for.
 pub(in crate::lanes) enum Asked {
     /// It goes to a backend.
@@ -27,7 +30,7 @@ pub(in crate::lanes) enum Asked {
     /// Its response, where one is owed.
     Here(Result<Option<Bytes>, Refusal>),
     /// Its response, once backends have been told something.
-    Soon(Pin<Box<dyn Future<Output = Bytes> + Send>>),
+    Soon(Soon),
 }
 
 /// Carries out a member of a batch, unless a backend must.
@@ -62,7 +65,7 @@ pub(in crate::lanes) async fn answer_locally(way: &mut Way<'_>, index: usize) ->
 }
 
 /// Sets a log level, without waiting for the backends: they keep the batch's other members from nothing.
-async fn set_level(way: &mut Way<'_>, index: usize) -> Result<Pin<Box<dyn Future<Output = Bytes> + Send>>, Broken> {
+async fn set_level(way: &mut Way<'_>, index: usize) -> Result<Soon, Broken> {
     let level = here::level(&way.trip.exchange, index)?;
     way.node = Some(known(way).await?);
     let telling = tell::remember_level(way, level).await?;
