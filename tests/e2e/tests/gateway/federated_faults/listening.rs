@@ -147,6 +147,9 @@ async fn a_stream_that_was_given_up_goes_on_merged() {
     assert_eq!(update(&mut third, 3).await["params"]["uri"], "one+note:x");
     two.say(UPDATED, json!({"uri": "note:x", "number": 4}));
     assert_eq!(update(&mut third, 4).await["params"]["uri"], "two+note:x");
+    // The backends have one stream a session each, and said so to whoever was too early.
+    let refused = gets(&one) + gets(&two) - 6;
+    assert!(refused < 6, "not again and again: {refused}");
     seen.push(third.last_id.clone().expect("an id"));
     seen.dedup();
     assert_eq!(seen.len(), 3, "no id comes twice: {seen:?}");
