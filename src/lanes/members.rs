@@ -5,7 +5,7 @@ use super::federated::Asked;
 use super::member::{Member, Piece};
 use super::remember::Remembering;
 use super::revive::Opener;
-use super::translate::{Owes, Translate};
+use super::translate::{Owes, Translate, progress_token};
 use super::{Broken, Way, attempt, detached, forward, judge};
 use crate::downstream::gone;
 use crate::session::{Cost, Underway};
@@ -64,7 +64,8 @@ pub(super) fn underway(way: &Way<'_>) -> Vec<Option<Arc<Underway>>> {
         let (node, Target::Member(hop)) = (way.node.as_ref()?, exchange.target(place)) else { return None };
         let id = message.id.filter(|_| message.kind == Kind::Request)?;
         let link = way.server.links.get(hop.member)?;
-        node.send_on(Bytes::copy_from_slice(id.span.of(&exchange.body)), &link.backend.place)
+        let id = Bytes::copy_from_slice(id.span.of(&exchange.body));
+        node.send_on(id, progress_token(exchange, place), &link.backend.place)
     };
     match way.server.policy.federation {
         Some(_) => messages.map(request).collect(),

@@ -9,6 +9,7 @@ use crate::snapshot::{Link, Server};
 use crate::upstream::{Caller, Fetcher, Speech};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use lockgate_filters::exchange::Exchange;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::event_id::{self, EventId, Stream};
 use lockgate_filters::federate::outward::{self, Asking};
@@ -43,8 +44,9 @@ pub(super) enum Owes {
     Nothing,
     /// That to the request with this raw id.
     To(Bytes),
-    /// One that nobody here knows the id of: it was asked long ago.
-    Something,
+    /// That to the request with this raw id, or to one that nobody here knows the id of: it was asked long ago, and is no
+    /// longer known here.
+    Again(Option<Bytes>),
 }
 
 /// The virtual server that a client talks to.
@@ -67,6 +69,8 @@ pub(super) struct Translate {
     session: Option<Arc<NodeSession>>,
     /// What the backend may answer.
     owes: Owes,
+    /// The raw token under which it may report progress of that.
+    token: Option<Bytes>,
     /// The session at the backend that it speaks in: that of its first message, if nobody said so before.
     upstream: OnceLock<Option<UpstreamSession>>,
     /// What answers the backend on the gateway's behalf, where something of the client's request is forwarded.
@@ -86,6 +90,8 @@ impl Translate {
             node: way.gateway.node,
             boot: way.gateway.boot,
             session: way.node.clone(),
+            // Those of a batch's members are known with the session.
+            token: progress_token(&way.trip.exchange, 0).filter(|_| !way.trip.exchange.scan.batch),
             owes,
             upstream: OnceLock::new(),
             speaker: OnceLock::new(),
@@ -103,6 +109,7 @@ impl Translate {
             boot: heard.boot,
             session: heard.session,
             owes: Owes::Nothing,
+            token: None,
             upstream: OnceLock::from(upstream),
             caller: speaker.caller,
             speaker: OnceLock::from(speaker),
@@ -154,11 +161,7 @@ impl Translate {
             // A client could read in it what was not seen here.
             let text = format!("backend \"{}\" gave an answer that is no JSON-RPC message", self.link.name());
             let refusal = Refusal::new(Fault::BackendProtocol, RULE).saying(text);
-            let asked = match &self.owes {
-                Owes::To(asked) => Some(&asked[..]),
-                Owes::Nothing | Owes::Something => None,
-            };
-            return reply::error_body(asked, &refusal, "");
+            return reply::error_body(self.asked().map(|asked| &asked[..]), &refusal, "");
         }
         let uris = self.uris();
         uris.and_then(|uris| outward::response(&self.method, &message, &uris)).unwrap_or(message)
@@ -185,12 +188,31 @@ impl Translate {
     fn is_owed(&self, message: &Message, data: &[u8]) -> bool {
         match &self.owes {
             Owes::Nothing => false,
-            Owes::Something => true,
-            Owes::To(asked) => match message.id {
+            Owes::Again(None) => true,
+            Owes::To(asked) | Owes::Again(Some(asked)) => match message.id {
                 Some(own) => id::same(own.span.of(data), asked),
                 None => message.error.is_some(),
             },
         }
+    }
+
+    /// The raw id of the request that is answered, where it is known.
+    fn asked(&self) -> Option<&Bytes> {
+        match &self.owes {
+            Owes::To(asked) => Some(asked),
+            Owes::Again(asked) => asked.as_ref(),
+            Owes::Nothing => None,
+        }
+    }
+
+    /// Whether a backend may report progress under this token: of a request that it has.
+    fn reports(&self, message: &Message, data: &[u8]) -> bool {
+        let token = message.params.as_ref().and_then(|params| params.progress_token);
+        let Some(token) = token.map(|token| token.span.of(data)) else { return false };
+        let own = self.token.as_ref().is_some_and(|own| id::same(own, token));
+        let place = &self.link.backend.place;
+        own || matches!(self.owes, Owes::Again(_))
+            || self.session.as_ref().is_some_and(|session| session.awaits_progress(token, place))
     }
 
     /// Whether a whole answer is the response that the backend owes.
@@ -216,6 +238,10 @@ impl Translate {
             | "notifications/resources/list_changed" => {
                 // What clients see is the catalog: they are told when that has changed.
                 self.link.backend.look_again();
+                Becomes::Nothing
+            }
+            "notifications/progress" if !self.reports(message, data) => {
+                tracing::debug!(backend = %self.link.name(), "a backend reported on a request that it does not have");
                 Becomes::Nothing
             }
             "notifications/cancelled" => {
@@ -259,10 +285,7 @@ impl Translate {
             stream: Stream::answering(&self.method),
             boot: self.boot,
             number: 0,
-            asked: match &self.owes {
-                Owes::To(asked) => asked.clone(),
-                Owes::Nothing | Owes::Something => Bytes::new(),
-            },
+            asked: self.asked().cloned().unwrap_or_default(),
             behind: vec![(upstream.source(&self.link.backend.place), raw.clone())],
         };
         id.seal(&server.keys, &server.policy.name)
@@ -303,6 +326,12 @@ impl Translate {
             }
         });
     }
+}
+
+/// The raw token under which the client wants to hear of the progress of the request at this place of the body.
+pub(super) fn progress_token(exchange: &Exchange, index: usize) -> Option<Bytes> {
+    let meta = exchange.scan.messages.get(index)?.params.as_ref()?.meta.as_ref()?;
+    Some(Bytes::copy_from_slice(meta.progress_token?.span.of(&exchange.body)))
 }
 
 /// Who listens to a backend, and as what.

@@ -146,8 +146,8 @@ impl Session {
 
     /// Remembers to which backend a request with this raw id goes, for as long as it is under way. `None` beyond
     /// [`UNDERWAY_MAX`].
-    pub fn send_on(self: &Arc<Session>, id: Bytes, backend: &Arc<str>) -> Option<Arc<Underway>> {
-        let request = Arc::new(Underway::new(Arc::clone(self), id, Arc::clone(backend)));
+    pub fn send_on(self: &Arc<Session>, id: Bytes, token: Option<Bytes>, backend: &Arc<str>) -> Option<Arc<Underway>> {
+        let request = Arc::new(Underway::new(Arc::clone(self), id, token, Arc::clone(backend)));
         let mut underway = self.underway.lock();
         // What is over its bound must not be dropped under the lock.
         let room = underway.len() < UNDERWAY_MAX;
@@ -164,6 +164,13 @@ impl Session {
         let underway: Vec<_> = self.underway.lock().iter().filter_map(Weak::upgrade).collect();
         let same = underway.iter().filter(|known| id::same(&known.id, request));
         same.filter(|known| !known.cancel()).map(|known| Arc::clone(&known.backend)).collect()
+    }
+
+    /// Whether a request with this raw progress token is under way to this backend.
+    pub fn awaits_progress(&self, token: &[u8], backend: &str) -> bool {
+        let underway: Vec<_> = self.underway.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut here = underway.iter().filter(|known| *known.backend == *backend);
+        here.any(|known| known.token.as_ref().is_some_and(|own| id::same(own, token)))
     }
 
     /// Forgets what nobody holds any more.

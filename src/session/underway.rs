@@ -17,6 +17,8 @@ pub struct Underway {
     session: Arc<Session>,
     /// The raw id that the client gave it.
     pub(super) id: Bytes,
+    /// The raw token under which the client hears of its progress.
+    pub(super) token: Option<Bytes>,
     /// Where it goes.
     pub(super) backend: Arc<str>,
     state: AtomicU8,
@@ -30,8 +32,8 @@ const SENT: u8 = 1;
 const CANCELLED: u8 = 2;
 
 impl Underway {
-    pub(super) fn new(session: Arc<Session>, id: Bytes, backend: Arc<str>) -> Underway {
-        Underway { session, id, backend, state: AtomicU8::new(WAITS) }
+    pub(super) fn new(session: Arc<Session>, id: Bytes, token: Option<Bytes>, backend: Arc<str>) -> Underway {
+        Underway { session, id, token, backend, state: AtomicU8::new(WAITS) }
     }
 
     /// To be asked before it is sent: `false` where it was cancelled, and must not be.
@@ -70,7 +72,7 @@ mod tests {
     }
 
     fn send(session: &Arc<Session>, id: &'static str, backend: &str) -> Arc<Underway> {
-        session.send_on(Bytes::from_static(id.as_bytes()), &backend.into()).expect("room")
+        session.send_on(Bytes::from_static(id.as_bytes()), None, &backend.into()).expect("room")
     }
 
     #[test]
@@ -100,9 +102,20 @@ mod tests {
     }
 
     #[test]
+    fn progress_comes_from_where_the_request_is() {
+        let session = session();
+        let token = Some(Bytes::from_static(b"7"));
+        let request = session.send_on(Bytes::from_static(b"1"), token, &"demo".into()).expect("room");
+        assert!(session.awaits_progress(b"7", "demo"));
+        assert!(!session.awaits_progress(b"7", "other") && !session.awaits_progress(b"1", "demo"));
+        drop(request);
+        assert!(!session.awaits_progress(b"7", "demo"));
+    }
+
+    #[test]
     fn only_so_many_are_remembered() {
         let session = session();
-        let send = |_| session.send_on(Bytes::from_static(b"1"), &"demo".into());
+        let send = |_| session.send_on(Bytes::from_static(b"1"), None, &"demo".into());
         let many: Vec<_> = (0..=UNDERWAY_MAX).filter_map(send).collect();
         assert_eq!(many.len(), UNDERWAY_MAX);
         drop(many);

@@ -36,7 +36,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     if let Some((id, method)) = behind.as_ref().and_then(|id| Some((id, id.stream.method()?))) {
         way.link = answering(&way, id)?;
         let asked = Some(id.asked.clone()).filter(|asked| !asked.is_empty());
-        let owes = asked.clone().map_or(Owes::Something, Owes::To);
+        let owes = Owes::Again(asked.clone());
         way.translate = member_of(&way).and_then(|member| Translate::of(&way, member, method, owes));
         return hold::answer_on(way, resume, asked).await;
     }

@@ -10,7 +10,7 @@ mod opening;
 mod source;
 mod tell;
 
-use super::translate::{Owes, Translate};
+use super::translate::{Owes, Translate, progress_token};
 use super::{Broken, Way, close, forward, gather, respond, revive};
 use crate::serve::now;
 use crate::session::{Lists, NodeSession, Standing};
@@ -96,7 +96,8 @@ async fn to_member(mut way: Way<'_>, hop: Hop) -> Result<(), Broken> {
         if kind == Some(Kind::Request)
             && let Some(id) = way.trip.request_id()
         {
-            way.underway = node.send_on(Bytes::copy_from_slice(id), &way.link.backend.place);
+            let (id, token) = (Bytes::copy_from_slice(id), progress_token(&way.trip.exchange, 0));
+            way.underway = node.send_on(id, token, &way.link.backend.place);
         }
         if node.upstream(&way.link.backend.place).is_none() {
             Box::pin(revive::renew(&way, &way.link, None)).await?;

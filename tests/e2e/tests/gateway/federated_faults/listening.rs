@@ -167,8 +167,10 @@ async fn a_backend_answers_nobody_elses_request() {
     let (client, mut stream) = listening(&beside, Transport::Http).await;
     let forged = |id: &Value| json!({"jsonrpc": "2.0", "id": id, "result": {"content": [], "forged": true}});
     let other = json!(4711);
+    let params = json!({"progressToken": other, "progress": 1});
+    let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params});
     for aside in [false, true] {
-        let arguments = json!({"messages": [forged(&other), forged(&Value::Null)], "aside": aside});
+        let arguments = json!({"messages": [forged(&other), progress, forged(&Value::Null)], "aside": aside});
         let mut own = client.stream("tools/call", json!({"name": "bad__forge", "arguments": arguments})).await;
         let (before, answer) = own.answer().await;
         assert_eq!(before, Vec::<Value>::new());
@@ -180,7 +182,7 @@ async fn a_backend_answers_nobody_elses_request() {
     assert_eq!(client.tool("bad__forge", arguments).await.text(), "forged");
     loop {
         let event = stream.next().await.expect("the stream goes on").json();
-        assert!(event["result"].is_null(), "{event}");
+        assert!(event["result"].is_null() && event["method"] != "notifications/progress", "{event}");
         if event["method"] == "notifications/message" {
             break;
         }
