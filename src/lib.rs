@@ -10,6 +10,7 @@ pub mod bodies;
 pub mod bridge;
 pub mod catalog;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod demo;

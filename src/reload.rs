@@ -4,6 +4,7 @@
 //! serves; it is shown in the log, in a metric, by `/readyz` and in the answer to whoever asked.
 
 use crate::admin::{Diagnostic, LastReload, ReloadOutcome};
+use crate::cluster::Cluster;
 use crate::config::{
     self, Config, ConfigSource, Judge, Loaded, NotUtf8, Objection, Overrides, Report, Sources, SystemSources,
 };
@@ -169,9 +170,13 @@ impl Reloader {
         let world = Arc::clone(&self.world);
         let snapshot = blocking(move || world.compile(from)).await?;
         let snapshot = snapshot.map_err(|wrong| wrong.into_iter().map(objected).collect::<Vec<_>>())?;
+        let config = &snapshot.loaded.config;
+        let nodes = Cluster::prepare(settings::cluster(config), &snapshot.keys);
+        let nodes = nodes.map_err(|error| vec![plain(error.to_string())])?;
         for change in listeners {
             change.apply();
         }
+        self.world.cluster.apply(nodes);
         self.world.upstream.commit(&snapshot.backends);
         self.world.sessions.set_limits(settings::sessions(&snapshot.loaded.config));
         self.current.store(Arc::new(snapshot));

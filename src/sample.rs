@@ -44,6 +44,7 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
     );
     world.metrics.set_streams(streams.resumed.load(Relaxed), streams.gaps.load(Relaxed));
     world.metrics.set_notifications_dropped(world.sessions.notices().dropped());
+    world.metrics.set_nodes(world.cluster.known(), world.cluster.turned_away());
     if let Some(journal) = world.sessions.journal() {
         world.metrics.set_journal_errors(journal.gauges().lost.load(Relaxed));
     }

@@ -203,8 +203,11 @@ impl Gateway {
         let listener = snapshot.listeners.iter().find(|listener| *listener.name == *connection.listener()).cloned()?;
         let headers = &session.req_header().headers;
         let client = connection.client_address(headers);
-        let correlation = forwarded::inbound_request_id(headers, connection.from_trusted_proxy())
-            .and_then(|id| CorrelationId::adopt(id.as_bytes()))
+        let correlation = connection
+            .forwarded()
+            .map(|forwarded| forwarded.correlation.as_bytes())
+            .or_else(|| forwarded::inbound_request_id(headers, connection.from_trusted_proxy()).map(str::as_bytes))
+            .and_then(CorrelationId::adopt)
             .unwrap_or_else(CorrelationId::generate);
         Some(Trip {
             listener,

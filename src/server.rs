@@ -5,6 +5,7 @@
 
 use crate::admin;
 use crate::cli::{RunOptions, Start, clients};
+use crate::cluster::{Boot, Cluster, KeysUnfit, Process};
 use crate::config::sections::LogFormat;
 use crate::config::values::Name;
 use crate::config::{Config, Objection};
@@ -54,6 +55,12 @@ pub enum StartError {
     /// A listener.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The address for other nodes.
+    #[error("other nodes cannot be listened for on {0}: {1}")]
+    Cluster(SocketAddr, io::Error),
+    /// What other nodes know this one by.
+    #[error(transparent)]
+    Keys(#[from] KeysUnfit),
     /// The admin listener's address.
     #[error("the admin listener cannot listen on {0}: {1}")]
     Admin(SocketAddr, io::Error),
@@ -85,6 +92,7 @@ struct Ready {
     plane: Runtime,
     config: Config,
     bound: Vec<BoundListener>,
+    nodes: Option<std::net::TcpListener>,
     gateway: Gateway,
     demo: Arc<demo::OnDemand>,
     greeting: Greeting,
@@ -180,8 +188,10 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
     let demo = Arc::new(demo::OnDemand::default());
     let demo_url = if settings::uses_demo(&config) { Some(plane.block_on(demo.url())?) } else { None };
     let bound = bind(&config)?;
+    let nodes = config.cluster.listen.map(|address| bind_nodes(address.socket())).transpose()?;
     let (admin, admin_address) = bind_admin(&plane, config.admin.address.socket())?;
 
+    let boot = lockgate_filters::random::array().map_err(|_| StartError::NoRandomness)?;
     let drain = Drain::new();
     let world = Arc::new(World {
         upstream: Arc::new(Registry::new()),
@@ -191,11 +201,14 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
         metrics: Arc::clone(&metrics),
         catalogs: Arc::default(),
         reloads: watch::Sender::default(),
+        cluster: Arc::new(Cluster::new(Process { node: opened.node, boot: Boot(boot) })),
         bound: config.listeners.keys().cloned().collect(),
     });
     let greeting = Greeting::of(&config, &options.source, &bound, admin_address);
     let first = Ingredients { loaded, generation: 1, since: now(), demo: demo_url };
     let snapshot = world.compile(first).map_err(|wrong| StartError::Config(listed(&wrong)))?;
+    world.cluster.apply(Cluster::prepare(settings::cluster(&config), &snapshot.keys)?);
+    plane.spawn(Arc::clone(&world.cluster).keep());
     world.upstream.commit(&snapshot.backends);
     world.upstream.start(plane.handle().clone());
     metrics.config_in_use(1, seconds());
@@ -213,18 +226,17 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
     plane.spawn(async move { reloader.watch(hangup).await });
     plane.spawn(sweep(Arc::clone(&world), Arc::clone(&current)));
 
-    let boot = lockgate_filters::random::array().map_err(|_| StartError::NoRandomness)?;
     let gateway =
         Gateway { current, world, drain, node: opened.node, boot, events: Arc::default(), sse: Arc::default() };
-    Ok(Ready { plane, config, bound, gateway, demo, greeting, operator, logs })
+    Ok(Ready { plane, config, bound, nodes, gateway, demo, greeting, operator, logs })
 }
 
 impl Ready {
     /// Serves until `stop` says so and everything has ended.
     fn serve(self, stop: impl ShutdownSignalWatch + 'static) {
-        let Ready { plane, config, bound, gateway, demo, logs, .. } = self;
+        let Ready { plane, config, bound, nodes, gateway, demo, logs, .. } = self;
         let world = Arc::clone(&gateway.world);
-        serve(gateway, bound, config.workers.get(), stop);
+        serve(gateway, bound, nodes, config.workers.get(), stop);
         plane.block_on(async {
             tokio::select! {
                 () = world.upstream.stop_children() => {}
@@ -257,7 +269,13 @@ fn keep_catalogs(world: &World, current: &Current) -> impl Future<Output = ()> +
 }
 
 /// Hands the listeners to Pingora and returns when everything has ended.
-fn serve(gateway: Gateway, bound: Vec<BoundListener>, workers: usize, stop: impl ShutdownSignalWatch + 'static) {
+fn serve(
+    gateway: Gateway,
+    bound: Vec<BoundListener>,
+    nodes: Option<std::net::TcpListener>,
+    workers: usize,
+    stop: impl ShutdownSignalWatch + 'static,
+) {
     let conf = ServerConf {
         threads: workers,
         // Stopping is over when Pingora hears of it: nothing is left to wait for.
@@ -266,12 +284,16 @@ fn serve(gateway: Gateway, bound: Vec<BoundListener>, workers: usize, stop: impl
         ..ServerConf::default()
     };
     let (current, drain) = (Arc::clone(&gateway.current), gateway.drain.clone());
-    let within = Arc::clone(&gateway.sse.within);
+    let (within, cluster) = (Arc::clone(&gateway.sse.within), Arc::clone(&gateway.world.cluster));
     let mut server = Server::new_with_opt_and_conf(None, conf);
     let proxy = Arc::new(http_proxy(&server.configuration, gateway));
-    within.open(&proxy, drain.clone());
+    within.open(&proxy, drain.clone(), bound.iter().map(BoundListener::handle).collect());
     let unheard = Arc::new(Unheard { current });
-    server.add_service(ListenService::new(proxy, unheard, bound, drain).with_threads(workers));
+    let mut listeners = ListenService::new(proxy, unheard, bound, drain.clone()).with_threads(workers);
+    if let Some(nodes) = nodes {
+        listeners = listeners.beside(cluster.serve(nodes, within, drain));
+    }
+    server.add_service(listeners);
     server.run(RunArgs { shutdown_signal: Box::new(stop) });
 }
 
@@ -325,6 +347,13 @@ fn bind(config: &Config) -> Result<Vec<BoundListener>, StartError> {
         BoundListener::bind(settings::listener(name.as_str(), listener, config), Arc::clone(&admission))
     };
     Ok(config.listeners.iter().map(bind).collect::<Result<_, _>>()?)
+}
+
+fn bind_nodes(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let failed = |error| StartError::Cluster(address, error);
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
 }
 
 fn bind_admin(plane: &Runtime, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -9,10 +9,11 @@ pub use federation::{federation, is_stocked, pinned};
 pub use judge::{judge, judge_with};
 
 use crate::admin;
+use crate::cluster;
 use crate::config::Objection;
 use crate::config::model::{Config, Listener};
 use crate::config::sections::{self, BackendHttp2, BackendProtocol};
-use crate::config::values::EndpointUrl;
+use crate::config::values::{EndpointUrl, PeerAddress};
 use crate::drain::DrainSettings;
 use crate::listen::{self, Certificate, ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
 use crate::session::keys::ConfiguredKey;
@@ -27,7 +28,7 @@ use lockgate_filters::federate::InventoryLimits;
 use lockgate_filters::rpc::params::ParamLimits;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use url::Url;
+use url::{Host, Url};
 
 /// A listener's settings.
 pub fn listener(name: &str, settings: &Listener, config: &Config) -> ListenerSettings {
@@ -100,6 +101,7 @@ pub fn fixed_at_start(started: &Config, wanted: &Config) -> Vec<String> {
     for name in wanted.listeners.keys().filter(|name| !started.listeners.contains_key(*name)) {
         differs(format!("listeners.{name}"), "a listener is opened only at start", true);
     }
+    differs("cluster.listen".into(), "the address is bound at start", wanted.cluster.listen != started.cluster.listen);
     differs("admin.address".into(), "the address is bound at start", wanted.admin.address != started.admin.address);
     let admin_limits = wanted.admin.limits != started.admin.limits;
     differs("admin.limits".into(), "the admin listener is opened at start", admin_limits);
@@ -124,6 +126,23 @@ pub fn admin(config: &Config) -> admin::Limits {
         body_bytes: limits.body_bytes.as_usize(),
         request_time: limits.request_time.get(),
         connection_time: limits.connection_time.get(),
+    }
+}
+
+/// How other nodes are found.
+pub fn cluster(config: &Config) -> cluster::Settings {
+    let settings = &config.cluster;
+    let peer = |peer: &PeerAddress| match peer.host() {
+        Host::Ipv4(ip) => cluster::Peer::At((*ip, peer.port()).into()),
+        Host::Ipv6(ip) => cluster::Peer::At((*ip, peer.port()).into()),
+        Host::Domain(name) => cluster::Peer::Named(name.clone(), peer.port()),
+    };
+    cluster::Settings {
+        peers: settings.peers.iter().map(peer).collect(),
+        connections: settings.connections as usize,
+        exchanges: settings.exchanges as usize,
+        connect_time: settings.connect_time.get(),
+        resolve_interval: settings.resolve_interval.get(),
     }
 }
 

@@ -4,6 +4,7 @@ mod servers;
 
 use crate::bodies::Bodies;
 use crate::catalog::Catalogs;
+use crate::cluster::Cluster;
 use crate::config::model::{Config, Listener as ListenerConfig};
 use crate::config::path::KeyPath;
 use crate::config::values::Name;
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pub servers: Vec<Arc<Server>>,
     /// The backends.
     pub backends: Generation,
+    /// What tickets are sealed with, and nodes know each other by.
+    pub keys: Arc<Keyring>,
     /// Bounds.
     pub limits: Limits,
     /// What operators prove themselves with: configured, or this node's own; `None` where there is neither.
@@ -145,6 +148,8 @@ pub struct World {
     pub catalogs: Arc<Catalogs>,
     /// Counts up when another snapshot serves: for what is held open over it.
     pub reloads: watch::Sender<u64>,
+    /// The other nodes.
+    pub cluster: Arc<Cluster>,
     /// The listeners that were bound at start, in order.
     pub bound: Vec<Name>,
 }
@@ -179,7 +184,7 @@ impl World {
         let limits = Limits::of(config);
         let unrouted = self.metrics.unrouted();
         let loaded = Arc::new(loaded);
-        Ok(Snapshot { generation, since, loaded, listeners, servers, backends, limits, admin_token, unrouted })
+        Ok(Snapshot { generation, since, loaded, listeners, servers, backends, keys, limits, admin_token, unrouted })
     }
 
     /// What tickets are sealed with.

@@ -2,6 +2,8 @@
 
 #[path = "fuzz/src/config.rs"]
 mod config;
+#[path = "fuzz/src/greeting.rs"]
+mod greeting;
 #[path = "fuzz/src/peer.rs"]
 mod peer;
 #[path = "fuzz/src/replay.rs"]
@@ -28,4 +30,9 @@ fn response_holds_over_its_corpus() {
 #[test]
 fn peer_holds_over_its_corpus() {
     println!("{} inputs", replay::replay(&corpus("peer"), peer::check));
+}
+
+#[test]
+fn greeting_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("greeting"), greeting::check));
 }

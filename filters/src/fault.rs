@@ -128,6 +128,8 @@ faults! {
     BackendTimeout = "backend_timeout", 504, -31002, Warning, "the backend did not answer in time";
     /// The backend has lost the state of this session, and `on_session_loss: fail` wants the client to know.
     BackendSessionLost = "backend_session_lost", 502, -31006, Warning, "the backend has lost this session";
+    /// What the request is about is held by another process of the gateway, which cannot be reached.
+    PeerUnreachable = "peer_unreachable", 502, -31007, Warning, "the gateway node that holds this cannot be reached";
     /// The gateway or the backend has no room for more.
     Overloaded = "overloaded", 503, -31003, Warning, "there is no room for this request now";
     /// The gateway is stopping.

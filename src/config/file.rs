@@ -6,7 +6,7 @@
 //! What must be given is optional here too: its absence is told with everything else that is wrong, instead of hiding it.
 
 use super::sections::{
-    AdminLimits, Backend, Drain, FailurePolicy, Limits, ListenerTls, Log, Member, MetricsAccess, PrefixPolicy,
+    AdminLimits, Backend, Cluster, Drain, FailurePolicy, Limits, ListenerTls, Log, Member, MetricsAccess, PrefixPolicy,
     ProtocolRevision, ProxyProtocol, Streams,
 };
 use super::values::{
@@ -43,6 +43,8 @@ pub struct ConfigFile {
     pub state_dir: Option<PathBuf>,
     /// Session tickets: how they are sealed and how long they live.
     pub tickets: TicketsFile,
+    /// The other nodes of this gateway.
+    pub cluster: Cluster,
     /// The MCP servers behind the gateway, by name.
     pub backends: IndexMap<Name, Backend>,
     /// The MCP endpoints that clients see, by name.

@@ -4,7 +4,7 @@
 //! replaced.
 
 use super::sections::{
-    AdminLimits, Backend, Drain, FailurePolicy, Limits, ListenerTls, Log, Member, MetricsAccess, PrefixPolicy,
+    AdminLimits, Backend, Cluster, Drain, FailurePolicy, Limits, ListenerTls, Log, Member, MetricsAccess, PrefixPolicy,
     ProtocolRevision, ProxyProtocol, Streams,
 };
 use super::values::{
@@ -29,6 +29,8 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Session tickets.
     pub tickets: Tickets,
+    /// Other nodes.
+    pub cluster: Cluster,
     /// The MCP servers behind the gateway; at least one.
     pub backends: IndexMap<Name, Backend>,
     /// The MCP endpoints clients see; at least one. Paths are unique on each listener.

@@ -4,6 +4,7 @@
 //! only when no part said anything.
 
 mod backends;
+mod cluster;
 mod command;
 mod eras;
 mod files;
@@ -47,11 +48,12 @@ pub(super) struct Resolver<'a> {
 impl Resolver<'_> {
     /// The configuration that a file means; `None` when something is wrong with it.
     pub fn resolve(&mut self, file: ConfigFile) -> Option<Config> {
-        let ConfigFile { listeners, admin, state_dir, tickets, backends, virtual_servers, .. } = file;
+        let ConfigFile { listeners, admin, state_dir, tickets, cluster, backends, virtual_servers, .. } = file;
         let listeners = self.listeners(listeners);
         let admin = self.admin(admin);
-        self.check_clashes(&listeners, &admin);
+        self.check_clashes(&listeners, &admin, cluster.listen);
         let tickets = self.tickets(tickets);
+        self.check_cluster(&cluster, tickets.keys.len());
         let backends = self.backends(backends);
         let virtual_servers = self.virtual_servers(virtual_servers, &listeners, &backends);
         let state_dir = self.state_dir(state_dir);
@@ -65,6 +67,7 @@ impl Resolver<'_> {
             admin: admin.resolved?,
             state_dir,
             tickets,
+            cluster,
             backends,
             virtual_servers,
             limits: file.limits,

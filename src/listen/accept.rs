@@ -13,6 +13,7 @@ use pingora_core::services::Service;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -33,6 +34,7 @@ pub struct ListenService<A> {
     listeners: Vec<BoundListener>,
     behind: Behind<A>,
     threads: Option<usize>,
+    beside: Vec<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
 }
 
 /// What stands behind all listeners.
@@ -52,7 +54,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ListenService<A> {
     /// Ready to be added to a Pingora server, or to be [run](ListenService::run) by itself. `app` must
     /// [claim](super::Connection::claim) each request; `refuse` answers those that do not get as far.
     pub fn new(app: Arc<A>, refuse: Arc<dyn Refuse>, listeners: Vec<BoundListener>, drain: Drain) -> ListenService<A> {
-        ListenService { listeners, behind: Behind { app, refuse, drain }, threads: None }
+        ListenService { listeners, behind: Behind { app, refuse, drain }, threads: None, beside: Vec::new() }
     }
 
     /// How many worker threads serve the connections; else Pingora's configuration says it.
@@ -62,12 +64,22 @@ impl<A: HttpServerApp + Send + Sync + 'static> ListenService<A> {
         self
     }
 
+    /// Runs this too, on the same runtime. It is waited for, so the drain has to end it.
+    #[must_use]
+    pub fn beside(mut self, work: impl Future<Output = ()> + Send + Sync + 'static) -> ListenService<A> {
+        self.beside.push(Box::pin(work));
+        self
+    }
+
     /// Accepts until the drain begins, then waits until the last connection is gone. Pingora's `shutdown` begins and ends
     /// the drain if nobody else did.
     pub async fn run(&mut self, mut shutdown: ShutdownWatch) {
         let mut loops = JoinSet::new();
         for bound in self.listeners.drain(..) {
             loops.spawn(accept(bound, self.behind.clone()));
+        }
+        for work in self.beside.drain(..) {
+            loops.spawn(work);
         }
         let finished = async {
             while loops.join_next().await.is_some() {}

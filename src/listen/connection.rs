@@ -1,6 +1,7 @@
 //! What is known of a client's connection, for whoever handles its requests.
 
 use super::settings::ListenerSettings;
+use super::within::Forwarded;
 use crate::drain::Drain;
 use ipnet::IpNet;
 use pingora_core::protocols::http::ServerSession;
@@ -18,6 +19,8 @@ pub struct Connection {
     /// over HTTP/2 it is always so.
     claimed: AtomicBool,
     pub(super) drain: Drain,
+    /// Set where another process of the gateway has handed its request over.
+    forwarded: Option<Forwarded>,
 }
 
 impl Connection {
@@ -27,7 +30,17 @@ impl Connection {
         client: SocketAddr,
         drain: Drain,
     ) -> Connection {
-        Connection { settings, peer, client, claimed: AtomicBool::new(true), drain }
+        Connection { settings, peer, client, claimed: AtomicBool::new(true), drain, forwarded: None }
+    }
+
+    /// The same, of a request that another process has handed over, or not.
+    pub(super) fn forwarded_as(self, forwarded: Option<&Forwarded>) -> Connection {
+        Connection { forwarded: forwarded.cloned(), ..self }
+    }
+
+    /// Whether another process of the gateway has handed its request over: it is handed on no further.
+    pub fn forwarded(&self) -> Option<&Forwarded> {
+        self.forwarded.as_ref()
     }
 
     /// The connection that a request came over. There is none only for sessions that no listener of ours accepted.

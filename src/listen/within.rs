@@ -1,9 +1,11 @@
-//! Requests that come from within the process on behalf of a client that is connected: they go the whole way that the
-//! client's own requests go, as if they had come in over its connection.
+//! Requests that come in by no listener, and go the whole way of those that do: from within the process, on behalf of a
+//! client that is connected, as if over its connection; and from another process of the gateway, to which it has come.
 
 use super::connection::Connection;
+use super::listener::Listener;
 use crate::drain::Drain;
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -14,6 +16,7 @@ use pingora_core::protocols::{
 use pingora_http::ResponseHeader;
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
@@ -24,7 +27,41 @@ const ON_THE_WAY: usize = 64 << 10;
 
 /// The way in, from within.
 #[derive(Default)]
-pub struct Within(OnceLock<(Weak<dyn Carry>, Drain)>);
+pub struct Within(OnceLock<Inside>);
+
+/// What is behind it.
+struct Inside {
+    app: Weak<dyn Carry>,
+    drain: Drain,
+    listeners: Vec<Arc<Listener>>,
+}
+
+/// That a request was handed over by another process. Nothing that a client sends can say so, or take it away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// What the other process calls the request.
+    pub correlation: Box<str>,
+}
+
+/// A request that was handed over by another process.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The listener that it counts as one of.
+    pub listener: Arc<Listener>,
+    /// The address at the other end of the client's connection.
+    pub peer: SocketAddr,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// What else is known of it.
+    pub forwarded: Forwarded,
+    /// Its head, and what has come of its body.
+    pub head: BytesMut,
+}
+
+/// What a request comes in on.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static> Wire for T {}
 
 impl Within {
     /// Nobody is there yet who could carry a request out.
@@ -33,9 +70,14 @@ impl Within {
     }
 
     /// Opens it to the application behind the listeners. The first call counts.
-    pub fn open<A: HttpServerApp + Send + Sync + 'static>(&self, app: &Arc<A>, drain: Drain) {
+    pub fn open<A: HttpServerApp + Send + Sync + 'static>(
+        &self,
+        app: &Arc<A>,
+        drain: Drain,
+        listeners: Vec<Arc<Listener>>,
+    ) {
         let app: Weak<dyn Carry> = Arc::downgrade(app) as Weak<A>;
-        let _ = self.0.set((app, drain));
+        let _ = self.0.set(Inside { app, drain, listeners });
     }
 
     /// A connection for one request of the client at the other end of `connection`. To be called on a runtime, which
@@ -44,17 +86,37 @@ impl Within {
     /// # Errors
     /// When nobody carries requests out.
     pub fn connect(&self, connection: &Connection) -> io::Result<DuplexStream> {
-        let (app, drain) = self.0.get().ok_or(io::ErrorKind::NotConnected)?;
+        let Inside { app, drain, .. } = self.0.get().ok_or(io::ErrorKind::NotConnected)?;
         let app = app.upgrade().ok_or(io::ErrorKind::NotConnected)?;
         let (ours, theirs) = duplex(ON_THE_WAY);
         let Connection { settings, peer, client, drain: own, .. } = connection;
         // One of its own: what is known of a connection's request is not shared with the client's.
-        let again = Connection::new(settings.clone(), *peer, *client, own.clone());
-        let facts = ResponseHeader::build(200, Some(0)).map_err(io::Error::other)?;
-        let facts = Arc::new(ProxyDigest::new(Box::new(facts), Some(Box::new(Arc::new(again)))));
-        tokio::spawn(app.carry(InnerStream { io: theirs, facts }, drain.clone()));
+        let again = Connection::new(settings.clone(), *peer, *client, own.clone()).forwarded_as(connection.forwarded());
+        let facts = Some(facts(again).map_err(io::Error::other)?);
+        tokio::spawn(app.carry(InnerStream { io: Box::new(theirs), facts }, None, drain.clone()));
         Ok(ours)
     }
+
+    /// The listener of this name.
+    pub fn listener(&self, name: &str) -> Option<Arc<Listener>> {
+        self.0.get()?.listeners.iter().find(|listener| listener.name() == name).cloned()
+    }
+
+    /// Carries out a request that was handed over, and answers it on the same connection. Returns when that is done.
+    pub async fn carry(&self, wire: impl Wire, arrival: Arrival) {
+        let Some(Inside { app, drain, .. }) = self.0.get() else { return };
+        let Some(app) = app.upgrade() else { return };
+        let Arrival { listener, peer, client, forwarded, head } = arrival;
+        let connection = Connection::new(listener.settings(), peer, client, drain.clone());
+        let Ok(facts) = facts(connection.forwarded_as(Some(&forwarded))) else { return };
+        app.carry(InnerStream { io: Box::new(wire), facts: Some(facts) }, Some(head), drain.clone()).await;
+    }
+}
+
+/// What Pingora hands on to whoever asks for the connection of a request.
+fn facts(connection: Connection) -> pingora_core::Result<Arc<ProxyDigest>> {
+    let header = ResponseHeader::build(200, Some(0))?;
+    Ok(Arc::new(ProxyDigest::new(Box::new(header), Some(Box::new(Arc::new(connection))))))
 }
 
 impl fmt::Debug for Within {
@@ -65,27 +127,47 @@ impl fmt::Debug for Within {
 
 /// Whatever carries a connection's one request out.
 trait Carry: Send + Sync {
-    fn carry(self: Arc<Self>, stream: InnerStream, drain: Drain) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn carry(
+        self: Arc<Self>,
+        stream: InnerStream,
+        head: Option<BytesMut>,
+        drain: Drain,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> Carry for A {
-    fn carry(self: Arc<Self>, stream: InnerStream, drain: Drain) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn carry(
+        self: Arc<Self>,
+        stream: InnerStream,
+        head: Option<BytesMut>,
+        drain: Drain,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             let _in_flight = drain.enter();
             let notice = drain.notice();
             tokio::pin!(notice);
             Drain::stir(notice.as_mut()).await;
-            let session = ServerSession::new_http1(Box::new(stream));
+            let mut session = ServerSession::new_http1(Box::new(stream));
+            if let Some(head) = head {
+                session.set_pipelined_prefix(head);
+            }
             // The connection ends with its request.
             drop(self.process_new_http(session, &drain.shutdown_watch()).await);
         })
     }
 }
 
-/// The gateway's end of such a connection, as Pingora sees it.
-struct InnerStream {
-    io: DuplexStream,
-    facts: Arc<ProxyDigest>,
+/// A connection that no listener has accepted, as Pingora sees it.
+pub struct InnerStream {
+    io: Box<dyn Wire>,
+    facts: Option<Arc<ProxyDigest>>,
+}
+
+impl InnerStream {
+    /// A connection to somebody else.
+    pub fn outward(wire: impl Wire) -> InnerStream {
+        InnerStream { io: Box::new(wire), facts: None }
+    }
 }
 
 impl fmt::Debug for InnerStream {
@@ -152,7 +234,7 @@ impl GetTimingDigest for InnerStream {
 
 impl GetProxyDigest for InnerStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        Some(self.facts.clone())
+        self.facts.clone()
     }
 }
 

@@ -22,6 +22,8 @@ limits:
     session_idle: 23s, list_items: 24, list_pages: 25, list_time: 26s, tool_headers: 27, tool_depth: 28,
     left_bytes: 31B, detached: 32, detached_total: 33, detached_bytes: 34KiB }
 drain: { time: 29s, idle: 30s }
+cluster:
+  { peers: [a.internal:35, '[::1]:36'], connections: 37, exchanges: 38, connect_time: 39s, resolve_interval: 40s }
 ";
 
 fn seconds(seconds: u64) -> Duration {
@@ -50,6 +52,14 @@ fn the_rooms_are_told() {
         detached: DetachedLimits { session: 32, total: 33, bytes: 34 << 10, time: seconds(18) },
     };
     assert_eq!(sessions(&config), expected);
+    let nodes = cluster::Settings {
+        peers: vec![cluster::Peer::Named("a.internal".into(), 35), cluster::Peer::At("[::1]:36".parse().unwrap())],
+        connections: 37,
+        exchanges: 38,
+        connect_time: seconds(39),
+        resolve_interval: seconds(40),
+    };
+    assert_eq!(cluster(&config), nodes);
     let operators = admin(&config);
     assert_eq!((operators.connections, operators.header_bytes, operators.body_bytes), (6, 8 << 10, 9));
     let times = [operators.header_time, operators.request_time, operators.connection_time];
@@ -77,6 +87,7 @@ fn the_defaults_of_the_configuration_are_those_of_the_rooms() {
     assert_eq!(drain(&config), DrainSettings::default());
     assert_eq!(sessions(&config), SessionLimits::default());
     assert_eq!(admin(&config), admin::Limits::default());
+    assert_eq!(cluster(&config), cluster::Settings::default());
     let settings = backend("demo".into(), &config.backends["demo"], &config, None).unwrap();
     assert_eq!((settings.pool, settings.tools), (PoolSettings::default(), ToolSettings::default()));
 }

@@ -111,6 +111,12 @@ definitions! {
         "Notifications of clients that were not passed on, because too many were on their way to backends.");
     BODY_BYTES = gauge("lockgate_request_body_bytes", &[],
         "Memory that request bodies hold, those up to 64 KiB not counted.");
+    NODE_REQUESTS = counter("lockgate_node_requests_total", &["kind", "outcome"],
+        "Requests that were to be carried out by another node.");
+    NODES = gauge("lockgate_nodes", &[],
+        "Other processes of this gateway that have said who they are.");
+    NODE_CONNECTIONS_REFUSED = counter("lockgate_node_connections_refused_total", &[],
+        "Connections for other nodes that were turned away: too many, or from somebody who is none.");
     CONFIG_GENERATION = gauge("lockgate_config_generation", &[],
         "The configuration in use: 1 at start, one more with each change.");
     CONFIG_RELOADS = counter("lockgate_config_reloads_total", &["outcome"],

@@ -71,6 +71,8 @@ fn metrics_page() -> String {
     set!("`outcome` of `lockgate_upstream_requests_total`", UpstreamOutcome);
     set!("`outcome` of `lockgate_config_reloads_total`", Reload);
     set!("`kind` of `lockgate_streams`", StreamKind);
+    set!("`kind` of `lockgate_node_requests_total`", NodeRequest);
+    set!("`outcome` of `lockgate_node_requests_total`", NodeOutcome);
     set!("`reason` of `lockgate_connections_refused_total`", ConnectionRefusal);
     set!("`era` of `lockgate_backend_era`", BackendEra);
     page
@@ -84,7 +86,7 @@ fn errors_page() -> String {
          read, and `error.data.correlationId`, which is also in the log. The label is the `reason` of \
          `lockgate_refusals_total`. Faults marked *warning* are logged at that level, the others at `debug`. Errors that \
          a backend answers are passed on unchanged.\n\n\
-         Codes from -32099 to -32020 mean what MCP 2026-07-28 says; those from -31005 to -31001 are Lockgate's own.\n\n\
+         Codes from -32099 to -32020 mean what MCP 2026-07-28 says; those from -31007 to -31001 are Lockgate's own.\n\n\
          | label | HTTP | JSON-RPC | log | meaning |\n|---|---|---|---|---|\n",
     );
     for fault in Fault::ALL {

@@ -170,9 +170,11 @@ labels! {
 impl From<Fault> for Outcome {
     fn from(fault: Fault) -> Outcome {
         match fault {
-            Fault::BackendUnreachable | Fault::BackendProtocol | Fault::BackendTimeout | Fault::Internal => {
-                Outcome::Failed
-            }
+            Fault::BackendUnreachable
+            | Fault::BackendProtocol
+            | Fault::BackendTimeout
+            | Fault::PeerUnreachable
+            | Fault::Internal => Outcome::Failed,
             _ => Outcome::Refused,
         }
     }
@@ -258,6 +260,36 @@ labels! {
         ResetFlood = "reset_flood",
         /// HTTP/1.1: no further request came within `limits.keep_alive_idle`.
         Idle = "idle",
+    }
+}
+
+labels! {
+    /// What another node is to do.
+    NodeRequest {
+        /// To take a client's answer to what a backend has asked there.
+        Answer = "answer",
+        /// To go on with a stream.
+        Stream = "stream",
+        /// To cancel a request, if it is under way there.
+        Cancel = "cancel",
+        /// To end a session.
+        End = "end",
+    }
+}
+
+labels! {
+    /// What became of a request to another node.
+    NodeOutcome {
+        /// It was taken.
+        Ok = "ok",
+        /// No node that can be reached is the process that it is for.
+        Unknown = "unknown",
+        /// The node cannot be spoken to, or stopped speaking before it answered.
+        Unreachable = "unreachable",
+        /// The node did not take it.
+        Refused = "refused",
+        /// `cluster.exchanges` is reached.
+        Full = "full",
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::backend::{self, BackendMetrics};
 use super::definitions as d;
-use super::labels::Reload;
+use super::labels::{NodeOutcome, NodeRequest, Reload};
 use super::listener::{self, ListenerMetrics};
 use super::named::Named;
 use super::process::ProcessCollector;
@@ -45,6 +45,9 @@ pub struct Metrics {
     detached: IntGauge,
     detached_given_up: IntCounter,
     notifications_dropped: IntCounter,
+    node_requests: [[IntCounter; NodeOutcome::COUNT]; NodeRequest::COUNT],
+    nodes: IntGauge,
+    node_connections_refused: IntCounter,
     config_generation: IntGauge,
     config_reloads: [IntCounter; Reload::COUNT],
     config_reloaded: Gauge,
@@ -65,6 +68,11 @@ impl Metrics {
         let registry = Registry::new();
         d::BUILD_INFO.info(&[build.version, build.revision], &registry)?;
         registry.register(Box::new(ProcessCollector::new()?))?;
+        let node_requests = d::NODE_REQUESTS.counter_vec(&registry)?;
+        let of = |kind: usize, outcome: usize| {
+            let labels = [NodeRequest::ALL[kind].label(), NodeOutcome::ALL[outcome].label()];
+            node_requests.with_label_values(&labels)
+        };
         let reloads = d::CONFIG_RELOADS.counter_vec(&registry)?;
         Ok(Arc::new(Metrics {
             servers: virtual_server::Families::new(&registry)?,
@@ -81,6 +89,9 @@ impl Metrics {
             detached: d::DETACHED.gauge(&registry)?,
             detached_given_up: d::DETACHED_GIVEN_UP.counter(&registry)?,
             notifications_dropped: d::NOTIFICATIONS_DROPPED.counter(&registry)?,
+            node_requests: std::array::from_fn(|kind| std::array::from_fn(|outcome| of(kind, outcome))),
+            nodes: d::NODES.gauge(&registry)?,
+            node_connections_refused: d::NODE_CONNECTIONS_REFUSED.counter(&registry)?,
             config_generation: d::CONFIG_GENERATION.gauge(&registry)?,
             config_reloads: std::array::from_fn(|i| reloads.with_label_values(&[Reload::ALL[i].label()])),
             config_reloaded: d::CONFIG_RELOADED.seconds_gauge(&registry)?,
@@ -140,6 +151,17 @@ impl Metrics {
     /// Takes over how many notifications of clients were dropped since the start.
     pub fn set_notifications_dropped(&self, dropped: u64) {
         self.notifications_dropped.inc_by(dropped.saturating_sub(self.notifications_dropped.get()));
+    }
+
+    /// Records what became of a request to another node.
+    pub fn node_request(&self, kind: NodeRequest, outcome: NodeOutcome) {
+        self.node_requests[kind.index()][outcome.index()].inc();
+    }
+
+    /// Takes over how many other processes are known, and how many connections for them were turned away since the start.
+    pub fn set_nodes(&self, known: usize, refused: u64) {
+        self.nodes.set(i64::try_from(known).unwrap_or(i64::MAX));
+        self.node_connections_refused.inc_by(refused.saturating_sub(self.node_connections_refused.get()));
     }
 
     /// Records the end of a reload at `unix_seconds`, after which `generation` is in use.

@@ -43,6 +43,8 @@ fn touch_everything(metrics: &Arc<Metrics>) -> (Arc<ServerMetrics>, Arc<BackendM
     metrics.session_opened();
     metrics.set_journal_errors(1);
     metrics.log_line_dropped();
+    metrics.node_request(NodeRequest::Answer, NodeOutcome::Ok);
+    metrics.set_nodes(2, 3);
     metrics.config_reloaded(Reload::Applied, 2, 1_700_000_000.5);
     (server, backend, listener)
 }

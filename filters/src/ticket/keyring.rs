@@ -23,6 +23,8 @@ pub const SECRET_BYTES_MIN: usize = 32;
 pub const SMALL_TEXT_BYTES_MAX: usize = 1024;
 /// The opened bytes of something small.
 pub type Small = SmallVec<[u8; 128]>;
+/// The length of [`Key::node_seed`].
+pub const NODE_SEED_BYTES: usize = 32;
 /// The most keys a keyring holds: a rotation needs two.
 pub const KEYS_MAX: usize = 16;
 
@@ -70,6 +72,7 @@ pub struct Key {
     subkeys: Box<[LessSafeKey]>,
     /// What nonces are derived with where the same text must be sealed alike.
     nonces: hmac::Key,
+    node_seed: [u8; NODE_SEED_BYTES],
 }
 
 /// Why a set of secrets makes no keyring.
@@ -113,9 +116,17 @@ impl Key {
         prk.expand(&[b"key tag"], TagLen).and_then(|okm| okm.fill(&mut tag)).map_err(underivable)?;
         let subkeys = Purpose::ALL.iter().map(|purpose| subkey(&prk, *purpose)).collect::<Result<_, _>>();
         let mut nonces = [0; 32];
-        prk.expand(&[b"derived nonces"], NonceKeyLen).and_then(|okm| okm.fill(&mut nonces)).map_err(underivable)?;
+        prk.expand(&[b"derived nonces"], KeyOf32).and_then(|okm| okm.fill(&mut nonces)).map_err(underivable)?;
         let nonces = hmac::Key::new(hmac::HMAC_SHA256, &nonces);
-        Ok(Key { id: id.into(), tag, subkeys: subkeys.map_err(underivable)?, nonces })
+        let mut node_seed = [0; NODE_SEED_BYTES];
+        prk.expand(&[b"node identity"], KeyOf32).and_then(|okm| okm.fill(&mut node_seed)).map_err(underivable)?;
+        Ok(Key { id: id.into(), tag, subkeys: subkeys.map_err(underivable)?, nonces, node_seed })
+    }
+
+    /// What the key pair is made of by which nodes that hold this key know each other: a secret of its own, from which
+    /// nothing that is sealed can be opened.
+    pub fn node_seed(&self) -> &[u8; NODE_SEED_BYTES] {
+        &self.node_seed
     }
 
     /// What people call this key.
@@ -175,9 +186,9 @@ impl KeyType for TagLen {
     }
 }
 
-struct NonceKeyLen;
+struct KeyOf32;
 
-impl KeyType for NonceKeyLen {
+impl KeyType for KeyOf32 {
     fn len(&self) -> usize {
         32
     }
@@ -311,6 +322,14 @@ mod tests {
         assert_eq!(both.open(Purpose::Session, "default", &sealed_by_old, &mut buffer), Ok(&b"plain"[..]));
         let sealed_by_new = both.seal(Purpose::Session, "default", b"plain").unwrap();
         assert_eq!(old.open(Purpose::Session, "default", &sealed_by_new, &mut buffer), Err(TicketFault::UnknownKey));
+    }
+
+    #[test]
+    fn the_seed_of_nodes_is_the_secrets_own() {
+        assert_eq!(key("k1", 1).node_seed(), key("renamed", 1).node_seed());
+        assert_ne!(key("k1", 1).node_seed(), key("k1", 2).node_seed());
+        let shown = format!("{:?}", key("k1", 1));
+        assert_eq!(shown, "Key { id: \"k1\", .. }");
     }
 
     #[test]

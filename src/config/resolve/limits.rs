@@ -8,9 +8,9 @@ use crate::config::values::{ByteSize, TimeSpan};
 use std::fmt;
 
 const DAY: TimeSpan = TimeSpan::seconds(86_400);
-const HOUR: TimeSpan = TimeSpan::seconds(3_600);
-const SECOND: TimeSpan = TimeSpan::seconds(1);
-const MILLISECOND: TimeSpan = TimeSpan::millis(1);
+pub(super) const HOUR: TimeSpan = TimeSpan::seconds(3_600);
+pub(super) const SECOND: TimeSpan = TimeSpan::seconds(1);
+pub(super) const MILLISECOND: TimeSpan = TimeSpan::millis(1);
 const NO_TIME: TimeSpan = TimeSpan::millis(0);
 
 /// The largest amount of memory that one message may take.
@@ -156,7 +156,7 @@ impl Resolver<'_> {
         self.check_range(path.key("page_size"), page_size, 1, 10_000);
     }
 
-    fn check_range<T: PartialOrd + fmt::Display>(&mut self, path: KeyPath, value: T, least: T, most: T) {
+    pub(super) fn check_range<T: PartialOrd + fmt::Display>(&mut self, path: KeyPath, value: T, least: T, most: T) {
         if value < least || value > most {
             self.note(Finding::error(path, format!("this must be from {least} to {most}")));
         }

@@ -178,18 +178,24 @@ impl Resolver<'_> {
     }
 
     /// Says which listeners cannot be bound beside each other.
-    pub(super) fn check_clashes(&mut self, listeners: &IndexMap<Name, Bound<Listener>>, admin: &Bound<Admin>) {
+    pub(super) fn check_clashes(
+        &mut self,
+        listeners: &IndexMap<Name, Bound<Listener>>,
+        admin: &Bound<Admin>,
+        cluster: Option<ListenAddress>,
+    ) {
         let of = |path: KeyPath, what: String, address: Option<ListenAddress>| Some((path, what, address?));
-        let admin = of(KeyPath::from(["admin"]), "the admin listener".to_owned(), admin.address);
+        let admin = of(KeyPath::from(["admin", "address"]), "the admin listener".to_owned(), admin.address);
         let listeners = listeners.iter().map(|(name, bound)| {
-            of(KeyPath::from(["listeners", name.as_str()]), format!("listener `{name}`"), bound.address)
+            of(KeyPath::from(["listeners", name.as_str(), "address"]), format!("listener `{name}`"), bound.address)
         });
+        let cluster = of(KeyPath::from(["cluster", "listen"]), "other nodes".to_owned(), cluster);
         // The admin listener has its address whether or not anything is said of it, so it comes first.
-        let all: Vec<_> = [admin].into_iter().chain(listeners).flatten().collect();
+        let all: Vec<_> = [admin].into_iter().chain(listeners).chain([cluster]).flatten().collect();
         for (index, (path, _, address)) in all.iter().enumerate() {
             let clash = all.iter().take(index).find(|(_, _, earlier)| address.clashes_with(*earlier));
             if let Some((_, earlier, _)) = clash {
-                self.note(Finding::error(path.key("address"), format!("this address is taken by {earlier}")));
+                self.note(Finding::error(path.clone(), format!("this address is taken by {earlier}")));
             }
         }
     }

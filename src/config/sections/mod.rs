@@ -4,6 +4,7 @@
 
 mod admin;
 mod backend;
+mod cluster;
 mod command;
 mod limits;
 mod listener;
@@ -13,6 +14,7 @@ mod virtual_server;
 
 pub use admin::{AdminLimits, MetricsAccess};
 pub use backend::{Backend, BackendHttp2, BackendProtocol, BackendTls, Endpoint, Pool, SessionLoss, Timeouts};
+pub use cluster::Cluster;
 pub use command::{Command, Restart};
 pub use limits::{Drain, Limits, Streams};
 pub use listener::{ListenerTls, ProxyProtocol};

@@ -10,13 +10,14 @@ use std::fmt::Write as _;
 const MARK: &str = "<!-- Generated below this line from src/config: `UPDATE_DOCS=1 cargo test docs`. -->\n";
 
 /// The sections in the order in which people write them.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "listeners",
     "backends",
     "virtual_servers",
     "admin",
     "state_dir",
     "tickets",
+    "cluster",
     "limits",
     "streams",
     "drain",
@@ -25,7 +26,7 @@ const SECTIONS: [&str; 11] = [
 ];
 
 /// What the types of single values are called.
-const WORDS: [(&str, &str); 18] = [
+const WORDS: [(&str, &str); 19] = [
     ("AllowedHost", "host"),
     ("AllowedOrigin", "origin"),
     ("ByteSize", "size"),
@@ -37,6 +38,7 @@ const WORDS: [(&str, &str); 18] = [
     ("ListenAddress", "address"),
     ("Name", "name"),
     ("Network", "network"),
+    ("PeerAddress", "peer"),
     ("PublicUrl", "public URL"),
     ("RoutePath", "URL path"),
     ("Secret", "secret"),

@@ -331,3 +331,25 @@ fn one_body_must_find_room_among_all() {
     let small = "limits: { body_bytes: 2MiB, body_bytes_total: 1MiB }\n";
     expect("path", "path", small, &["limits.body_bytes_total: this must be at least body_bytes"]);
 }
+
+#[test]
+fn a_cluster_is_bounded_and_has_an_address_of_its_own() {
+    let keys = format!("tickets: {{ keys: [{{ id: k1, secret: {} }}] }}\n", "0f1e2d3c4b5a6978".repeat(4));
+    let with = |cluster: &str| format!("{keys}cluster: {cluster}\n");
+    expect("path", "path", &with("{ listen: 10.0.0.1:7801, peers: [a.internal:7801, '[fd00::2]:7801'] }"), &[]);
+    let taken = ["cluster.listen: this address is taken by listener `main`"];
+    expect("path", "path", &with("{ listen: 127.0.0.1:8080 }"), &taken);
+    let wrong = ["cluster.connections: this must be from", "cluster.connect_time: this must be from"];
+    expect("path", "path", &with("{ connections: 0, connect_time: 2m }"), &wrong);
+    let many = format!("{{ peers: [{}] }}", vec!["a.internal:1"; 65].join(", "));
+    expect("path", "path", &with(&many), &["cluster.peers: there are at most 64"]);
+    expect("path", "path", &with("{ peers: [a.internal] }"), &["cluster.peers[0]: a peer needs a port"]);
+}
+
+#[test]
+fn nodes_without_a_common_key_are_warned_of() {
+    let text = format!("{RIGHT}cluster: {{ peers: [a.internal:7801] }}\n");
+    let loaded = load_alone(&text).unwrap();
+    assert!(loaded.warnings.to_string().contains("the nodes know each other by `tickets.keys`"), "{}", loaded.warnings);
+    assert!(load_alone(RIGHT).unwrap().warnings.is_empty());
+}

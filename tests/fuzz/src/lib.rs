@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod cursor;
+pub mod greeting;
 pub mod inventory;
 pub mod mirror;
 pub mod peer;

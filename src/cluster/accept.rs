@@ -1,0 +1,130 @@
+//! Taking what other nodes hand over.
+
+use super::greeting::{self, Greeting, Refused, Welcome};
+use super::room::Seat;
+use super::{Cluster, keep_alive};
+use crate::drain::Drain;
+use crate::listen::within::{Arrival, Forwarded};
+use crate::listen::{Listener, Within};
+use bytes::BytesMut;
+use memchr::memmem;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// How long another node may take until the head of its request is here.
+const ARRIVAL: Duration = Duration::from_secs(5);
+/// How long accepting pauses after it failed, which it does when the process has no file descriptor left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Cluster {
+    /// Takes requests from other nodes until whatever is left must go. What they bring is carried out by what stands behind
+    /// `within`.
+    pub async fn serve(self: Arc<Self>, socket: std::net::TcpListener, within: Arc<Within>, drain: Drain) {
+        let socket = match TcpListener::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::error!(%error, "the socket for other nodes cannot be used");
+                return;
+            }
+        };
+        let closing = drain.closing();
+        tokio::pin!(closing);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut closing => return,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, place)) => match self.incoming.take(self.settings.load().connections) {
+                    Some(seat) => {
+                        let (cluster, within, drain) = (Arc::clone(&self), Arc::clone(&within), drain.clone());
+                        tokio::spawn(async move { cluster.take_in(stream, place, seat, &within, drain).await });
+                    }
+                    None => self.turn_away(place, "there are too many"),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "a connection of another node could not be accepted");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn take_in(&self, stream: TcpStream, place: SocketAddr, seat: Seat, within: &Within, drain: Drain) {
+        let arrived = timeout(ARRIVAL, self.welcome(stream, within, &drain)).await;
+        match arrived.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(Some((stream, arrival))) => within.carry(stream, arrival).await,
+            Ok(None) => {}
+            Err(error) => self.turn_away(place, &error.to_string()),
+        }
+        drop(seat);
+    }
+
+    fn turn_away(&self, place: SocketAddr, why: &str) {
+        self.turned_away.fetch_add(1, Relaxed);
+        tracing::debug!(from = %place, why, "a connection of another node was turned away");
+    }
+
+    /// Hears who comes and what for; the head of the request, where there is one that is taken.
+    async fn welcome(
+        &self,
+        stream: TcpStream,
+        within: &Within,
+        drain: &Drain,
+    ) -> io::Result<Option<(TlsStream<TcpStream>, Arrival)>> {
+        keep_alive(&stream)?;
+        let mut stream = TlsAcceptor::from(Arc::clone(&self.identity()?.server)).accept(stream).await?;
+        let greeting = greeting::receive(&mut stream).await?;
+        let greeting: Greeting = greeting::read(&greeting)?;
+        let judged = self.judge(&greeting, within, drain);
+        let refused = judged.as_ref().err().copied();
+        greeting::send(&mut stream, &Welcome { is: self.is, refused }).await?;
+        let (Ok(Some(listener)), Some(arriving)) = (judged, greeting.exchange) else { return Ok(None) };
+        let head = head(&mut stream, listener.settings().limits.head_read_max()).await?;
+        let (peer, client) = (arriving.peer, arriving.client);
+        let forwarded = Forwarded { correlation: arriving.correlation };
+        Ok(Some((stream, Arrival { listener, peer, client, forwarded, head })))
+    }
+
+    /// Whether what comes is taken, and at which listener; at none where nothing follows.
+    fn judge(&self, greeting: &Greeting, within: &Within, drain: &Drain) -> Result<Option<Arc<Listener>>, Refused> {
+        if greeting.from == self.is.boot {
+            return Err(Refused::Myself);
+        }
+        let Some(arriving) = &greeting.exchange else { return Ok(None) };
+        if !arriving.aim.means(self.is) {
+            return Err(Refused::NotMine);
+        }
+        if arriving.news && drain.is_draining() {
+            return Err(Refused::Stopping);
+        }
+        within.listener(&arriving.listener).map(Some).ok_or(Refused::NoListener)
+    }
+}
+
+/// Receives a request as far as its head, and what has come of its body.
+async fn head(stream: &mut TlsStream<TcpStream>, most: usize) -> io::Result<BytesMut> {
+    let mut bytes = BytesMut::with_capacity(1024);
+    let mut seen = 0;
+    loop {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if memmem::find(&bytes[seen..], b"\r\n\r\n").is_some() {
+            return Ok(bytes);
+        }
+        if bytes.len() >= most {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the head of a request is too long"));
+        }
+        // The end may be cut in two.
+        seen = bytes.len().saturating_sub(3);
+    }
+}

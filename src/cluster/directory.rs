@@ -1,0 +1,164 @@
+//! Who is where: what the other nodes said of themselves when they were last asked.
+
+use super::greeting::{Aim, Boot, Process};
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use tokio::sync::MutexGuard;
+
+/// Which process is at which address.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    /// By address; nobody where somebody was and is not any more.
+    known: Mutex<HashMap<SocketAddr, Option<Process>>>,
+    turn: tokio::sync::Mutex<()>,
+    /// How often all were asked, and which time was the last that came to its end.
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// The right to ask all, which one has at a time.
+pub(super) struct Turn<'d> {
+    directory: &'d Directory,
+    number: u64,
+    _turn: MutexGuard<'d, ()>,
+}
+
+impl Directory {
+    /// Where a process is that is meant; it itself rather than another one of its node.
+    pub fn find(&self, aim: Aim) -> Option<SocketAddr> {
+        let known = self.known.lock();
+        let of = |aim: Aim| {
+            let mut all = known.iter();
+            all.find(|(_, is)| is.is_some_and(|is| aim.means(is))).map(|(place, _)| *place)
+        };
+        let exact = match aim {
+            Aim::Process(process) => of(Aim::Boot(process.boot)),
+            Aim::Boot(_) | Aim::Anyone => None,
+        };
+        exact.or_else(|| of(aim))
+    }
+
+    /// Who is at an address.
+    pub fn at(&self, place: &SocketAddr) -> Option<Process> {
+        self.known.lock().get(place).copied().flatten()
+    }
+
+    /// Whether anybody has ever been found at an address.
+    pub fn was_taken(&self, place: &SocketAddr) -> bool {
+        self.known.lock().contains_key(place)
+    }
+
+    /// How many other processes than this are known.
+    pub fn others(&self, than: Process) -> usize {
+        let known = self.known.lock();
+        let others: HashSet<Boot> = known.values().flatten().map(|is| is.boot).collect();
+        others.iter().filter(|boot| **boot != than.boot).count()
+    }
+
+    /// Remembers who is at an address.
+    pub fn note(&self, place: SocketAddr, is: Process) {
+        self.known.lock().insert(place, Some(is));
+    }
+
+    /// Forgets who was there.
+    pub fn forget(&self, place: &SocketAddr) {
+        if let Some(is) = self.known.lock().get_mut(place) {
+            *is = None;
+        }
+    }
+
+    /// Forgets all but those at these addresses.
+    pub fn keep(&self, places: &[SocketAddr]) {
+        self.known.lock().retain(|place, _| places.contains(place));
+    }
+
+    /// Waits until all may be asked; `None` where somebody else has asked all meanwhile, and found what there is.
+    pub async fn turn(&self) -> Option<Turn<'_>> {
+        let begun = self.begun.load(Relaxed);
+        let turn = self.turn.lock().await;
+        if self.ended.load(Relaxed) > begun {
+            return None;
+        }
+        let number = self.begun.fetch_add(1, Relaxed) + 1;
+        Some(Turn { directory: self, number, _turn: turn })
+    }
+}
+
+impl Turn<'_> {
+    /// All have been asked, and have answered or had their time.
+    pub fn ended(self) {
+        self.directory.ended.store(self.number, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockgate_filters::ticket::NodeId;
+
+    fn process(node: u8, boot: u8) -> Process {
+        Process { node: NodeId([node; 8]), boot: Boot([boot; 8]) }
+    }
+
+    fn place(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn a_process_goes_before_its_successor() {
+        let directory = Directory::default();
+        let aim = Aim::Process(process(1, 1));
+        assert_eq!(directory.find(aim), None);
+        directory.note(place(2), process(1, 2));
+        assert_eq!((directory.find(aim), directory.find(Aim::Boot(Boot([1; 8])))), (Some(place(2)), None));
+        for port in 3..30 {
+            directory.note(place(port), process(1, port as u8));
+        }
+        directory.note(place(1), process(1, 1));
+        assert_eq!(directory.find(aim), Some(place(1)));
+        directory.keep(&[place(1), place(2)]);
+        assert_eq!(directory.others(process(1, 1)), 1);
+        directory.note(place(3), process(1, 2));
+        assert_eq!(directory.others(process(1, 1)), 1, "one process at two addresses");
+        directory.forget(&place(1));
+        assert!([place(2), place(3)].contains(&directory.find(aim).unwrap()));
+        assert!(directory.was_taken(&place(1)) && !directory.was_taken(&place(9)));
+        assert_eq!(directory.at(&place(1)), None);
+    }
+
+    #[tokio::test]
+    async fn who_waited_while_all_were_asked_need_not_ask() {
+        let directory = Directory::default();
+        let first = directory.turn().await.unwrap();
+        // This one came when the first had begun: it may have been answered before what is sought was there.
+        let waiting = directory.turn();
+        let mut waiting = Box::pin(waiting);
+        assert!(futures_are_pending(waiting.as_mut()).await);
+        first.ended();
+        let second = waiting.await.expect("asks anew");
+        let mut third = Box::pin(directory.turn());
+        assert!(futures_are_pending(third.as_mut()).await);
+        // Given up before the end.
+        drop(second);
+        let third = third.await.expect("asks anew");
+        third.ended();
+        assert!(directory.turn().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn one_round_is_enough_for_all_who_came_before_it() {
+        let directory = Directory::default();
+        let first = directory.turn().await.unwrap();
+        let (mut one, mut two) = (Box::pin(directory.turn()), Box::pin(directory.turn()));
+        assert!(futures_are_pending(one.as_mut()).await && futures_are_pending(two.as_mut()).await);
+        first.ended();
+        one.await.expect("asks for both").ended();
+        assert!(two.await.is_none());
+    }
+
+    async fn futures_are_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+        std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+    }
+}

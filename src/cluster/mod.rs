@@ -1,0 +1,155 @@
+//! Other nodes of this gateway: finding the process that holds something, and handing it a client's request.
+//!
+//! What belongs to one process (a backend's question that waits for its answer, a stream, a call that runs) cannot be
+//! carried out by another one. So a request that is about it is handed to that process, whole: it comes in there as if its
+//! client had come there (`crate::listen::within`), passes the same filters and lanes, and what is answered goes back the
+//! same way. It is handed on once: what came in like this goes no further.
+//!
+//! - [`settings`] is what a cluster is told; `places` are the addresses of the others: those configured, and no other. No
+//!   address is ever taken from what a client sends.
+//! - `identity` is how nodes know each other, and why nobody else is heard.
+//! - [`greeting`] is what they say to each other; `directory` remembers who is where.
+//! - `reach` finds a process and hands a request over, `accept` takes what is handed over.
+
+mod accept;
+mod directory;
+pub mod greeting;
+mod identity;
+mod places;
+mod reach;
+mod room;
+mod settings;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use greeting::{Aim, Arriving, Boot, Process, Refused};
+pub use reach::{Reached, Unreached};
+pub use room::Seat;
+pub use settings::{Peer, Settings};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use directory::Directory;
+use identity::Identity;
+use lockgate_filters::ticket::Keyring;
+use places::Places;
+use room::Room;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// How long a silent connection goes before the kernel asks whether the other node is still there, how often it asks, and
+/// how many answers may be missing. A stream may be silent for as long as it likes; a machine that is gone says nothing.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
+/// How long another node may leave unacknowledged what was sent to it.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// This process among others.
+#[derive(Debug)]
+pub struct Cluster {
+    is: Process,
+    settings: ArcSwap<Settings>,
+    /// None before it was told anything.
+    identity: ArcSwapOption<Identity>,
+    places: Places,
+    directory: Directory,
+    outgoing: Room,
+    incoming: Room,
+    turned_away: AtomicU64,
+}
+
+/// No key pair could be derived from the ticket keys.
+#[derive(Debug, thiserror::Error)]
+#[error("nodes cannot be known by these ticket keys: {0}")]
+pub struct KeysUnfit(#[from] rustls::Error);
+
+/// A change that can no longer fail.
+#[must_use]
+pub struct Change {
+    settings: Settings,
+    identity: Identity,
+}
+
+impl Cluster {
+    /// This process, alone until it is told more.
+    pub fn new(is: Process) -> Cluster {
+        Cluster {
+            is,
+            settings: ArcSwap::default(),
+            identity: ArcSwapOption::empty(),
+            places: Places::default(),
+            directory: Directory::default(),
+            outgoing: Room::default(),
+            incoming: Room::default(),
+            turned_away: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes everything ready for other settings and keys, and changes nothing yet.
+    ///
+    /// # Errors
+    /// [`KeysUnfit`].
+    pub fn prepare(settings: Settings, keys: &Keyring) -> Result<Change, KeysUnfit> {
+        Ok(Change { settings, identity: Identity::of(keys)? })
+    }
+
+    /// Makes a change count, for what begins from now on.
+    pub fn apply(&self, change: Change) {
+        self.places.set(&change.settings);
+        self.settings.store(Arc::new(change.settings));
+        self.identity.store(Some(Arc::new(change.identity)));
+    }
+
+    /// What other nodes know it by.
+    fn identity(&self) -> io::Result<Arc<Identity>> {
+        self.identity.load_full().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Keeps the addresses of the others fresh for as long as the process lives.
+    pub async fn keep(self: Arc<Self>) {
+        self.places.keep(|| self.settings.load_full()).await;
+    }
+
+    /// Which process this is.
+    pub fn is(&self) -> Process {
+        self.is
+    }
+
+    /// Whether there is nobody else, as far as this node is told.
+    pub fn is_alone(&self) -> bool {
+        self.places.all().is_empty()
+    }
+
+    /// How many other processes are known.
+    pub fn known(&self) -> usize {
+        self.directory.others(self.is)
+    }
+
+    /// How many connections were turned away: there were too many, or who came was no node.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// Sees to it that a connection to a machine that is gone ends.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (idle, interval, probes) = KEEPALIVE;
+    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
+}
+
+/// Where a node is, for logs.
+fn at(place: SocketAddr) -> tracing::field::DisplayValue<SocketAddr> {
+    tracing::field::display(place)
+}

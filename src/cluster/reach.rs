@@ -1,0 +1,190 @@
+//! Finding a process, and handing it a request.
+
+use super::greeting::{self, Aim, Arriving, Greeting, Process, Refused, Welcome};
+use super::room::Seat;
+use super::{Cluster, at, identity, keep_alive};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// A process that takes the request that follows.
+#[derive(Debug)]
+pub struct Reached {
+    /// The connection, on which the request of HTTP/1.1 follows.
+    pub stream: TlsStream<TcpStream>,
+    /// Who it is.
+    pub process: Process,
+    /// Counts as one of those that are under way for as long as it is held.
+    pub seat: Seat,
+}
+
+/// Why a request could not be handed over.
+#[derive(Debug)]
+pub enum Unreached {
+    /// No other node is that process.
+    Unknown,
+    /// The node that is cannot be spoken to.
+    Broken(SocketAddr, io::Error),
+    /// It does not take the request.
+    Refused(Refused),
+    /// As many are under way as may be.
+    Full,
+}
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unreached::Unknown => f.write_str("no node that can be reached is that process"),
+            Unreached::Broken(place, error) => write!(f, "the node at {place}: {error}"),
+            Unreached::Refused(why) => write!(f, "the node does not take it: {why}"),
+            Unreached::Full => f.write_str("too many requests to other nodes are under way"),
+        }
+    }
+}
+
+impl Cluster {
+    /// Hands a request to the process that it is for. Nothing of the request itself has been sent when this returns.
+    ///
+    /// # Errors
+    /// [`Unreached`], after a few times the time that a node may take at the latest, and mostly at once.
+    pub async fn reach(self: &Arc<Self>, arriving: &Arriving) -> Result<Reached, Unreached> {
+        let seat = self.outgoing.take(self.settings.load().exchanges).ok_or(Unreached::Full)?;
+        let mut why = Unreached::Unknown;
+        // What is remembered may have changed, which shows only now: then all are asked again.
+        for _ in 0..2 {
+            let Some(place) = self.find(arriving.aim).await else { return Err(why) };
+            match self.hand_over(place, arriving).await {
+                Ok((stream, process)) => return Ok(Reached { stream, process, seat }),
+                Err(Unreached::Refused(Refused::NotMine | Refused::Myself)) => {}
+                Err(refused @ Unreached::Refused(_)) => return Err(refused),
+                Err(broken) => why = broken,
+            }
+        }
+        Err(why)
+    }
+
+    /// Hands a request to whoever is at an address.
+    ///
+    /// # Errors
+    /// [`Unreached`].
+    pub async fn reach_at(&self, place: SocketAddr, arriving: &Arriving) -> Result<Reached, Unreached> {
+        let seat = self.outgoing.take(self.settings.load().exchanges).ok_or(Unreached::Full)?;
+        let (stream, process) = self.hand_over(place, arriving).await?;
+        Ok(Reached { stream, process, seat })
+    }
+
+    /// Where the others are: one address of each that is known, and all at which nobody is known. Among them may be this
+    /// process itself, if it has not found itself yet.
+    pub fn others(&self) -> Vec<SocketAddr> {
+        let mut seen = vec![self.is.boot];
+        let mut places = self.places.all().to_vec();
+        places.retain(|place| match self.directory.at(place) {
+            Some(is) if seen.contains(&is.boot) => false,
+            Some(is) => {
+                seen.push(is.boot);
+                true
+            }
+            None => true,
+        });
+        places
+    }
+
+    /// Whether anybody has ever been found at an address. A name may have one that nobody listens at.
+    pub fn was_taken(&self, place: SocketAddr) -> bool {
+        self.directory.was_taken(&place)
+    }
+
+    async fn hand_over(
+        &self,
+        place: SocketAddr,
+        arriving: &Arriving,
+    ) -> Result<(TlsStream<TcpStream>, Process), Unreached> {
+        match self.knock(place, Some(arriving)).await {
+            Ok((stream, Welcome { is, refused: None })) => Ok((stream, is)),
+            Ok((_, Welcome { refused: Some(why), .. })) => Err(Unreached::Refused(why)),
+            Err(error) => {
+                self.places.doubt();
+                Err(Unreached::Broken(place, error))
+            }
+        }
+    }
+
+    /// Where a process is: as remembered, or as all say who are asked now.
+    async fn find(self: &Arc<Self>, aim: Aim) -> Option<SocketAddr> {
+        if let Some(place) = self.directory.find(aim) {
+            return Some(place);
+        }
+        // One that waits for others to have asked does not wait for long.
+        timeout(self.patience() * 3, self.ask_all(aim)).await.ok().flatten()
+    }
+
+    async fn ask_all(self: &Arc<Self>, aim: Aim) -> Option<SocketAddr> {
+        let Some(turn) = self.directory.turn().await else { return self.directory.find(aim) };
+        if let Some(place) = self.directory.find(aim) {
+            return Some(place);
+        }
+        let places = self.places.all();
+        self.directory.keep(&places);
+        let mut asking = JoinSet::new();
+        for place in places.iter().copied() {
+            let cluster = Arc::clone(self);
+            asking.spawn(async move {
+                // Remembered, or said in the log, by what is asked.
+                let _ = cluster.knock(place, None).await;
+            });
+        }
+        while asking.join_next().await.is_some() {
+            if let Some(place) = self.directory.find(aim) {
+                return Some(place);
+            }
+        }
+        turn.ended();
+        // It may be at an address that its name has only now.
+        self.places.doubt();
+        None
+    }
+
+    /// Connects to a node and says what is wanted. Who it is, is remembered; whoever does not answer is forgotten.
+    async fn knock(
+        &self,
+        place: SocketAddr,
+        exchange: Option<&Arriving>,
+    ) -> io::Result<(TlsStream<TcpStream>, Welcome)> {
+        let knocked = timeout(self.patience(), self.greet(place, exchange)).await;
+        let knocked = knocked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match &knocked {
+            Ok((_, welcome)) => self.directory.note(place, welcome.is),
+            Err(error) => {
+                tracing::debug!(node = at(place), %error, "another node could not be spoken to");
+                self.directory.forget(&place);
+            }
+        }
+        knocked
+    }
+
+    async fn greet(
+        &self,
+        place: SocketAddr,
+        exchange: Option<&Arriving>,
+    ) -> io::Result<(TlsStream<TcpStream>, Welcome)> {
+        let stream = TcpStream::connect(place).await?;
+        keep_alive(&stream)?;
+        let connector = TlsConnector::from(Arc::clone(&self.identity()?.client));
+        let mut stream = connector.connect(identity::nobody(), stream).await?;
+        greeting::send(&mut stream, &Greeting { from: self.is.boot, exchange: exchange.cloned() }).await?;
+        let welcome = greeting::receive(&mut stream).await?;
+        let welcome: Welcome = greeting::read(&welcome)?;
+        Ok((stream, welcome))
+    }
+
+    fn patience(&self) -> Duration {
+        self.settings.load().connect_time
+    }
+}

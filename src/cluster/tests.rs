@@ -1,0 +1,110 @@
+//! Processes that find each other, without anything behind them.
+
+use super::testing::ring;
+use super::*;
+use crate::drain::Drain;
+use crate::listen::Within;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout};
+
+fn process(number: u8) -> Process {
+    Process { node: lockgate_filters::ticket::NodeId([number; 8]), boot: Boot([number; 8]) }
+}
+
+/// A process with this number, and where it is.
+async fn start(number: u8, keys: &[u8], peers: &[SocketAddr]) -> (Arc<Cluster>, SocketAddr, Drain) {
+    let keys = ring(keys);
+    let cluster = Arc::new(Cluster::new(process(number)));
+    let peers = peers.iter().copied().map(Peer::At).collect();
+    cluster.apply(Cluster::prepare(Settings { peers, ..Settings::default() }, &keys).unwrap());
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let place = socket.local_addr().unwrap();
+    let drain = Drain::new();
+    tokio::spawn(Arc::clone(&cluster).serve(socket, Arc::new(Within::new()), drain.clone()));
+    (cluster, place, drain)
+}
+
+fn arriving(aim: Aim) -> Arriving {
+    let nowhere = SocketAddr::from(([192, 0, 2, 1], 1));
+    Arriving { aim, listener: "main".into(), peer: nowhere, client: nowhere, correlation: "c".into(), news: false }
+}
+
+fn told(peers: &[SocketAddr]) -> Change {
+    let peers = peers.iter().copied().map(Peer::At).collect();
+    Cluster::prepare(Settings { peers, connect_time: Duration::from_millis(300), ..Settings::default() }, &ring(&[1]))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_process_is_found_by_what_it_says_of_itself() {
+    let (_one, at_one, _) = start(1, &[1], &[]).await;
+    let (_two, at_two, _) = start(2, &[1], &[]).await;
+    let (asking, at_itself, _) = start(3, &[1], &[]).await;
+    assert!(asking.is_alone());
+    asking.apply(told(&[at_one, at_two, at_itself]));
+    // There is no listener behind them, which is said by who was meant.
+    for aim in [Aim::Boot(Boot([2; 8])), Aim::Process(process(2))] {
+        let found = asking.reach(&arriving(aim)).await;
+        assert!(matches!(found, Err(Unreached::Refused(Refused::NoListener))), "{found:?}");
+    }
+    assert!(matches!(asking.reach(&arriving(Aim::Boot(Boot([9; 8])))).await, Err(Unreached::Unknown)));
+    assert_eq!(asking.known(), 2);
+    let mut others = asking.others();
+    others.sort();
+    let mut expected = vec![at_one, at_two];
+    expected.sort();
+    assert_eq!(others, expected, "it has found itself");
+    assert!(matches!(
+        asking.reach(&arriving(Aim::Boot(Boot([3; 8])))).await,
+        Err(Unreached::Refused(_) | Unreached::Unknown)
+    ));
+}
+
+#[tokio::test]
+async fn a_process_that_is_gone_is_unknown_and_its_successor_is_found() {
+    let (_one, at_one, drain) = start(1, &[1], &[]).await;
+    let (asking, ..) = start(3, &[1], &[]).await;
+    asking.apply(told(&[at_one]));
+    let aim = Aim::Boot(Boot([1; 8]));
+    assert!(matches!(asking.reach(&arriving(aim)).await, Err(Unreached::Refused(Refused::NoListener))));
+    drain.close();
+    let gone =
+        async { while asking.reach(&arriving(aim)).await.is_err_and(|why| matches!(why, Unreached::Refused(_))) {} };
+    timeout(Duration::from_secs(30), gone).await.unwrap();
+    assert!(matches!(asking.reach(&arriving(aim)).await, Err(Unreached::Unknown)));
+    // Another process at the same address, that does not speak at all.
+    let silent = TcpListener::bind(at_one).await.unwrap();
+    let since = Instant::now();
+    assert!(matches!(asking.reach(&arriving(aim)).await, Err(Unreached::Unknown)));
+    assert!(since.elapsed() < Duration::from_secs(10), "nobody waits for one that says nothing");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn who_has_another_key_is_nobody() {
+    let (stranger, at_stranger, _) = start(1, &[2], &[]).await;
+    let (asking, at_asking, _) = start(3, &[1], &[]).await;
+    asking.apply(told(&[at_stranger]));
+    assert!(matches!(asking.reach(&arriving(Aim::Boot(Boot([1; 8])))).await, Err(Unreached::Unknown)));
+    let refused = asking.reach_at(at_stranger, &arriving(Aim::Anyone)).await;
+    assert!(matches!(refused, Err(Unreached::Broken(..))), "{refused:?}");
+    let refused = stranger.reach_at(at_asking, &arriving(Aim::Anyone)).await;
+    assert!(matches!(refused, Err(Unreached::Broken(..))), "{refused:?}");
+    assert_eq!(asking.known(), 0);
+    let counted = async {
+        while asking.turned_away() == 0 {
+            tokio::task::yield_now().await
+        }
+    };
+    timeout(Duration::from_secs(30), counted).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_so_many_are_under_way() {
+    let (_one, at_one, _) = start(1, &[1], &[]).await;
+    let (asking, ..) = start(3, &[1], &[]).await;
+    let settings = Settings { peers: vec![Peer::At(at_one)], exchanges: 0, ..Settings::default() };
+    asking.apply(Cluster::prepare(settings, &ring(&[1])).unwrap());
+    assert!(matches!(asking.reach(&arriving(Aim::Boot(Boot([1; 8])))).await, Err(Unreached::Full)));
+}
