@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms of `src/` a room may use, and why. A room that is not named on the left fails the test: say where it belongs.
-const ROOMS: [(&str, &[&str], &str); 34] = [
+const ROOMS: [(&str, &[&str], &str); 35] = [
     // What knows nothing of the gateway: each could be a package of its own.
     ("config", &[], "Text becomes values; what is done with them is not its business."),
     ("upstream", &[], "Takes its own settings, so that a change of the configuration's form does not reach it."),
@@ -24,21 +24,26 @@ const ROOMS: [(&str, &[&str], &str); 34] = [
     ("listen", &["drain"], "Accepts connections, and stops accepting when the gateway drains."),
     ("demo", &["small_http"], "An MCP server like any other: it only happens to live in the same process."),
     ("admin", &["small_http"], "What it shows and does comes in through a trait, so it cannot reach for more."),
+    (
+        "cluster",
+        &["drain", "listen"],
+        "Finds other processes, and hands requests over; what is handed to it comes in beside the listeners.",
+    ),
     ("bridge", &["upstream"], "A client of HTTP for clients of something else: to it, the gateway is any server."),
     // From the configuration to what serves.
     (
         "settings",
-        &["admin", "config", "drain", "listen", "session", "upstream"],
+        &["admin", "cluster", "config", "drain", "listen", "session", "upstream"],
         "Says each room in its own words what the configuration wants.",
     ),
     (
         "snapshot",
-        &["bodies", "catalog", "config", "request", "session", "settings", "telemetry", "upstream"],
+        &["bodies", "catalog", "cluster", "config", "request", "session", "settings", "telemetry", "upstream"],
         "Compiles a configuration; what is compiled does not know who serves it.",
     ),
     (
         "reload",
-        &["admin", "config", "demo", "listen", "serve", "settings", "snapshot", "telemetry", "watch"],
+        &["admin", "cluster", "config", "demo", "listen", "serve", "settings", "snapshot", "telemetry", "watch"],
         "Swaps snapshots, and nothing in them; starts the demo server for the first that wants it.",
     ),
     // The way of a request.
@@ -62,6 +67,7 @@ const ROOMS: [(&str, &[&str], &str); 34] = [
         "lanes",
         &[
             "catalog",
+            "cluster",
             "downstream",
             "drain",
             "gateway",
@@ -111,6 +117,7 @@ const ROOMS: [(&str, &[&str], &str); 34] = [
         &[
             "admin",
             "cli",
+            "cluster",
             "config",
             "control",
             "demo",

@@ -2,10 +2,11 @@
 //!
 //! Here too: ending the sessions of clients that nobody has heard of for long, where nobody waits for it.
 
-use super::{Broken, Way, respond};
+use super::{Broken, Way, elsewhere, respond};
 use crate::serve::now;
 use crate::session::{NodeSession, UpstreamId, UpstreamSession};
 use crate::snapshot::Snapshot;
+use crate::telemetry::labels::NodeRequest;
 use crate::upstream::{Caller, FaultKind, Fetcher, Generation, LiveBackend};
 use bytes::Bytes;
 use http::StatusCode;
@@ -24,9 +25,13 @@ const AT_A_TIME: usize = 16;
 pub(super) async fn run(way: Way<'_>) -> Result<(), Broken> {
     let Some(ticket) = way.trip.exchange.ticket.clone() else { return Ok(()) };
     let ended = way.gateway.world.sessions.end(&ticket.id, ticket.expires, now()).await;
-    if let Some(session) = ended {
-        end_everywhere(&way, &session).await;
-    }
+    let told = elsewhere::told(&way, NodeRequest::End);
+    let ending = async {
+        if let Some(session) = ended {
+            end_everywhere(&way, &session).await;
+        }
+    };
+    tokio::join!(told, ending);
     let header = respond::header(way.trip, StatusCode::OK)?;
     respond::whole(way.session, header, Bytes::new()).await?;
     Ok(())

@@ -5,6 +5,7 @@ mod attempt;
 mod close;
 mod detached;
 mod discover;
+mod elsewhere;
 mod federated;
 mod forward;
 mod gather;

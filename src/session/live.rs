@@ -159,11 +159,13 @@ impl Session {
     }
 
     /// Cancels the requests with this raw id that are under way but not sent; those that are sent are at these backends.
-    pub fn cancel(&self, request: &[u8]) -> Vec<Arc<str>> {
+    /// `None` where there are none of either.
+    pub fn cancel(&self, request: &[u8]) -> Option<Vec<Arc<str>>> {
         // Whoever holds the last of one forgets it, and so must not hold the lock.
-        let underway: Vec<_> = self.underway.lock().iter().filter_map(Weak::upgrade).collect();
-        let same = underway.iter().filter(|known| id::same(&known.id, request));
-        same.filter(|known| !known.cancel()).map(|known| Arc::clone(&known.backend)).collect()
+        let mut underway: Vec<_> = self.underway.lock().iter().filter_map(Weak::upgrade).collect();
+        underway.retain(|known| id::same(&known.id, request));
+        let sent = underway.iter().filter(|known| !known.cancel()).map(|known| Arc::clone(&known.backend)).collect();
+        (!underway.is_empty()).then_some(sent)
     }
 
     /// Whether a request with this raw progress token is under way to this backend.

@@ -1,6 +1,6 @@
 //! What backends ask of clients, and the members of a batch that no backend is asked for.
 
-use super::super::{Broken, Way, forward};
+use super::super::{Broken, Way, elsewhere, forward};
 use super::{here, known, link, tell};
 use crate::snapshot::Link;
 use bytes::Bytes;
@@ -37,10 +37,13 @@ pub(in crate::lanes) enum Asked {
 pub(in crate::lanes) async fn answer_locally(way: &mut Way<'_>, index: usize) -> Result<Asked, Broken> {
     Ok(match way.trip.exchange.target(index).clone() {
         Target::Member(_) => Asked::Backend,
-        Target::Asker { question, hop } => {
-            let waits = link(way, hop.member).and_then(|link| still_waits(way, &question, &link));
-            waits.map_or_else(|refusal| Asked::Here(Err(refusal)), |()| Asked::Backend)
-        }
+        Target::Asker { question, hop } => match elsewhere::answer_of_batch(way, index, &question).await {
+            Some(taken) => Asked::Here(taken.map(|()| None)),
+            None => {
+                let waits = link(way, hop.member).and_then(|link| still_waits(way, &question, &link));
+                waits.map_or_else(|refusal| Asked::Here(Err(refusal)), |()| Asked::Backend)
+            }
+        },
         Target::Here(Local::SetLevel) => match set_level(way, index).await {
             Ok(soon) => Asked::Soon(soon),
             Err(Broken::Refused(refusal)) => Asked::Here(Err(refusal)),

@@ -11,7 +11,7 @@ mod source;
 mod tell;
 
 use super::translate::{Owes, Translate, progress_token};
-use super::{Broken, Way, close, forward, gather, respond, revive};
+use super::{Broken, Way, close, elsewhere, forward, gather, respond, revive};
 use crate::serve::now;
 use crate::session::{Lists, NodeSession, Standing};
 use crate::snapshot::Link;
@@ -31,6 +31,9 @@ const RULE: &str = "federated";
 pub(super) async fn run(mut way: Way<'_>, lane: Lane) -> Result<(), Broken> {
     match lane {
         Lane::Hold => {
+            if Box::pin(elsewhere::resume(&mut way)).await? {
+                return Ok(());
+            }
             way.node = Some(known(&way).await?);
             return Box::pin(merge::run(way)).await;
         }
@@ -58,6 +61,9 @@ pub(super) async fn run(mut way: Way<'_>, lane: Lane) -> Result<(), Broken> {
         }
         Target::Member(hop) => to_member(way, hop).await,
         Target::Asker { question, hop } => {
+            if Box::pin(elsewhere::answer(&mut way, &question)).await? {
+                return Ok(());
+            }
             way.node = Some(known(&way).await?);
             let link = link(&way, hop.member)?;
             ask::still_waits(&way, &question, &link)?;

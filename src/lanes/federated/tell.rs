@@ -1,9 +1,10 @@
 //! What a legacy client says to the server as a whole goes to every backend that its session was opened at.
 
-use super::super::{Broken, Way, attempt, detached};
+use super::super::{Broken, Way, attempt, detached, elsewhere};
 use super::RULE;
 use crate::session::{LogLevel, UpstreamId, UpstreamSession};
 use crate::snapshot::Link;
+use crate::telemetry::labels::NodeRequest;
 use crate::upstream::{Fetcher, Speech};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::rpc::scan::Value;
@@ -40,11 +41,13 @@ pub(super) fn all(way: &Way<'_>, index: usize) {
     pass_on(way, index, opened(way));
 }
 
-/// Passes a cancellation on to the backend that the request is at. There is none where it has been answered, or was not
-/// sent yet: then it is not.
+/// Passes a cancellation on to the backend that the request is at. There is none where it was not sent yet: then it is not.
+/// What is not under way here may be at another node.
 pub(super) fn owner(way: &Way<'_>, index: usize, request: Value) {
-    let Some(node) = &way.node else { return };
-    let places = node.cancel(request.span.of(&way.trip.exchange.body));
+    let id = request.span.of(&way.trip.exchange.body);
+    let Some(places) = way.node.as_ref().and_then(|node| node.cancel(id)) else {
+        return elsewhere::tell(way, NodeRequest::Cancel, index);
+    };
     pass_on(way, index, opened(way).into_iter().filter(|(link, _)| places.contains(&link.backend.place)).collect());
 }
 

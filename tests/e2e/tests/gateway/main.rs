@@ -2,6 +2,7 @@
 
 mod batches;
 mod clients;
+mod cluster;
 mod config;
 mod conformance;
 mod demo;

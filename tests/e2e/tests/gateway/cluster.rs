@@ -1,0 +1,296 @@
+//! Two nodes that know each other: what one process holds, its clients reach through the other.
+
+use lockgate_e2e::events::Events;
+use lockgate_e2e::gateway::federation;
+use lockgate_e2e::mcp::NEWEST_LEGACY;
+use lockgate_e2e::scripted::{tool, tools};
+use lockgate_e2e::wait::free_port;
+use lockgate_e2e::{Answer, Fixture, Gateway, Mcp, Scripted, Transport, until};
+use serde_json::{Value, json};
+
+const UPDATED: &str = "notifications/resources/updated";
+const URI: &str = "web+note:x";
+const KEY: &str = "8f14e45fceea167a5a36dedd4bea2543c9f0f895fb98ab9159f51fd0297e236d";
+const OTHER_KEY: &str = "45c48cce2e2d7fbdea1afc51c7c6ad26d3d9446802a44259755d38e6d163e820";
+
+fn offer() -> Value {
+    json!({
+        "eras": "legacy",
+        "tools": [tool("count"), tool("ask"), tool("sample"), tool("wait"), tool("progress")],
+        "resources": [{"uri": "note:x", "name": "x"}],
+        "capabilities": {"resources": {"subscribe": true}},
+    })
+}
+
+/// The backends, and where nodes listen for each other.
+struct Backends {
+    web: Scripted,
+    child: Scripted,
+    stateful: Fixture,
+    ports: [u16; 2],
+}
+
+impl Backends {
+    async fn start() -> Self {
+        let child = Scripted::start(Transport::Stdio, offer()).await;
+        let (web, stateful) = (Scripted::http(offer()).await, Fixture::start("stateful"));
+        Self { web, child, stateful, ports: [free_port(), free_port()] }
+    }
+
+    fn config(&self, node: usize, keys: &[&str]) -> String {
+        let stateful = format!("  stateful:\n    endpoints: [{{ url: \"{}\" }}]\n", self.stateful.url());
+        let backends =
+            [("web", self.web.backend("web", "")), ("child", self.child.backend("child", "")), ("stateful", stateful)];
+        let keys: String =
+            keys.iter().map(|key| format!("    - {{ id: k{}, secret: \"{key}\" }}\n", &key[..2])).collect();
+        // The same list everywhere: each finds itself in it.
+        let [one, other] = self.ports;
+        let top = format!(
+            "tickets:\n  keys:\n{keys}cluster:\n  listen: 127.0.0.1:{}\n  peers: [127.0.0.1:{one}, \"localhost:{other}\"]\n",
+            self.ports[node]
+        );
+        federation(&backends, "", &top)
+    }
+
+    async fn node(&self, node: usize, key: &str) -> Gateway {
+        let gateway = Gateway::start(&self.config(node, &[key])).await;
+        gateway.settled().await;
+        gateway
+    }
+
+    /// Two nodes; a client that has opened its session at the first, and the same client at the other.
+    async fn nodes(&self) -> (Gateway, Gateway, Mcp, Mcp) {
+        let (one, other) = tokio::join!(self.node(0, KEY), self.node(1, KEY));
+        let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
+        let moved = Mcp { url: other.mcp(), ..client.clone() };
+        (one, other, client, moved)
+    }
+
+    async fn listening(&self) {
+        until("the stream at the backend", async || {
+            self.web.heard().iter().any(|heard| heard.method == "GET" && heard.session.is_some()).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn reply(client: &Mcp, asked: &Value, name: &str) -> Answer {
+    let result = json!({"action": "accept", "content": {"name": name}});
+    let body = json!({"jsonrpc": "2.0", "id": asked["id"], "result": result});
+    Answer::read(client.post(&body).send().await.expect("an answer")).await
+}
+
+fn requests(kind: &str, outcome: &str) -> String {
+    format!("lockgate_node_requests_total{{kind=\"{kind}\",outcome=\"{outcome}\"}}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_answered_through_another_node() {
+    let backends = Backends::start().await;
+    let (one, other, client, moved) = backends.nodes().await;
+    for name in ["web", "child"] {
+        let mut stream = client.stream("tools/call", json!({"name": format!("{name}__ask"), "arguments": {}})).await;
+        let asked = stream.notification("elicitation/create").await;
+        let answer = reply(&moved, &asked, "Ada").await;
+        assert_eq!((answer.status, answer.body.len()), (202, 0), "{answer:?}");
+        assert_eq!(stream.answer().await.1["result"]["content"][0]["text"], "Ada", "{name}");
+    }
+    assert_eq!(other.metric(&requests("answer", "ok")).await, Some(2.0));
+    assert_eq!(other.metric("lockgate_nodes").await, Some(1.0));
+    // The session was opened by the first node alone, and it is one request in both logs.
+    let opened = backends.web.heard_of("initialize");
+    let ours = opened.iter().filter(|heard| heard.json()["params"]["clientInfo"]["name"] == "e2e").count();
+    assert_eq!(ours, 1);
+    // What is no answer to anything is refused as ever, without asking anybody.
+    let wrong = reply(&moved, &json!({"id": "nonsense"}), "Mallory").await;
+    assert!((400..500).contains(&wrong.status), "{wrong:?}");
+    drop(one);
+}
+
+/// The client loses its stream, goes on with it through the other node, and answers there what it is asked on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_goes_on_through_another_node() {
+    let mut backends = Backends::start().await;
+    let (one, other, client, moved) = backends.nodes().await;
+    let mut stream = client.listen(None).await;
+    assert_eq!(client.send("resources/subscribe", json!({"uri": URI})).await.code(), (200, 0));
+    backends.listening().await;
+    backends.web.say(UPDATED, json!({"uri": "note:x", "number": 1}));
+    assert_eq!(stream.notification(UPDATED).await["params"]["number"], 1);
+    let last = stream.last_id.clone().expect("an event id");
+    drop(stream);
+    backends.web.say(UPDATED, json!({"uri": "note:x", "number": 2}));
+    let mut stream = moved.listen(Some(&last)).await;
+    assert_eq!(stream.status, 200);
+    let second = stream.next().await.expect("an event");
+    assert_eq!(second.json()["params"]["number"], 2, "nothing is lost, nothing is said of what might be: {second:?}");
+    let mut call = client.stream("tools/call", json!({"name": "web__ask", "arguments": {"aside": true}})).await;
+    let asked = stream.notification("elicitation/create").await;
+    assert_eq!(reply(&moved, &asked, "Grace").await.status, 202);
+    assert_eq!(call.answer().await.1["result"]["content"][0]["text"], "Grace");
+    assert_eq!(other.metric(&requests("stream", "ok")).await, Some(1.0));
+    // A client that leaves the one leaves the other.
+    let open = "lockgate_in_flight{virtual_server=\"default\"}";
+    let both = async || (one.metric(open).await, other.metric(open).await);
+    until("only the stream", async || (both().await == (Some(1.0), Some(1.0))).then_some(())).await;
+    drop(stream);
+    until("the end of both", async || (both().await == (Some(0.0), Some(0.0))).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_fetched_through_another_node() {
+    let backends = Backends::start().await;
+    let (_one, _other, client, moved) = backends.nodes().await;
+    let arguments = json!({"milliseconds": 1500, "token": "fetched"});
+    let body = client.body("tools/call", json!({"name": "stateful__slow", "arguments": arguments}));
+    let mut stream = Events::new(client.post(&body).send().await.expect("an answer"));
+    stream.next().await.expect("a priming event");
+    let last = stream.last_id.clone().expect("an event id");
+    drop(stream);
+    let (_, answer) = moved.listen(Some(&last)).await.answer().await;
+    assert_eq!((&answer["id"], &answer["result"]["content"][0]["text"]), (&body["id"], &json!("took 1500 ms")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_held_that_is_gone_is_said_to_be_lost_at_once() {
+    let mut backends = Backends::start().await;
+    let (mut one, other, client, moved) = backends.nodes().await;
+    let mut listening = client.listen(None).await;
+    assert_eq!(client.send("resources/subscribe", json!({"uri": URI})).await.code(), (200, 0));
+    backends.listening().await;
+    backends.web.say(UPDATED, json!({"uri": "note:x"}));
+    listening.notification(UPDATED).await;
+    let last = listening.last_id.clone().expect("an event id");
+    let mut stream = client.stream("tools/call", json!({"name": "web__ask", "arguments": {}})).await;
+    let asked = stream.notification("elicitation/create").await;
+    one.kill();
+    let since = std::time::Instant::now();
+    let answer = reply(&moved, &asked, "Ada").await;
+    assert!(since.elapsed().as_secs() < 10, "{:?}", since.elapsed());
+    assert_eq!(answer.code(), (502, -31007), "{answer:?}");
+    let text = answer.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(text.contains("gateway node that asked this") && text.contains("cannot be reached"), "{text}");
+    let correlation = answer.header("x-request-id").expect("a correlation id").to_owned();
+    assert!(other.log().contains(&correlation), "{}", other.log());
+    assert_eq!(other.metric(&requests("answer", "unknown")).await, Some(1.0));
+    // A stream goes on all the same, as without a cluster: it begins with what may have been missed.
+    let mut stream = moved.listen(Some(&last)).await;
+    assert_eq!(stream.status, 200);
+    stream.notification("notifications/tools/list_changed").await;
+    // And what has come back is found.
+    one.restart().await;
+    one.settled().await;
+    let mut stream = client.stream("tools/call", json!({"name": "web__ask", "arguments": {}})).await;
+    let asked = stream.notification("elicitation/create").await;
+    assert_eq!(reply(&moved, &asked, "Ada").await.status, 202);
+    assert_eq!(stream.answer().await.1["result"]["content"][0]["text"], "Ada");
+}
+
+/// Nodes know each other by their keys, and by nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_another_key_is_nobody_until_it_has_the_same() {
+    let backends = Backends::start().await;
+    let (one, stranger) = tokio::join!(backends.node(0, KEY), backends.node(1, OTHER_KEY));
+    let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
+    let mut stream = client.stream("tools/call", json!({"name": "web__ask", "arguments": {}})).await;
+    let asked = stream.notification("elicitation/create").await;
+    let moved = Mcp { url: stranger.mcp(), ..client.clone() };
+    assert_eq!(reply(&moved, &asked, "Ada").await.status, 404, "its session is unknown there");
+    // It may open what the other one has sealed, but shows a key that the other one does not know.
+    stranger.write(&backends.config(1, &[OTHER_KEY, KEY]));
+    until("the keys in use", async || {
+        (stranger.reload().await.0 == 200 && stranger.generation().await > 1).then_some(())
+    })
+    .await;
+    let answer = reply(&moved, &asked, "Ada").await;
+    assert_eq!(answer.code(), (502, -31007), "{answer:?}");
+    let refused = one.metric("lockgate_node_connections_refused_total").await;
+    assert!(refused > Some(0.0), "{refused:?}");
+    // A rotation goes on to its end.
+    one.write(&backends.config(0, &[KEY, OTHER_KEY]));
+    until("the keys in use", async || (one.reload().await.0 == 200 && one.generation().await > 1).then_some(())).await;
+    assert_eq!(reply(&moved, &asked, "Ada").await.status, 202);
+    assert_eq!(stream.answer().await.1["result"]["content"][0]["text"], "Ada");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_reaches_a_call_at_another_node() {
+    let backends = Backends::start().await;
+    let (one, other, client, moved) = backends.nodes().await;
+    let arguments = json!({"milliseconds": 60_000, "token": "cancelled"});
+    let body = client.body("tools/call", json!({"name": "web__wait", "arguments": arguments}));
+    let call = tokio::spawn(client.post(&body).send());
+    until("the call", async || backends.web.outcomes("cancelled").contains(&"begun".to_owned()).then_some(())).await;
+    let cancelled = moved.notify("notifications/cancelled", json!({"requestId": body["id"], "reason": "x"})).await;
+    assert_eq!(cancelled.status, 202);
+    until("its end", async || backends.web.outcomes("cancelled").contains(&"cancelled".to_owned()).then_some(())).await;
+    assert!(backends.web.heard_of("notifications/cancelled").len() == 1);
+    until("the count", async || (other.metric(&requests("cancel", "ok")).await == Some(1.0)).then_some(())).await;
+    assert_eq!(one.metric(&requests("cancel", "ok")).await, Some(0.0), "it is handed on once");
+    drop(call);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_at_one_node_ends_at_all() {
+    let backends = Backends::start().await;
+    let (mut one, other, client, moved) = backends.nodes().await;
+    assert_eq!(client.tool("web__count", json!({})).await.text(), "1");
+    assert_eq!(moved.tool("web__count", json!({})).await.text(), "1");
+    let mut listening = client.listen(None).await;
+    assert!(matches!(moved.delete().await.status, 200 | 204));
+    for client in [&client, &moved] {
+        assert_eq!(client.tool("web__count", json!({})).await.status, 404);
+    }
+    while listening.next().await.is_some() {}
+    let heard = backends.web.heard();
+    let opened: Vec<_> =
+        heard.iter().filter(|heard| heard.is("tools/call")).map(|heard| heard.session.clone()).collect();
+    let ended = heard.iter().filter(|heard| heard.method == "DELETE" && opened.contains(&heard.session)).count();
+    assert_eq!((opened.len(), ended), (2, 2), "both nodes have ended what they had opened");
+    assert_eq!(other.metric(&requests("end", "ok")).await, Some(1.0));
+    // One that does not hear it is counted, and keeps nobody waiting for long.
+    let client = Mcp::legacy(&other.mcp(), NEWEST_LEGACY).await;
+    one.kill();
+    assert!(matches!(client.delete().await.status, 200 | 204));
+    assert_eq!(other.metric(&requests("end", "unreachable")).await, Some(1.0));
+}
+
+/// A request that has been handed over is handed on no further, even where each takes the other for who should have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_in_circles() {
+    let backends = Backends::start().await;
+    let (mut one, other, client, moved) = backends.nodes().await;
+    let mut stream = client.stream("tools/call", json!({"name": "web__ask", "arguments": {}})).await;
+    let asked = stream.notification("elicitation/create").await;
+    // The node comes back as another process of itself, which has the session but not the question any more. It is asked,
+    // and answers for itself.
+    one.restart().await;
+    one.settled().await;
+    backends.web.heard();
+    let answer = reply(&moved, &asked, "Ada").await;
+    assert!(matches!(answer.status, 202 | 502), "{answer:?}");
+    assert_eq!(other.metric(&requests("answer", "ok")).await, Some(1.0), "it was taken where it belongs");
+    for kind in ["answer", "stream", "cancel", "end"] {
+        for outcome in ["ok", "unknown", "unreachable", "refused", "full"] {
+            assert_eq!(one.metric(&requests(kind, outcome)).await, Some(0.0), "{kind} {outcome}");
+        }
+    }
+}
+
+/// What a batch of 2025-03-26 answers goes to whoever has asked, each for itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_a_batch_finds_its_node() {
+    let backends = Backends::start().await;
+    let (one, other) = tokio::join!(backends.node(0, KEY), backends.node(1, KEY));
+    let client = Mcp::legacy(&one.mcp(), "2025-03-26").await;
+    let moved = Mcp { url: other.mcp(), ..client.clone() };
+    let mut stream = client.stream("tools/call", json!({"name": "web__sample", "arguments": {}})).await;
+    let asked = stream.notification("sampling/createMessage").await;
+    let result = json!({"role": "assistant", "model": "none", "content": {"type": "text", "text": "sampled"}});
+    let response = json!({"jsonrpc": "2.0", "id": asked["id"], "result": result});
+    let batch = json!([response, {"jsonrpc": "2.0", "id": 7, "method": "ping"}]);
+    let answer = Answer::read(moved.post(&batch).send().await.unwrap()).await;
+    assert_eq!(answer.json(), json!([{"jsonrpc": "2.0", "id": 7, "result": {}}]), "{answer:?}");
+    assert_eq!(stream.answer().await.1["result"]["content"][0]["text"], "sampled");
+    drop((one, tools(&[])));
+}
