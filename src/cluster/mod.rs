@@ -33,7 +33,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use directory::Directory;
 use identity::Identity;
 use lockgate_filters::ticket::Keyring;
-use places::Places;
+use places::{Named, Places};
 use room::Room;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
@@ -111,9 +111,15 @@ impl Cluster {
         self.identity.load_full().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Keeps the addresses of the others fresh for as long as the process lives.
+    /// Keeps what is known of the others fresh, for as long as the process lives.
     pub async fn keep(self: Arc<Self>) {
-        self.places.keep(|| self.settings.load_full()).await;
+        let mut named = Named::new();
+        loop {
+            let settings = self.settings.load_full();
+            self.places.refresh(&settings, &mut named).await;
+            self.look_around().await;
+            self.places.rest(&settings).await;
+        }
     }
 
     /// Which process this is.

@@ -26,7 +26,7 @@ pub(super) struct Places {
 }
 
 /// What names stood for when they were last looked up.
-type Named = HashMap<(String, u16), Vec<SocketAddr>>;
+pub(super) type Named = HashMap<(String, u16), Vec<SocketAddr>>;
 
 impl Places {
     /// Where the other nodes may be.
@@ -49,18 +49,18 @@ impl Places {
         self.doubt();
     }
 
-    /// Keeps the addresses fresh for as long as the process lives.
-    pub async fn keep(&self, settings: impl Fn() -> Arc<Settings>) {
-        let mut named = Named::new();
-        loop {
-            let now = settings();
-            look_up(&now, &mut named).await;
-            self.known.store(Arc::new(of(&now, &named)));
-            sleep(SPACING).await;
-            let rest = now.resolve_interval.saturating_sub(SPACING);
-            // Whether it was doubted or the time has come.
-            let _ = timeout(rest, self.doubted.notified()).await;
-        }
+    /// Looks all names up now.
+    pub async fn refresh(&self, settings: &Settings, named: &mut Named) {
+        look_up(settings, named).await;
+        self.known.store(Arc::new(of(settings, named)));
+    }
+
+    /// Waits until names should be looked up again.
+    pub async fn rest(&self, settings: &Settings) {
+        sleep(SPACING).await;
+        let rest = settings.resolve_interval.saturating_sub(SPACING);
+        // Whether they were doubted or the time has come.
+        let _ = timeout(rest, self.doubted.notified()).await;
     }
 }
 
@@ -142,15 +142,8 @@ mod tests {
     async fn names_stand_for_their_addresses() {
         let places = Places::default();
         let wanted = settings(vec![Peer::Named("localhost".into(), 7)]);
-        let found = async {
-            while places.all().is_empty() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::select! {
-            () = places.keep(|| wanted.clone()) => {}
-            () = found => {}
-        }
+        places.refresh(&wanted, &mut Named::new()).await;
+        assert!(!places.all().is_empty());
         assert!(places.all().iter().all(|place| place.ip().is_loopback() && place.port() == 7));
     }
 

@@ -122,12 +122,26 @@ impl Cluster {
             return Some(place);
         }
         // One that waits for others to have asked does not wait for long.
-        timeout(self.patience() * 3, self.ask_all(aim)).await.ok().flatten()
+        let found = timeout(self.patience() * 3, self.ask_all(Some(aim))).await.ok().flatten();
+        if found.is_none() {
+            // It may be at an address that its name has only now.
+            self.places.doubt();
+        }
+        found
     }
 
-    async fn ask_all(self: &Arc<Self>, aim: Aim) -> Option<SocketAddr> {
-        let Some(turn) = self.directory.turn().await else { return self.directory.find(aim) };
-        if let Some(place) = self.directory.find(aim) {
+    /// Finds out who is where, so that it is known when it is needed.
+    pub(super) async fn look_around(self: &Arc<Self>) {
+        if !self.is_alone() {
+            self.ask_all(None).await;
+        }
+    }
+
+    /// Asks all who they are, until one is found that is meant.
+    async fn ask_all(self: &Arc<Self>, aim: Option<Aim>) -> Option<SocketAddr> {
+        let found = || aim.and_then(|aim| self.directory.find(aim));
+        let Some(turn) = self.directory.turn().await else { return found() };
+        if let Some(place) = found() {
             return Some(place);
         }
         let places = self.places.all();
@@ -136,18 +150,16 @@ impl Cluster {
         for place in places.iter().copied() {
             let cluster = Arc::clone(self);
             asking.spawn(async move {
-                // Remembered, or said in the log, by what is asked.
+                // What comes of it is remembered by what asks.
                 let _ = cluster.knock(place, None).await;
             });
         }
         while asking.join_next().await.is_some() {
-            if let Some(place) = self.directory.find(aim) {
+            if let Some(place) = found() {
                 return Some(place);
             }
         }
         turn.ended();
-        // It may be at an address that its name has only now.
-        self.places.doubt();
         None
     }
 

@@ -108,3 +108,20 @@ async fn only_so_many_are_under_way() {
     asking.apply(Cluster::prepare(settings, &ring(&[1])).unwrap());
     assert!(matches!(asking.reach(&arriving(Aim::Boot(Boot([1; 8])))).await, Err(Unreached::Full)));
 }
+
+#[tokio::test]
+async fn who_is_where_is_known_before_it_is_needed() {
+    let (one, at_one, _) = start(1, &[1], &[]).await;
+    let (two, at_two, _) = start(2, &[1], &[]).await;
+    one.apply(told(&[at_one, at_two]));
+    let known = async {
+        while one.known() == 0 || one.others() != [at_two] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = Arc::clone(&one).keep() => {}
+        found = timeout(Duration::from_secs(30), known) => found.unwrap(),
+    }
+    assert_eq!(two.known(), 0, "who is asked learns nothing by it");
+}

@@ -297,6 +297,11 @@ impl Parcel {
     fn note(&self, undone: Option<&Undone>) {
         let Some(why) = undone else { return self.metrics.node_request(self.kind, NodeOutcome::Ok) };
         self.metrics.node_request(self.kind, why.outcome());
+        if (self.kind, why.outcome()) == (NodeRequest::Stream, NodeOutcome::Unknown) {
+            // Every client of a node that is gone comes with such a stream, which then goes on elsewhere.
+            tracing::debug!(id = &*self.arriving.correlation, "a stream's process is gone");
+            return;
+        }
         tracing::warn!(
             id = &*self.arriving.correlation,
             kind = self.kind.label(),
