@@ -68,7 +68,7 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
         }
         let facts = link.backend.backend.facts();
         let inventory = facts.inventory.as_ref().filter(|_| link.backend.is_stocked());
-        link.metrics.set_inventory(inventory.map(|inventory| inventory.bytes()));
+        link.metrics.set_inventory(inventory.map(|inventory| inventory.bytes() + link.backend.caller_bytes()));
         for (era, speaks) in [(BackendEra::Modern, facts.modern), (BackendEra::Legacy, facts.legacy)] {
             if speaks != Speaks::Unknown {
                 link.metrics.set_era(era, speaks == Speaks::Yes);

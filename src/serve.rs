@@ -16,10 +16,12 @@ use lockgate_filters::chain::Stop;
 use lockgate_filters::door::Door;
 use lockgate_filters::exchange::{Exchange, UnixMillis};
 use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::federate::{Callers, Catalog, Identity};
 use lockgate_filters::filter::{Answer, Ask};
 use lockgate_filters::forwarded;
 use lockgate_filters::lane::Lane;
 use lockgate_filters::rpc::scan;
+use lockgate_filters::virtual_server::VirtualServer;
 use pingora_proxy::Session;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -129,7 +131,13 @@ impl Gateway {
                 Stop::Answer(answer) => return Some(Decision::Answer(answer)),
                 Stop::Refuse(refusal) => return Some(Decision::Refuse(refusal)),
                 Stop::Ask { ask, resume } => {
-                    let outcome = self.look_up(&trip.snapshot, &ask).await;
+                    let outcome = match &ask {
+                        Ask::Own { server, callers, identity } => {
+                            trip.exchange.catalog = self.own_catalog(&trip.snapshot, server, callers, identity).await;
+                            Ok(())
+                        }
+                        _ => self.look_up(&trip.snapshot, &ask).await,
+                    };
                     trip.exchange.answered(&ask, outcome);
                     from = resume;
                 }
@@ -146,13 +154,14 @@ impl Gateway {
             Ask::Tools(backend) => live(backend)?.refresh_tools(LOOK_UP).await,
             Ask::Catalog(server) => {
                 let Some(federation) = &server.federation else { return Ok(()) };
+                let may_wait = federation.may_wait() || !federation.catalog().is_filled();
                 let filled = federation.catalog().is_filled();
                 let mut asking = JoinSet::new();
                 for backend in &server.backends {
                     let live = live(backend)?;
                     // One that could not be asked may be back: nobody waits for that.
                     live.ask_if_lost();
-                    if backend.is_unasked() {
+                    if backend.is_unasked() && may_wait {
                         let live = Arc::clone(live);
                         let within = if filled { FIRST_LOOK.1 } else { FIRST_LOOK.0 };
                         asking.spawn(async move { live.ensure_inventory(within).await });
@@ -167,7 +176,36 @@ impl Gateway {
                 self.world.catalogs.catch_up(CATCH_UP).await;
                 Ok(())
             }
+            // Answered where the exchange is at hand.
+            Ask::Own { .. } => Ok(()),
         }
+    }
+
+    /// What callers are shown whom some backends tell apart.
+    async fn own_catalog(
+        &self,
+        snapshot: &Snapshot,
+        server: &Arc<VirtualServer>,
+        callers: &Callers,
+        identity: &Identity,
+    ) -> Option<Arc<Catalog>> {
+        // The others are those of everybody.
+        let asked = self.look_up(snapshot, &Ask::Catalog(Arc::clone(server))).await;
+        if asked.is_err() {
+            return None;
+        }
+        let mut reading = JoinSet::new();
+        for &(member, audience) in callers.members() {
+            let live = Arc::clone(snapshot.backends.get(&server.backends.get(member)?.name)?);
+            let identity = identity.clone();
+            let read = async move { (member, live.inventory_of(audience, identity.fields(), FIRST_LOOK.0).await) };
+            reading.spawn(read);
+        }
+        let mut inventories = Vec::with_capacity(reading.len());
+        while let Some(read) = reading.join_next().await {
+            inventories.push(read.ok()?);
+        }
+        self.world.catalogs.own(server, callers, inventories)
     }
 
     async fn read_and_scan(&self, session: &mut Session, trip: &mut Trip) -> Result<(), Refusal> {

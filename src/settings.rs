@@ -19,12 +19,13 @@ use crate::listen::{self, Certificate, ConnectionLimits, ListenerSettings, Proxy
 use crate::session::keys::ConfiguredKey;
 use crate::session::{DetachedLimits, Limits as SessionLimits, ReplayLimits};
 use crate::upstream::{
-    BackendSettings, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError, StockSettings, Timeouts,
-    TlsIdentity, TlsSettings, ToolSettings, UnusableBackend,
+    BackendSettings, CallerLimits, EndpointSettings, Http2, PoolSettings, Protocol, Setting, SettingsError,
+    StockSettings, Timeouts, TlsIdentity, TlsSettings, ToolSettings, UnusableBackend,
 };
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use lockgate_filters::federate::InventoryLimits;
+use lockgate_filters::federate::audience::may_identify;
 use lockgate_filters::rpc::params::ParamLimits;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -282,6 +283,8 @@ fn backend(
             },
             time: limits.list_time.get(),
             refresh: limits.catalog_refresh.get(),
+            varies: backend.forward_headers.iter().any(|key| may_identify(key.name())),
+            callers: CallerLimits { callers: limits.caller_lists as usize, bytes: limits.caller_list_bytes.as_usize() },
         },
         stocked: is_stocked(config, &name),
         name,

@@ -69,12 +69,19 @@ pub struct Backend {
     facts: ArcSwap<Facts>,
     /// When clients were last shown what it offers, or waited to be told of changes; in milliseconds.
     shown: AtomicU64,
+    /// How often it has said that its lists changed.
+    changes: AtomicU64,
 }
 
 impl Backend {
     /// A backend of which only this is known so far.
     pub fn new(name: impl Into<Arc<str>>, facts: Facts) -> Backend {
-        Backend { name: name.into(), facts: ArcSwap::from_pointee(facts), shown: AtomicU64::new(0) }
+        Backend {
+            name: name.into(),
+            facts: ArcSwap::from_pointee(facts),
+            shown: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+        }
     }
 
     /// What is known now. The guard is cheap and must not be held across an await.
@@ -104,6 +111,16 @@ impl Backend {
     /// When clients were last shown what it offers, about a second more or less.
     pub fn last_shown(&self) -> UnixMillis {
         UnixMillis(self.shown.load(Ordering::Relaxed))
+    }
+
+    /// Notes that it has said that its lists changed.
+    pub fn change(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it has said that its lists changed.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Publishes new facts; the closure may run more than once.

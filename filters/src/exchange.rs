@@ -2,7 +2,7 @@
 
 use crate::door::Door;
 use crate::fault::Refusal;
-use crate::federate::{Catalog, Target};
+use crate::federate::{Audience, Callers, Catalog, Target};
 use crate::filter::Ask;
 use crate::revision::{Era, Revision};
 use crate::rpc::scan::{Scan, Span};
@@ -64,6 +64,8 @@ pub struct Exchange {
     pub at: usize,
     /// What the virtual server shows, the same for the whole exchange; set by `federate`, on federated servers only.
     pub catalog: Option<Arc<Catalog>>,
+    /// Who calls, where some backends of a federated server show each caller other lists; set by `federate`.
+    pub callers: Option<Arc<Callers>>,
     /// Where each message goes; set by `federate`. See [`Exchange::target`].
     pub targets: SmallVec<[Target; 1]>,
     /// Headers for whatever response this exchange ends in (CORS), set by `guard`.
@@ -90,6 +92,7 @@ impl Exchange {
             refused_id: None,
             at: 0,
             catalog: None,
+            callers: None,
             targets: SmallVec::new(),
             response_headers: SmallVec::new(),
             ask_failure: None,
@@ -100,6 +103,11 @@ impl Exchange {
     /// The era of this request, once its revision is known.
     pub fn era(&self) -> Option<Era> {
         self.revision.map(Revision::era)
+    }
+
+    /// For whom lists are, where that matters.
+    pub fn audience(&self) -> Option<Audience> {
+        self.callers.as_ref().map(|callers| callers.all())
     }
 
     /// Where the message at `index` of the scan goes: to the only backend, where nothing else was decided.

@@ -7,6 +7,7 @@
 use crate::backend::Backend;
 use crate::exchange::Exchange;
 use crate::fault::Refusal;
+use crate::federate::{Callers, Identity};
 use crate::rpc::scan::Message;
 use crate::virtual_server::VirtualServer;
 use bytes::Bytes;
@@ -98,6 +99,16 @@ pub enum Ask {
     /// What the backends of a virtual server speak and offer: nothing is known yet of any of them. Answered in their
     /// facts and in the server's catalog.
     Catalog(Arc<VirtualServer>),
+    /// What a virtual server shows these callers, whose fields some backends tell callers apart by. Answered in the
+    /// exchange's catalog, always.
+    Own {
+        /// The virtual server.
+        server: Arc<VirtualServer>,
+        /// Who calls.
+        callers: Arc<Callers>,
+        /// What says so.
+        identity: Identity,
+    },
 }
 
 impl Ask {
@@ -106,6 +117,7 @@ impl Ask {
             Ask::Eras(_) => 1,
             Ask::Tools(_) => 2,
             Ask::Catalog(_) => 4,
+            Ask::Own { .. } => 8,
         }
     }
 }

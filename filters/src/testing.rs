@@ -38,6 +38,8 @@ pub struct Bench {
     pub keys: Arc<Keyring>,
     /// Runs when a filter asks for something.
     pub on_ask: OnAsk,
+    /// What callers are shown that a backend tells apart.
+    pub on_own: Option<Arc<Catalog>>,
 }
 
 struct NothingGone;
@@ -122,7 +124,7 @@ impl Bench {
             federation: None,
             pinned: None,
         });
-        Bench { backend, server, keys, on_ask: Box::new(|_| Ok(())) }
+        Bench { backend, server, keys, on_ask: Box::new(|_| Ok(())), on_own: None }
     }
 
     pub fn ticket(&self, revision: Revision, id: [u8; 16]) -> String {
@@ -186,6 +188,9 @@ impl Bench {
                 Stop::Refuse(refusal) => return Some(Outcome::Refused(refusal)),
                 Stop::Ask { ask, resume } => {
                     let outcome = (self.on_ask)(&ask);
+                    if matches!(ask, Ask::Own { .. }) {
+                        exchange.catalog = self.on_own.clone();
+                    }
                     exchange.answered(&ask, outcome);
                     from = resume;
                 }

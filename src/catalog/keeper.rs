@@ -1,9 +1,10 @@
 //! Merging catalogs when something became known of a backend, when a lost backend's time is over, and after a reload.
 
+use super::callers::Own;
 use super::news::News;
 use lockgate_filters::backend::Backend;
 use lockgate_filters::exchange::UnixMillis;
-use lockgate_filters::federate::{Catalog, Failure, Federation, Inventory, Offer, Standing};
+use lockgate_filters::federate::{Catalog, Failure, Federation, Inventory, Kind, Offer, Standing};
 use lockgate_filters::virtual_server::VirtualServer;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -27,6 +28,8 @@ pub struct Catalogs {
     /// How many rounds were asked for, and the last of them that was made.
     asked: AtomicU64,
     made: watch::Sender<u64>,
+    /// What single callers are shown.
+    pub(super) own: Own,
 }
 
 /// What is kept of one virtual server.
@@ -46,11 +49,11 @@ struct Told {
 /// A published catalog, and what it was merged of.
 struct Published {
     catalog: Arc<Catalog>,
-    from: From,
+    of: MergedOf,
 }
 
 /// What a catalog was merged of: where it is the same, so is the catalog.
-struct From {
+pub(super) struct MergedOf {
     federation: Weak<Federation>,
     offers: Vec<Offer>,
 }
@@ -105,11 +108,12 @@ impl Catalogs {
     }
 
     /// Merges what has changed, and says when the next member's time is over.
-    fn renew(&self, servers: &[Arc<VirtualServer>], now: UnixMillis) -> Option<Duration> {
+    pub(super) fn renew(&self, servers: &[Arc<VirtualServer>], now: UnixMillis) -> Option<Duration> {
         self.kept.lock().retain(|name, kept| {
             // News that a stream still waits for are kept until it has ended.
             Arc::strong_count(&kept.news) > 1 || servers.iter().any(|server| server.name == *name)
         });
+        self.forget_callers(servers);
         servers.iter().filter_map(|server| self.renew_one(server, now)).min()
     }
 
@@ -123,13 +127,17 @@ impl Catalogs {
         let (catalog, due) = publish(&mut told, federation, &server.backends, now);
         let due = due.map(|due| Duration::from_millis(due.0.saturating_sub(now.0) + 1));
         if told.catalog.as_ref().is_some_and(|known| Arc::ptr_eq(known, &catalog)) {
+            drop(told);
+            self.tell_callers(server, std::iter::empty());
             return due;
         }
         name_clashes(server, &catalog, told.catalog.as_deref());
         let before = told.catalog.replace(Arc::clone(&catalog));
         drop(told);
         if let Some(before) = before {
-            kept.news.changed(catalog.changes(&before));
+            let kinds: Vec<Kind> = catalog.changes(&before).collect();
+            kept.news.changed(kinds.iter().copied());
+            self.tell_callers(server, kinds.iter().copied());
         }
         due
     }
@@ -140,8 +148,12 @@ impl Catalogs {
     }
 }
 
-impl From {
-    fn is(&self, federation: &Arc<Federation>, offers: &[Offer]) -> bool {
+impl MergedOf {
+    pub(super) fn new(federation: &Arc<Federation>, offers: Vec<Offer>) -> MergedOf {
+        MergedOf { federation: Arc::downgrade(federation), offers }
+    }
+
+    pub(super) fn is(&self, federation: &Arc<Federation>, offers: &[Offer]) -> bool {
         let same = |a: &Option<Arc<Inventory>>, b: &Option<Arc<Inventory>>| match (a, b) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,
@@ -164,18 +176,22 @@ fn publish(
     now: UnixMillis,
 ) -> (Arc<Catalog>, Option<UnixMillis>) {
     let (offers, due) = offers(federation, backends, now);
-    if let Some(published) = told.published.as_ref().filter(|published| published.from.is(federation, &offers)) {
+    if let Some(published) = told.published.as_ref().filter(|published| published.of.is(federation, &offers)) {
         return (Arc::clone(&published.catalog), due);
     }
     let catalog = Arc::new(Catalog::merge(&federation.policy, &offers));
     federation.publish(Arc::clone(&catalog));
-    let from = From { federation: Arc::downgrade(federation), offers };
-    told.published = Some(Published { catalog: Arc::clone(&catalog), from });
+    let of = MergedOf::new(federation, offers);
+    told.published = Some(Published { catalog: Arc::clone(&catalog), of });
     (catalog, due)
 }
 
 /// What each member brings now, and when that changes because a lost member's time is over.
-fn offers(federation: &Federation, backends: &[Arc<Backend>], now: UnixMillis) -> (Vec<Offer>, Option<UnixMillis>) {
+pub(super) fn offers(
+    federation: &Federation,
+    backends: &[Arc<Backend>],
+    now: UnixMillis,
+) -> (Vec<Offer>, Option<UnixMillis>) {
     let mut due: Option<UnixMillis> = None;
     let offer = |backend: &Arc<Backend>| {
         let facts = backend.facts();
@@ -221,7 +237,7 @@ fn name_clashes(server: &VirtualServer, catalog: &Catalog, before: Option<&Catal
     }
 }
 
-fn now() -> UnixMillis {
+pub(super) fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
@@ -238,7 +254,7 @@ mod tests {
     use lockgate_filters::backend::{Facts, Lost};
     use lockgate_filters::chain::Chain;
     use lockgate_filters::federate::policy::Member;
-    use lockgate_filters::federate::{InventoryBuilder, InventoryLimits, Kind, Policy, Standing};
+    use lockgate_filters::federate::{InventoryBuilder, InventoryLimits, Policy};
 
     const NOW: UnixMillis = UnixMillis(1_000_000);
 

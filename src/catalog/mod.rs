@@ -3,6 +3,7 @@
 //! Backends are asked in the upstream room; here their inventories become catalogs ([`keeper`]), and whoever holds a stream
 //! open is told what changed ([`news`]).
 
+mod callers;
 mod keeper;
 mod news;
 

@@ -2,6 +2,8 @@
 
 use crate::config::model::{Config, VirtualServer};
 use crate::config::sections::{FailurePolicy, Member, PrefixPolicy, ProtocolRevision, Selection};
+use http::HeaderName;
+use lockgate_filters::federate::audience::may_identify;
 use lockgate_filters::federate::glob;
 use lockgate_filters::federate::naming::Prefixing;
 use lockgate_filters::federate::policy::{self, Policy, Rename, Rules};
@@ -60,7 +62,15 @@ fn member(config: &Config, member: &Member) -> policy::Member {
             &texts(&member.resources.allow, |glob| glob.as_str()),
             &texts(&member.resources.deny, |glob| glob.as_str()),
         ),
+        identity: identity(config, member.backend.as_str()),
     }
+}
+
+/// The fields of a client's request that a backend gets and that may say who calls.
+fn identity(config: &Config, backend: &str) -> Box<[HeaderName]> {
+    let listed = config.backends.iter().find(|(name, _)| name.as_str() == backend);
+    let listed = listed.into_iter().flat_map(|(_, backend)| &backend.forward_headers).map(|key| key.name());
+    listed.filter(|name| may_identify(name)).cloned().collect()
 }
 
 fn rules(selection: &Selection) -> Rules {

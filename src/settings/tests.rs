@@ -20,7 +20,8 @@ limits:
   { write_time: 12s, write_rate: 13B, ended_sessions: 14, subscriptions: 15, subscription_bytes: 16B, replay_bytes: 17B,
     replay_time: 18s, replay_streams: 19, replay_bytes_total: 20B, replay_streams_total: 21, sessions: 22,
     session_idle: 23s, list_items: 24, list_pages: 25, list_time: 26s, tool_headers: 27, tool_depth: 28,
-    left_bytes: 31B, detached: 32, detached_total: 33, detached_bytes: 34KiB }
+    left_bytes: 31B, detached: 32, detached_total: 33, detached_bytes: 34KiB,
+    caller_lists: 35, caller_list_bytes: 128KiB }
 drain: { time: 29s, idle: 30s }
 cluster:
   { peers: [a.internal:35, '[::1]:36'], connections: 37, exchanges: 38, connect_time: 39s, resolve_interval: 40s }
@@ -76,6 +77,20 @@ fn the_rooms_are_told() {
     let params = ParamLimits { tools: 24, mirrors: 27, depth: 28 };
     assert_eq!(settings.tools, ToolSettings { pages: 25, time: seconds(26), params });
     assert!(settings.endpoints[0].forwards_user_agent);
+    assert_eq!(settings.stock.callers, CallerLimits { callers: 35, bytes: 128 << 10 });
+    assert!(!settings.stock.varies, "a program is not a caller");
+}
+
+#[test]
+fn fields_that_may_say_who_calls_make_callers_differ() {
+    let text = TEXT
+        .replace("forward_headers: [user-agent]", "forward_headers: [user-agent, authorization]")
+        .replace("path: /mcp, backends: [demo]", "path: /mcp, prefix: always, backends: [demo]");
+    let config = config(&text);
+    let settings = backend("demo".into(), &config.backends["demo"], &config, None).unwrap();
+    assert!(settings.stock.varies);
+    let federation = federation(&config, &config.virtual_servers["default"]).unwrap();
+    assert_eq!(*federation.policy.members[0].identity, [http::header::AUTHORIZATION]);
 }
 
 #[test]
@@ -90,6 +105,7 @@ fn the_defaults_of_the_configuration_are_those_of_the_rooms() {
     assert_eq!(cluster(&config), cluster::Settings::default());
     let settings = backend("demo".into(), &config.backends["demo"], &config, None).unwrap();
     assert_eq!((settings.pool, settings.tools), (PoolSettings::default(), ToolSettings::default()));
+    assert_eq!(settings.stock.callers, CallerLimits::default());
 }
 
 #[test]

@@ -51,6 +51,7 @@ impl World {
         keys: &Arc<Keyring>,
     ) -> Result<Servers, Vec<Objection>> {
         let mut compiled = Servers::default();
+        self.catalogs.keep_callers(config.limits.caller_lists as usize);
         for (name, settings) in &config.virtual_servers {
             let members: Vec<&Member> = settings.backends.iter().collect();
             let place = Place { name: name.shared(), config, settings, backends, keys };

@@ -5,6 +5,7 @@
 //! them.
 
 use super::caller::Caller;
+use super::callers::CallerLists;
 use super::connector::Connector;
 use super::counters::Counters;
 use super::exchange::UpstreamRequest;
@@ -75,6 +76,10 @@ impl LiveBackend {
     #[cfg(test)]
     pub(super) fn endpoint(&self) -> &Arc<super::endpoint::Endpoint> {
         self.reach.endpoint().expect("a URL")
+    }
+
+    pub(super) fn watched(&self) -> &Arc<Watched> {
+        &self.watched
     }
 
     #[cfg(test)]
@@ -169,6 +174,7 @@ impl LiveBackend {
             // Heard where its processes speak, whether a client listens or not.
             return;
         }
+        self.watched.stock.changed(&self.backend);
         self.watched.stock.gate.ask();
     }
 }
@@ -210,6 +216,7 @@ pub struct Registry {
     connector: Arc<Connector>,
     news: Arc<watch::Sender<u64>>,
     ground: Arc<Ground>,
+    callers: Arc<CallerLists>,
     state: Mutex<State>,
 }
 
@@ -248,7 +255,7 @@ impl Registry {
     /// A registry without backends.
     pub fn new() -> Registry {
         let (news, state) = (Arc::default(), Mutex::default());
-        Registry { connector: Arc::new(Connector::new()), news, ground: Arc::default(), state }
+        Registry { connector: Arc::new(Connector::new()), news, ground: Arc::default(), callers: Arc::default(), state }
     }
 
     /// Compiles a generation. Changes nothing, connects to nothing.
@@ -291,7 +298,14 @@ impl Registry {
                 let (traffic, control) = Reach::ways(settings, &self.connector, &self.ground)?;
                 let backend = Backend::new(settings.name.clone(), Watched::given(settings.protocol));
                 let stock = Stock::new(Arc::clone(&self.news));
-                Arc::new(Watched::new(Arc::new(backend), settings.protocol, traffic, fetcher(control), stock))
+                Arc::new(Watched::new(
+                    Arc::new(backend),
+                    settings.protocol,
+                    traffic,
+                    fetcher(control),
+                    stock,
+                    Arc::clone(&self.callers),
+                ))
             }
         };
         Ok(LiveBackend {
@@ -379,6 +393,11 @@ impl Registry {
         let mut state = self.state.lock();
         state.runtime = None;
         state.working.clear();
+    }
+
+    #[cfg(test)]
+    pub(super) fn caller_count(&self) -> usize {
+        self.callers.count()
     }
 
     /// The current generation.

@@ -8,7 +8,6 @@ use super::fetch::{Fetcher, LEGACY, Outcome, SESSION_ID, Speech, client_info};
 use super::gate::{Backoff, jittered};
 use super::inventory::Wait;
 use super::response::Form;
-use super::stdio::Command;
 use super::watch::Watched;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -16,7 +15,6 @@ use lockgate_filters::revision::{Era, Revision};
 use lockgate_filters::rpc::members::member;
 use lockgate_filters::rpc::scan::{Kind as MessageKind, Limits, MAX_DEPTH, scan_envelope};
 use std::future::pending;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, timeout};
@@ -143,7 +141,7 @@ impl Control {
             () = watched.stock.gate.wanted() => {}
             () = wait.over(watched) => {}
             () = flipped => {}
-            () = self.hear(fetcher, command) => {}
+            () = self.hear(watched, fetcher) => {}
         }
     }
 
@@ -161,8 +159,8 @@ impl Control {
 
     /// Waits until the backend says that a list changed, or might have said so unheard. For ever where there is nothing to
     /// listen to.
-    async fn hear(&mut self, fetcher: &Fetcher, command: Option<&Arc<Command>>) {
-        if let Some(command) = command {
+    async fn hear(&mut self, watched: &Watched, fetcher: &Fetcher) {
+        if let Some(command) = watched.traffic.command() {
             return self.attention.due(&command.announced).await;
         }
         let backoff = self.backoff.get_or_insert_with(|| Backoff::new(BACKOFF.0, BACKOFF.1));
@@ -184,7 +182,7 @@ impl Control {
         let Some((events, since)) = &mut open.stream else { return };
         while let Ok(Some(data)) = events.next().await {
             match meaning(&data) {
-                Meaning::Changed => return,
+                Meaning::Changed => return watched.stock.changed(&watched.backend),
                 Meaning::Asks(answer) => {
                     let speech = Speech::Legacy { session: open.id.as_ref(), revision: Some(open.revision) };
                     if let Err(fault) = fetcher.respond(answer, speech).await {

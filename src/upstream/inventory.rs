@@ -9,9 +9,11 @@ use super::control::Control;
 use super::fault::{AttemptFault, FaultKind};
 use super::fetch::{Fetcher, Outcome, Speech};
 use super::gate::{Backoff, Gate, jittered};
-use super::watch::{LEAST_REFRESH, PATIENCE, Watched, now};
+use super::probe::discover;
+use super::watch::{LEAST_REFRESH, PATIENCE, Watched, kept, now};
 use http::StatusCode;
 use lockgate_filters::backend::{Backend, Speaks};
+use lockgate_filters::federate::inventory::Extent;
 use lockgate_filters::federate::{Inventory, InventoryBuilder, Kind};
 use lockgate_filters::rpc::params::ToolParams;
 use serde_json::json;
@@ -57,6 +59,12 @@ impl Stock {
             ending: watch::Sender::new(false),
             heard: AtomicBool::new(false),
         }
+    }
+
+    /// The backend says that its lists have changed: whatever of it is kept for single callers is no longer true.
+    pub(super) fn changed(&self, backend: &Backend) {
+        backend.change();
+        self.news.send_modify(|count| *count += 1);
     }
 
     /// Ends it: no look is begun or finished, and the gateway's own session is ended.
@@ -260,19 +268,53 @@ fn name_offences(backend: &Backend, inventory: &Inventory) {
 
 /// Looks at everything that a backend offers.
 async fn take(watched: &Watched, fetcher: &Fetcher, control: &mut Control) -> Result<Taken, AttemptFault> {
+    take_as(watched, fetcher, control, false).await
+}
+
+/// Looks at everything that a backend offers one caller, whose fields the fetcher sends. What it offers others does not
+/// count, and where it gives no list at all, it cannot be asked.
+pub(super) async fn take_for_caller(
+    watched: &Watched,
+    fetcher: &Fetcher,
+    control: &mut Control,
+) -> Result<Inventory, AttemptFault> {
+    let inventory = take_as(watched, fetcher, control, true).await?.inventory;
+    let given = Kind::ALL.iter().any(|kind| matches!(inventory.list(*kind).extent, Extent::Whole | Extent::Cut));
+    if inventory.has_failed() && !given {
+        return Err(AttemptFault::protocol("it refuses to list what it offers"));
+    }
+    Ok(inventory)
+}
+
+async fn take_as(
+    watched: &Watched,
+    fetcher: &Fetcher,
+    control: &mut Control,
+    for_caller: bool,
+) -> Result<Taken, AttemptFault> {
     if !watched.is_known() {
         watched.eras.pass(PATIENCE).await?;
     }
     let facts = watched.backend.facts();
     let (modern, legacy) = (facts.modern, facts.legacy);
-    let described = facts.discover.clone();
-    let before = facts.inventory.clone();
+    let mut described = facts.discover.clone();
+    let before = facts.inventory.clone().filter(|_| !for_caller);
     drop(facts);
-    let mut builder = InventoryBuilder::within(fetcher.stock.limits, now());
+    let begin = || {
+        let builder = InventoryBuilder::within(fetcher.stock.limits, now());
+        if for_caller || fetcher.stock.varies || modern == Speaks::Yes {
+            builder.private_unless_said()
+        } else {
+            builder
+        }
+    };
+    let mut builder = begin();
     match (modern, legacy) {
         (Speaks::Yes, _) => {
             control.leave(fetcher).await;
-            builder = builder.private_unless_said();
+            if for_caller && let Some(own) = discover(fetcher).await.description {
+                described = Some(kept(own));
+            }
             if let Some(discover) = described {
                 builder.believe_until(discover.fresh_until);
                 describe(&mut builder, &discover.result)?;
@@ -294,7 +336,7 @@ async fn take(watched: &Watched, fetcher: &Fetcher, control: &mut Control) -> Re
             let mut listed = take_in_session(&mut builder, fetcher, control, reused).await;
             if reused && matches!(listed, Err(Unlisted::SessionLost)) {
                 // Idle sessions are forgotten, and all when a backend restarts: that is no loss of the backend.
-                builder = InventoryBuilder::within(fetcher.stock.limits, now());
+                builder = begin();
                 listed = take_in_session(&mut builder, fetcher, control, false).await;
             }
             match listed {

@@ -9,6 +9,7 @@ mod announced;
 mod answered;
 pub mod backends;
 mod caller;
+mod callers;
 mod channel;
 pub mod connector;
 mod control;
@@ -42,6 +43,7 @@ mod watch;
 
 pub use backends::{Generation, LiveBackend, Registry, UnusableBackend};
 pub use caller::Caller;
+pub use callers::CallerLimits;
 #[doc(hidden)]
 pub use channel::fuzz::{FUZZED_IDS, FuzzedPeer, fuzz_peer};
 pub use counters::{Counters, Taken};

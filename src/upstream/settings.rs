@@ -2,6 +2,7 @@
 //!
 //! These structs stand between the configuration room and this one, so that neither depends on the other's shape.
 
+use super::callers::CallerLimits;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use lockgate_filters::federate::InventoryLimits;
@@ -281,6 +282,10 @@ pub struct StockSettings {
     pub time: Duration,
     /// How long lists are believed that say nothing about it, and the longest that others are.
     pub refresh: Duration,
+    /// Whether the backend may tell clients apart: lists of which it does not say that all may share them are private.
+    pub varies: bool,
+    /// How many lists of single callers are kept.
+    pub callers: CallerLimits,
 }
 
 impl Default for StockSettings {
@@ -289,6 +294,8 @@ impl Default for StockSettings {
             limits: InventoryLimits::default(),
             time: Duration::from_secs(30),
             refresh: Duration::from_secs(300),
+            varies: false,
+            callers: CallerLimits::default(),
         }
     }
 }

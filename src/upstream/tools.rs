@@ -174,6 +174,7 @@ async fn follow(watched: &Watched, stream: UpstreamResponse, event_bytes: usize)
             watched.tools.ask();
         }
         if told.ends_with("/list_changed") {
+            watched.stock.changed(&watched.backend);
             watched.stock.gate.ask();
         }
     }

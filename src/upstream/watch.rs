@@ -1,5 +1,6 @@
 //! Keeping what is known of one backend true: which eras it speaks, what it says of itself, where it is.
 
+use super::callers::{self, CallerLists};
 use super::fault::{AttemptFault, FaultKind};
 use super::fetch::Fetcher;
 use super::gate::{Backoff, Gate, jittered};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::futures::Notified;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 /// How long a verdict stands: a backend may be upgraded, and a stale "legacy" works so well that nobody notices.
@@ -59,6 +60,10 @@ pub(super) struct Watched {
     pub(super) tools: Gate,
     pub(super) declared: watch::Sender<Declared>,
     pub(super) stock: Stock,
+    /// The lists of single callers, and what this backend is known by there.
+    pub(super) callers: Arc<CallerLists>,
+    pub(super) number: u64,
+    pub(super) readings: Semaphore,
     born: Instant,
     last_used: AtomicU64,
 }
@@ -70,6 +75,7 @@ impl Watched {
         traffic: Reach,
         fetcher: Fetcher,
         stock: Stock,
+        callers: Arc<CallerLists>,
     ) -> Watched {
         Watched {
             backend,
@@ -80,6 +86,9 @@ impl Watched {
             tools: Gate::new(tools::SPACING),
             declared: watch::Sender::default(),
             stock,
+            number: callers.backend(),
+            callers,
+            readings: callers::readings(),
             born: Instant::now(),
             last_used: AtomicU64::new(0),
         }
@@ -140,6 +149,7 @@ impl Watched {
 
     /// Keeps no connection to it any more: its configuration has changed. Requests that began before still reach it.
     pub(super) fn retire(&self) {
+        self.callers.forget(self.number);
         self.traffic.retire();
         self.fetcher.load().reach.retire();
     }
@@ -176,6 +186,7 @@ impl Watched {
             tokio::time::sleep(SWEEP).await;
             self.traffic.sweep();
             control.sweep();
+            self.callers.sweep(self.number);
         }
     }
 
@@ -283,7 +294,7 @@ impl Watched {
     }
 }
 
-fn kept(description: Description) -> Arc<Discover> {
+pub(super) fn kept(description: Description) -> Arc<Discover> {
     Arc::new(Discover { result: description.result, fresh_until: now().plus(description.ttl_millis) })
 }
 

@@ -1,10 +1,14 @@
 //! Places in a list, as clients get to hold them: sealed, and good for any later catalog.
 
+use crate::federate::audience::Audience;
 use crate::federate::kind::Kind;
 use crate::ticket::{Keyring, Purpose, SealFailed};
 use aws_lc_rs::digest::{SHA256, digest};
+use smallvec::SmallVec;
 
 const FINGERPRINT_BYTES: usize = 16;
+/// Kind, index, fingerprint and the mark of an audience.
+const PLAIN_BYTES_MAX: usize = 1 + 4 + FINGERPRINT_BYTES + 8;
 
 /// Behind which item a page begins.
 ///
@@ -48,29 +52,48 @@ impl Position {
     ///
     /// # Errors
     /// [`SealFailed`] when the machine gives no randomness.
-    pub fn seal(&self, keys: &Keyring, server: &str, kind: Kind) -> Result<String, SealFailed> {
-        let mut plain = [0; 1 + 4 + FINGERPRINT_BYTES];
-        plain[0] = kind as u8;
-        plain[1..5].copy_from_slice(&self.index.to_le_bytes());
-        plain[5..].copy_from_slice(&self.fingerprint.0);
+    pub fn seal(
+        &self,
+        keys: &Keyring,
+        server: &str,
+        kind: Kind,
+        audience: Option<Audience>,
+    ) -> Result<String, SealFailed> {
+        let mut plain: SmallVec<[u8; PLAIN_BYTES_MAX]> = SmallVec::new();
+        plain.push(kind as u8);
+        plain.extend_from_slice(&self.index.to_le_bytes());
+        plain.extend_from_slice(&self.fingerprint.0);
+        plain.extend_from_slice(&marked(audience));
         keys.seal_small(Purpose::Cursor, server, &plain)
     }
 
     /// Opens the text that a client sends for a list of this kind.
     ///
     /// # Errors
-    /// [`NoCursor`] for whatever was not given out by this virtual server for this kind; also for the empty text, which
-    /// would be a cursor if we had given it out.
-    pub fn open(keys: &Keyring, server: &str, kind: Kind, text: &str) -> Result<Position, NoCursor> {
+    /// [`NoCursor`] for whatever was not given out by this virtual server for this kind, to this audience; also for the empty
+    /// text, which would be a cursor if we had given it out.
+    pub fn open(
+        keys: &Keyring,
+        server: &str,
+        kind: Kind,
+        audience: Option<Audience>,
+        text: &str,
+    ) -> Result<Position, NoCursor> {
         let plain = keys.open_small(Purpose::Cursor, server, text).map_err(|_| NoCursor)?;
         let (&number, rest) = plain.split_first().ok_or(NoCursor)?;
         let (index, fingerprint) = rest.split_first_chunk().ok_or(NoCursor)?;
-        let fingerprint = Fingerprint(fingerprint.try_into().map_err(|_| NoCursor)?);
-        if number != kind as u8 {
+        let (fingerprint, mark) = fingerprint.split_first_chunk().ok_or(NoCursor)?;
+        if number != kind as u8 || *mark != *marked(audience) {
             return Err(NoCursor);
         }
+        let fingerprint = Fingerprint(*fingerprint);
         Ok(Position { index: u32::from_le_bytes(*index), fingerprint })
     }
+}
+
+/// Another audience has another list, in which the position would mean something else.
+fn marked(audience: Option<Audience>) -> SmallVec<[u8; 8]> {
+    audience.map(|audience| SmallVec::from(audience.mark())).unwrap_or_default()
 }
 
 impl Fingerprint {

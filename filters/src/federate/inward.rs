@@ -1,5 +1,6 @@
 //! `federate`: where each of a client's messages goes, and what must be replaced in it.
 
+use super::audience::{Callers, Identity};
 use super::catalog::{Catalog, Owner};
 use super::cursor::Position;
 use super::inventory::cut;
@@ -57,24 +58,50 @@ impl Filter for Federate {
         Federate::NAME
     }
 
-    fn message(&self, _head: &Head<'_>, message: &Message, exchange: &mut Exchange) -> Verdict {
+    fn request(&self, head: &Head<'_>, exchange: &mut Exchange) -> Verdict {
+        let server = exchange.server.as_ref();
+        let federation = server.and_then(|server| Some((server, server.federation.as_ref()?)));
+        exchange.callers = federation
+            .and_then(|(server, federation)| Callers::of(head.headers, federation, &server.backends))
+            .map(Arc::new);
+        Verdict::Continue
+    }
+
+    fn message(&self, head: &Head<'_>, message: &Message, exchange: &mut Exchange) -> Verdict {
         let federated = exchange.server.as_ref().filter(|server| server.federation.is_some()).cloned();
         let Some(server) = federated else { return Verdict::Continue };
         let Some(federation) = server.federation.as_ref() else { return Verdict::Continue };
-        let catalog = exchange.catalog.take().unwrap_or_else(|| federation.pinned());
+        let own = exchange.callers.clone().filter(|_| asks_for_items(message, &exchange.body));
+        let catalog = match (exchange.catalog.clone(), own.clone()) {
+            (Some(catalog), _) => catalog,
+            (None, None) => federation.pinned(),
+            (None, Some(callers)) => {
+                let identity = Identity::of(head.headers, federation);
+                let ask = Ask::Own { server: Arc::clone(&server), callers, identity };
+                return match exchange.has_asked(&ask) {
+                    false => Verdict::Ask(ask),
+                    // What others are shown is not for these callers.
+                    true => Refusal::new(Fault::Internal, Federate::NAME).into(),
+                };
+            }
+        };
         let body = exchange.body.clone();
         let routing = Routing { filter: self, federation, catalog: &catalog, message, body: &body, exchange };
         let target = routing.target();
         if matches!(target, Ok(Target::Here(Local::List { .. } | Local::Listen(_)))) {
             server.backends.iter().for_each(|backend| backend.show(exchange.now));
         }
-        if depends_on_all(&target) && !catalog.is_complete() && may_become_known(&server, federation) {
+        // Where callers are told apart, whoever made their catalog has waited.
+        if own.is_none() && depends_on_all(&target) && !catalog.is_complete() && may_become_known(&server, federation) {
             let ask = Ask::Catalog(Arc::clone(&server));
             if !exchange.has_asked(&ask) {
+                exchange.catalog = None;
                 return Verdict::Ask(ask);
             }
         }
-        exchange.catalog = Some(catalog);
+        if own.is_some() || exchange.callers.is_none() {
+            exchange.catalog = Some(catalog);
+        }
         match target {
             Ok(target) => exchange.send_to(target),
             Err(refusal) if exchange.scan.batch => exchange.send_to(Target::Refused(Box::new(refusal))),
@@ -82,6 +109,12 @@ impl Filter for Federate {
         }
         Verdict::Continue
     }
+}
+
+/// Whether what is listed decides about a message: it asks for a list, or names something.
+fn asks_for_items(message: &Message, body: &[u8]) -> bool {
+    let without = [&b"ping"[..], b"initialize", b"server/discover", b"logging/setLevel"];
+    message.kind == Sort::Request && !without.iter().any(|method| message.is(method, body))
 }
 
 /// Whether another member might make this target another one: what is found in the tables goes to its owner, whoever else
@@ -297,7 +330,7 @@ impl Routing<'_> {
         let Some(cursor) = cursor.filter(|value| value.form != Form::Null) else { return Ok(None) };
         let Federate { server, keys } = self.filter;
         let text = cursor.text(self.body).unwrap_or_default();
-        match Position::open(keys, server, kind, &text) {
+        match Position::open(keys, server, kind, self.exchange.audience(), &text) {
             Ok(position) => Ok(Some(position)),
             Err(_) => Err(Refusal::new(Fault::InvalidCursor, Federate::NAME)),
         }

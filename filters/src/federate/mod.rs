@@ -4,6 +4,7 @@
 //! Start at [`policy`] (what an operator wants), [`inventory`] (what a backend offers) and [`catalog`] (both, merged);
 //! [`inward`] decides where a client's message goes, [`outward`] makes a backend's words the gateway's.
 
+pub mod audience;
 pub mod catalog;
 pub mod cursor;
 pub mod describe;
@@ -25,6 +26,7 @@ mod testing;
 pub mod uri;
 pub mod uris;
 
+pub use audience::{Audience, Callers, Identity};
 pub use catalog::{Catalog, Offer, Owner, Standing};
 pub use inventory::{Freshness, Inventory, InventoryBuilder, InventoryLimits};
 pub use inward::Federate;

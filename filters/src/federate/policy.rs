@@ -4,6 +4,7 @@ use super::glob::Selection;
 use super::kind::Kind;
 use super::naming::{self, Prefixing};
 use foldhash::fast::RandomState;
+use http::HeaderName;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct Member {
     pub prompts: Rules,
     /// Which resources and templates are shown, by URI or URI template.
     pub resources: Selection,
+    /// Fields of a client's request that this backend gets, and that may say who calls.
+    pub identity: Box<[HeaderName]>,
 }
 
 /// Which named items are shown, and under which names.
@@ -105,7 +108,8 @@ impl Member {
     pub fn new(backend: impl Into<Arc<str>>) -> Member {
         let backend = backend.into();
         let prefix = naming::default_prefix(&backend);
-        Member { backend, prefix, tools: Rules::default(), prompts: Rules::default(), resources: Selection::default() }
+        let (tools, prompts, resources) = (Rules::default(), Rules::default(), Selection::default());
+        Member { backend, prefix, tools, prompts, resources, identity: Box::default() }
     }
 
     /// The rules for a kind of named items; `None` for resources and templates.

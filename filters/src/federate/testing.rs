@@ -30,6 +30,18 @@ pub fn tools(names: &[&str]) -> Inventory {
     inventory(r#"{"capabilities":{"tools":{}}}"#, &[(Kind::Tools, &page)])
 }
 
+/// Somebody who is known by this token.
+pub fn audience(token: &str) -> super::Audience {
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-token", token.parse().unwrap());
+    let mut member = Member::new("a");
+    member.identity = Box::new([http::HeaderName::from_static("x-token")]);
+    let policy = Policy { members: vec![member].into(), ..Policy::default() };
+    let federation = super::Federation::new(policy, super::Failure::Partial, 0);
+    let backend = Arc::new(crate::backend::Backend::new("a", Default::default()));
+    super::Callers::of(&headers, &federation, &[backend]).unwrap().all()
+}
+
 pub fn policy(prefixing: Prefixing, backends: &[&str]) -> Policy {
     let members = backends.iter().map(|backend| Member::new(*backend)).collect();
     Policy { prefixing, separator: "__".into(), members, page_size: 1000, instructions: None }

@@ -36,6 +36,7 @@ impl Resolver<'_> {
             ("replay_bytes_total", limits.replay_bytes_total, ByteSize::bytes(0), TIB),
             ("detached_bytes", limits.detached_bytes, ByteSize::kib(1), ByteSize::mib(65_536)),
             ("list_bytes", limits.list_bytes, ByteSize::kib(1), GIB),
+            ("caller_list_bytes", limits.caller_list_bytes, ByteSize::kib(64), TIB),
         ];
         for (key, value, least, most) in sizes {
             self.check_range(path.key(key), value, least, most);
@@ -61,6 +62,7 @@ impl Resolver<'_> {
             ("streams_per_connection", limits.streams_per_connection, 1, 10_000),
             ("list_items", limits.list_items, 1, 1_000_000),
             ("list_pages", limits.list_pages, 1, 10_000),
+            ("caller_lists", limits.caller_lists, 1, 100_000),
             ("tool_headers", limits.tool_headers, 0, 1_000),
             ("tool_depth", limits.tool_depth, 1, 512),
         ];

@@ -88,6 +88,11 @@ pub struct Limits {
     /// After how long a backend's lists are read again, where the backend says nothing else; each time a little earlier or
     /// later, so that not all are read at once.
     pub catalog_refresh: TimeSpan,
+    /// Callers whose own lists are kept, of one backend that tells callers apart and of one virtual server. Beyond it, those
+    /// are read again who have not called for longest.
+    pub caller_lists: u32,
+    /// The lists of all such callers, at all backends.
+    pub caller_list_bytes: ByteSize,
     /// Arguments of one tool that may be mirrored into `Mcp-Param-*` header fields. A tool with more is passed on unchecked.
     pub tool_headers: u32,
     /// How deep the schema of a tool may be nested. A deeper one is passed on unchecked.
@@ -133,6 +138,8 @@ impl Default for Limits {
             list_pages: 64,
             list_time: TimeSpan::seconds(30),
             catalog_refresh: TimeSpan::seconds(300),
+            caller_lists: 64,
+            caller_list_bytes: ByteSize::mib(128),
             tool_headers: 64,
             tool_depth: 64,
         }

@@ -10,7 +10,7 @@ use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::cursor::Position;
 use lockgate_filters::federate::describe::discover_result;
 use lockgate_filters::federate::render::{self, Caching};
-use lockgate_filters::federate::{Failure, Federation, Kind, Local, Standing};
+use lockgate_filters::federate::{Catalog, Failure, Federation, Kind, Local, Standing};
 use lockgate_filters::revision::Era;
 use lockgate_filters::rpc::reply;
 use serde_json::json;
@@ -24,7 +24,7 @@ pub(in crate::lanes) async fn answer(way: &mut Way<'_>, index: usize, local: &Lo
         Local::List { kind, after } => return list(way, *kind, after.as_ref(), &id),
         Local::Discover => {
             let policy = &way.server.policy;
-            let catalog = federation(way)?.pinned();
+            let catalog = catalog(way)?;
             discover_result(&catalog, policy.revisions(), &server_info(&policy.name), now())
         }
         Local::SetLevel => {
@@ -48,7 +48,7 @@ pub(in crate::lanes) async fn answer(way: &mut Way<'_>, index: usize, local: &Lo
 /// A list, from memory.
 pub(super) fn list(way: &Way<'_>, kind: Kind, after: Option<&Position>, id: &[u8]) -> Result<Bytes, Broken> {
     let federation = federation(way)?;
-    let catalog = federation.pinned();
+    let catalog = catalog(way)?;
     if federation.failure == Failure::Strict
         && let Some(missing) = catalog.standings().iter().position(|standing| *standing != Standing::Fresh)
     {
@@ -58,11 +58,20 @@ pub(super) fn list(way: &Way<'_>, kind: Kind, after: Option<&Position>, id: &[u8
     }
     let page = catalog.page(kind, after);
     let server = &way.server.policy.name;
-    let cursor = page.next.as_ref().map(|next| next.seal(&way.server.keys, server, kind)).transpose();
+    let cursor = page
+        .next
+        .as_ref()
+        .map(|next| next.seal(&way.server.keys, server, kind, way.trip.exchange.audience()))
+        .transpose();
     let cursor = cursor.map_err(|_| Refusal::new(Fault::Internal, RULE))?;
     let era = way.trip.exchange.era().unwrap_or(Era::Legacy);
     let answer = render::list(kind, era, id, &page, cursor.as_deref(), Caching::of(&catalog, now()));
     Ok(answer.whole())
+}
+
+/// What is shown in this exchange: by the same it was decided where its messages go.
+pub(super) fn catalog(way: &Way<'_>) -> Result<Arc<Catalog>, Refusal> {
+    Ok(way.trip.exchange.catalog.clone().unwrap_or(federation(way)?.pinned()))
 }
 
 /// What makes this virtual server one of several backends.

@@ -47,7 +47,7 @@ pub(super) async fn run(mut way: Way<'_>, wanted: Wanted) -> Result<(), Broken> 
     }
     let id = String::from_utf8_lossy(way.trip.request_id().unwrap_or_default()).into_owned();
     let mut reloads = way.gateway.world.reloads.subscribe();
-    let news = way.gateway.world.catalogs.news(&way.server.policy.name);
+    let news = way.gateway.world.catalogs.news_of(&way.server.policy, way.trip.exchange.audience());
     let mut changes = news.subscribe();
     let mut told = *changes.borrow_and_update();
     let (sender, mut updates) = mpsc::channel(WAITING);

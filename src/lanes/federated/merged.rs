@@ -70,7 +70,7 @@ impl Merged {
     pub fn of(way: &Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>) -> Result<Merged, Broken> {
         // From before the server is looked at, so that no reload is missed.
         let reloads = way.gateway.world.reloads.subscribe();
-        let news = way.gateway.world.catalogs.news(&way.server.policy.name);
+        let news = way.gateway.world.catalogs.news_of(&way.server.policy, way.trip.exchange.audience());
         let told = node.last_heard().map_or_else(|| news.versions(), Versions);
         let (sender, pieces) = mpsc::channel(WAITING);
         let server = Arc::new(ArcSwap::new(Arc::clone(&way.server)));

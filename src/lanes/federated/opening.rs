@@ -3,7 +3,7 @@
 
 use super::super::{Broken, Way, open, respond, revive};
 use super::RULE;
-use super::here::{federation, server_info};
+use super::here::{catalog, server_info};
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::describe::initialize_result;
 use lockgate_filters::headers::SESSION_ID;
@@ -21,12 +21,12 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     let revision = way.server.policy.negotiate(&requested).ok_or_else(|| {
         Refusal::new(Fault::EraNotOffered, RULE).saying("no protocol revision with a handshake is offered here")
     })?;
-    let catalog = federation(&way)?.pinned();
+    let catalog = catalog(&way)?;
     let result = initialize_result(&catalog, revision, &server_info(&way.server.policy.name));
     open::make_room(&way).await?;
     let (ticket, session) = open::admit(&mut way, &message, None, revision).await?;
     session.announces(revive::announced(&result));
-    session.heard(way.gateway.world.catalogs.news(&way.server.policy.name).versions().0);
+    session.heard(way.gateway.world.catalogs.news_of(&way.server.policy, way.trip.exchange.audience()).versions().0);
     let answer = reply::result_body(way.trip.request_id(), &result);
     if respond::message(way.session, way.trip, &[(SESSION_ID, ticket)], answer).await.is_err() {
         open::abandon(&way, &session).await;

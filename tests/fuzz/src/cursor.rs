@@ -21,7 +21,7 @@ static KEYS: LazyLock<Keyring> = LazyLock::new(|| {
 pub fn check(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         for kind in Kind::ALL {
-            assert_eq!(Position::open(&KEYS, SERVER, kind, text), Err(NoCursor), "opened, but never sealed");
+            assert_eq!(Position::open(&KEYS, SERVER, kind, None, text), Err(NoCursor), "opened, but never sealed");
         }
         for subject in [Subject::Id, Subject::Token] {
             assert_eq!(Question::open(&KEYS, SERVER, subject, text), None, "opened, but never sealed");
@@ -31,7 +31,7 @@ pub fn check(data: &[u8]) {
     // Bytes that nobody but us can seal, in any form: they are refused or read, and do no harm.
     let Ok(sealed) = KEYS.seal_small(Purpose::Cursor, SERVER, data) else { return };
     assert!(sealed.len() <= SMALL_TEXT_BYTES_MAX, "sealed, but too long to open");
-    let _ = Position::open(&KEYS, SERVER, Kind::Tools, &sealed);
+    let _ = Position::open(&KEYS, SERVER, Kind::Tools, None, &sealed);
     let sealed = KEYS.seal_alike(Purpose::Question, SERVER, data).expect("as long as the other");
     assert_eq!(Ok(&sealed), KEYS.seal_alike(Purpose::Question, SERVER, data).as_ref(), "not sealed alike");
     let _ = Question::open(&KEYS, SERVER, Subject::Id, &sealed);
@@ -40,12 +40,12 @@ pub fn check(data: &[u8]) {
 
 fn cursor(name: &str, index: usize) {
     let position = Position::of(index, name);
-    let text = position.seal(&KEYS, SERVER, Kind::Prompts).expect("a cursor can be sealed");
-    assert_eq!(Position::open(&KEYS, SERVER, Kind::Prompts, &text), Ok(position));
-    assert_eq!(Position::open(&KEYS, SERVER, Kind::Tools, &text), Err(NoCursor), "opened for another list");
-    assert_eq!(Position::open(&KEYS, "other", Kind::Prompts, &text), Err(NoCursor), "opened at another server");
+    let text = position.seal(&KEYS, SERVER, Kind::Prompts, None).expect("a cursor can be sealed");
+    assert_eq!(Position::open(&KEYS, SERVER, Kind::Prompts, None, &text), Ok(position));
+    assert_eq!(Position::open(&KEYS, SERVER, Kind::Tools, None, &text), Err(NoCursor), "opened for another list");
+    assert_eq!(Position::open(&KEYS, "other", Kind::Prompts, None, &text), Err(NoCursor), "opened at another server");
     for changed in changed(&text, index) {
-        assert_eq!(Position::open(&KEYS, SERVER, Kind::Prompts, &changed), Err(NoCursor), "opened, but changed");
+        assert_eq!(Position::open(&KEYS, SERVER, Kind::Prompts, None, &changed), Err(NoCursor), "opened, but changed");
     }
 }
 

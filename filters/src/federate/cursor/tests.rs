@@ -7,23 +7,40 @@ use proptest::prelude::*;
 fn a_cursor_opens_only_for_its_list_at_its_server() {
     let keys = keys();
     let position = Position::of(7, "gh__search");
-    let text = position.seal(&keys, "default", Kind::Tools).unwrap();
-    assert_eq!(Position::open(&keys, "default", Kind::Tools, &text), Ok(position));
-    assert_eq!(Position::open(&keys, "default", Kind::Prompts, &text), Err(NoCursor));
-    assert_eq!(Position::open(&keys, "other", Kind::Tools, &text), Err(NoCursor));
+    let text = position.seal(&keys, "default", Kind::Tools, None).unwrap();
+    assert_eq!(Position::open(&keys, "default", Kind::Tools, None, &text), Ok(position));
+    assert_eq!(Position::open(&keys, "default", Kind::Prompts, None, &text), Err(NoCursor));
+    assert_eq!(Position::open(&keys, "other", Kind::Tools, None, &text), Err(NoCursor));
     let mut changed = text.clone();
     changed.pop();
     for other in ["", "0", "null", &changed, &format!("{text}A"), &"A".repeat(SMALL_TEXT_BYTES_MAX + 1)] {
-        assert_eq!(Position::open(&keys, "default", Kind::Tools, other), Err(NoCursor), "{other}");
+        assert_eq!(Position::open(&keys, "default", Kind::Tools, None, other), Err(NoCursor), "{other}");
+    }
+}
+
+#[test]
+fn a_cursor_of_one_caller_is_none_of_another() {
+    let keys = keys();
+    let [one, other] = ["one", "other"].map(crate::federate::testing::audience).map(Some);
+    let position = Position::of(7, "gh__search");
+    for (of, by) in [(one, other), (one, None), (None, one)] {
+        let text = position.seal(&keys, "default", Kind::Tools, of).unwrap();
+        assert_eq!(Position::open(&keys, "default", Kind::Tools, of, &text), Ok(position));
+        assert_eq!(Position::open(&keys, "default", Kind::Tools, by, &text), Err(NoCursor));
     }
 }
 
 #[test]
 fn something_else_that_was_sealed_is_no_cursor() {
     let keys = keys();
-    for (purpose, plain) in [(Purpose::Event, &[0; 21][..]), (Purpose::Cursor, &[0; 20]), (Purpose::Cursor, &[9; 21])] {
+    for (purpose, plain) in [
+        (Purpose::Event, &[0; 21][..]),
+        (Purpose::Cursor, &[0; 20]),
+        (Purpose::Cursor, &[0; 22]),
+        (Purpose::Cursor, &[9; 21]),
+    ] {
         let text = keys.seal_small(purpose, "default", plain).unwrap();
-        assert_eq!(Position::open(&keys, "default", Kind::Tools, &text), Err(NoCursor));
+        assert_eq!(Position::open(&keys, "default", Kind::Tools, None, &text), Err(NoCursor));
     }
 }
 
@@ -32,9 +49,9 @@ proptest! {
     fn every_position_survives(index in any::<u32>(), name in any::<String>()) {
         let position = Position::of(index as usize, &name);
         let keys = keys();
-        let text = position.seal(&keys, "s", Kind::Resources).unwrap();
+        let text = position.seal(&keys, "s", Kind::Resources, None).unwrap();
         prop_assert!(text.len() <= 96);
-        prop_assert_eq!(Position::open(&keys, "s", Kind::Resources, &text), Ok(position));
+        prop_assert_eq!(Position::open(&keys, "s", Kind::Resources, None, &text), Ok(position));
     }
 
     #[test]

@@ -2,9 +2,10 @@ use super::*;
 use crate::federate::catalog::Offer;
 use crate::federate::event_id::Source;
 use crate::federate::glob::Selection;
+use crate::federate::inventory::Inventory;
 use crate::federate::naming::Prefixing;
 use crate::federate::policy::Policy;
-use crate::federate::testing::{inventory, merge, policy};
+use crate::federate::testing::{audience, inventory, merge, policy, tools};
 use crate::lane::Lane;
 use crate::revision::Revision;
 use crate::rpc::params::ToolParams;
@@ -12,7 +13,7 @@ use crate::splice::edited;
 use crate::testing::{Bench, Outcome, SERVER};
 use crate::ticket::{NodeId, SessionId};
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderName, Method};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SESSION: [u8; 16] = [7; 16];
@@ -139,7 +140,7 @@ fn a_backend_does_not_hear_of_tasks_that_nobody_could_ask_for() {
 #[test]
 fn what_needs_no_change_keeps_its_bytes() {
     let policy = policy(Prefixing::Never, &["a"]);
-    let catalog = merge(&policy, vec![crate::federate::testing::tools(&["run"])]);
+    let catalog = merge(&policy, vec![tools(&["run"])]);
     let bench = Bench::federated(policy, catalog);
     let body = r#"{ "jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"run"}}"#;
     let (_, exchange) = legacy(&bench, body).lane();
@@ -202,7 +203,7 @@ fn what_the_gateway_says_itself_goes_nowhere() {
 fn a_cursor_is_ours_and_of_this_list_or_refused() {
     let bench = bench();
     let position = Position::of(0, "a__run");
-    let text = position.seal(&bench.keys, SERVER, Kind::Tools).unwrap();
+    let text = position.seal(&bench.keys, SERVER, Kind::Tools, None).unwrap();
     let list = |method: &str, cursor: &str| {
         legacy(&bench, &format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"cursor":{cursor}}}}}"#))
     };
@@ -321,7 +322,7 @@ fn a_catalog_of_nothing_is_asked_for_once() {
     let server = Arc::clone(&bench.server);
     bench.on_ask = Box::new(move |ask| {
         assert!(matches!(ask, Ask::Catalog(_)));
-        let filled = merge(&policy, vec![crate::federate::testing::tools(&["run"])]);
+        let filled = merge(&policy, vec![tools(&["run"])]);
         server.federation.as_ref().unwrap().publish(Arc::new(filled));
         Ok(())
     });
@@ -332,9 +333,69 @@ fn a_catalog_of_nothing_is_asked_for_once() {
 }
 
 #[test]
+fn callers_that_a_backend_tells_apart_are_shown_and_reach_their_own() {
+    let token = HeaderName::from_static("x-token");
+    let mut policy = policy(Prefixing::Always, &["a", "b"]);
+    policy.members[0].identity = Box::new([token]);
+    let shared = merge(&policy, vec![tools(&["everybodys"]), tools(&["other"])]);
+    let mut bench = Bench::federated(policy.clone(), shared);
+    let learn = |bench: &Bench, inventory: Inventory| {
+        let inventory = Some(Arc::new(inventory));
+        bench.server.backends[0].learn(|facts| facts.inventory = inventory.clone());
+    };
+    let private = r#"{"tools":[{"name":"everybodys"}],"cacheScope":"private"}"#;
+    learn(&bench, inventory(r#"{"capabilities":{"tools":{}}}"#, &[(Kind::Tools, private)]));
+    bench.on_ask = Box::new(|ask| {
+        let Ask::Own { callers, identity, .. } = ask else { panic!("{ask:?}") };
+        assert_eq!(callers.members().len(), 1);
+        assert_eq!(format!("{identity:?}{callers:?}").find("alice"), None, "nothing shows who calls");
+        Ok(())
+    });
+    // What answers puts the catalog into the exchange.
+    let own = merge(&policy, vec![tools(&["hers"]), tools(&["other"])]);
+    bench.on_own = Some(Arc::new(own));
+    let call = |name: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{name}"}}}}"#);
+    let ticket = bench.ticket(Revision::V2025_11_25, SESSION);
+    let send = |bench: &Bench, fields: &[(&str, &str)], name: &str| {
+        let session = [("mcp-session-id", ticket.as_str())];
+        bench.send(Method::POST, &[&session[..], fields].concat(), &call(name))
+    };
+    let alice = [("x-token", "alice")];
+    assert_eq!(send(&bench, &alice, "a__everybodys").refusal().fault, Fault::UnknownItem);
+    let (_, exchange) = send(&bench, &alice, "a__hers").lane();
+    assert!(exchange.catalog.as_ref().is_some_and(|catalog| catalog.tool("a__hers").is_some()));
+    assert_ne!(exchange.audience(), None);
+    let (_, exchange) = send(&bench, &[], "a__everybodys").lane();
+    assert_eq!(exchange.audience(), None, "who says nothing is everybody");
+    assert_eq!(send(&bench, &[], "a__hers").refusal().fault, Fault::UnknownItem);
+    let hidden = [("x-token", "alice"), ("connection", "x-token")];
+    assert_eq!(send(&bench, &hidden, "a__hers").refusal().fault, Fault::UnknownItem, "it does not go upstream");
+    // In a batch, too, whatever stands between.
+    let batch = format!(
+        r#"[{{"jsonrpc":"2.0","id":1,"method":"ping"}},{},{{"jsonrpc":"2.0","id":2,"method":"ping"}},{}]"#,
+        call("a__hers"),
+        call("a__everybodys").replace(r#""id":1"#, r#""id":3"#),
+    )
+    .replacen(r#""id":1,"method":"ping""#, r#""id":0,"method":"ping""#, 1);
+    let ticket = bench.ticket(Revision::V2025_03_26, SESSION);
+    let headers = [("mcp-session-id", ticket.as_str()), ("x-token", "alice")];
+    let (_, exchange) = bench.send(Method::POST, &headers, &batch).lane();
+    assert!(exchange.target(1).hop().is_some());
+    assert!(matches!(exchange.target(3), Target::Refused(refusal) if refusal.fault == Fault::UnknownItem));
+    // Nobody ever gets what is not for them, whatever happens.
+    bench.on_own = None;
+    assert_eq!(send(&bench, &alice, "a__everybodys").refusal().fault, Fault::Internal);
+    // A list for everybody is for them, too.
+    learn(&bench, tools(&["everybodys"]));
+    assert_eq!(send(&bench, &alice, "a__everybodys").lane().1.audience(), None);
+    let [alice, bob] = ["alice", "bob"].map(audience);
+    assert!(alice != bob && alice == audience("alice"));
+}
+
+#[test]
 fn only_what_another_member_could_change_waits_for_it_and_only_once() {
     let policy = policy(Prefixing::Always, &["a", "b"]);
-    let known = Some(Arc::new(crate::federate::testing::tools(&["run"])));
+    let known = Some(Arc::new(tools(&["run"])));
     let offers = [Offer { inventory: known.clone(), standing: Standing::Fresh }, Offer::default()];
     let mut bench = Bench::federated(policy.clone(), Catalog::merge(&policy, &offers));
     bench.server.backends[0].learn(|facts| facts.inventory = known.clone());

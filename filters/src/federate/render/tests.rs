@@ -6,7 +6,7 @@ use crate::federate::testing::{keys, merge, policy, tools};
 
 fn answer(era: Era, catalog: &Catalog) -> (ListAnswer, serde_json::Value) {
     let page = catalog.page(Kind::Tools, None);
-    let cursor = page.next.map(|next| next.seal(&keys(), "default", Kind::Tools).unwrap());
+    let cursor = page.next.map(|next| next.seal(&keys(), "default", Kind::Tools, None).unwrap());
     let answer =
         list(Kind::Tools, era, b"\"\\u0061\"", &page, cursor.as_deref(), Caching::of(catalog, UnixMillis(2_000)));
     let whole = answer.whole();

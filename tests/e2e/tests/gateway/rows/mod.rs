@@ -14,6 +14,7 @@
 //! | lists, cursors | `lists::*` |
 //! | `tools/call`, `prompts/get` | `calls::*` |
 //! | `resources/read`, `completion/complete`, URIs everywhere | `uris::*` |
+//! | lists of single callers | `callers::*` |
 //! | `list_changed` | `changes::*` |
 //! | logging | `sessions::log_*` |
 //! | sampling, elicitation, roots, `ping` | `questions::*` |
@@ -21,6 +22,7 @@
 //! | `Host`, `Origin`, hop headers | `calls::headers_*` |
 
 mod batches;
+mod callers;
 mod calls;
 mod cancelling;
 mod changes;

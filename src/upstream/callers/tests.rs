@@ -1,0 +1,135 @@
+//! Against a scripted backend on a real socket that shows each caller another tool.
+
+use super::*;
+use crate::upstream::backends::Registry;
+use crate::upstream::settings::{BackendSettings, PoolSettings, Protocol, StockSettings, Timeouts, ToolSettings};
+use crate::upstream::testing::{Received, answer, at, json, serve_mcp};
+use http::HeaderName;
+use lockgate_filters::backend::Facts;
+use lockgate_filters::federate::policy::Member;
+use lockgate_filters::federate::{Callers, Failure, Federation, Kind, Policy};
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
+use tokio::runtime::Handle;
+
+const PATIENT: Duration = Duration::from_secs(20);
+const TOKEN: HeaderName = HeaderName::from_static("x-token");
+
+/// Shows whoever calls a tool with the name of the token; `lists` counts what those who have one asked.
+async fn backend(lists: Arc<AtomicUsize>) -> SocketAddr {
+    serve_mcp(move |request: &Received| {
+        let message: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
+        let token = request.field("x-token").unwrap_or("nobody");
+        let result = match (request.method().as_str(), token) {
+            (_, "wrong") => return answer("401 Unauthorized", "", ""),
+            ("server/discover", _) => {
+                serde_json::json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "ttlMs": 60_000, "cacheScope": "public"})
+            }
+            _ => {
+                lists.fetch_add(usize::from(token != "nobody"), Ordering::SeqCst);
+                serde_json::json!({"tools": [{"name": token}], "ttlMs": 0, "cacheScope": "private"})
+            }
+        };
+        json(&serde_json::json!({"jsonrpc": "2.0", "id": message["id"], "result": result}).to_string())
+    })
+    .await
+}
+
+fn started(address: SocketAddr, callers: CallerLimits) -> (Registry, Arc<LiveBackend>) {
+    let settings = BackendSettings {
+        name: "demo".into(),
+        endpoints: vec![at(format!("http://{address}/mcp"))],
+        command: None,
+        protocol: Protocol::Modern,
+        timeouts: Timeouts::default(),
+        pool: PoolSettings::default(),
+        forward_headers: vec![TOKEN],
+        answer_bytes: 1 << 20,
+        sse_event: 1 << 16,
+        tools: ToolSettings::default(),
+        stock: StockSettings { varies: true, callers, ..StockSettings::default() },
+        stocked: true,
+    };
+    let registry = Registry::new();
+    let generation = registry.prepare(&[settings]).expect("usable settings");
+    registry.commit(&generation);
+    registry.start(Handle::current());
+    let live = generation.get("demo").expect("there").clone();
+    (registry, live)
+}
+
+/// The fields of a caller, and what it is known by.
+fn caller(token: &str) -> (HeaderMap, Audience) {
+    let mut headers = HeaderMap::new();
+    headers.insert(TOKEN, token.parse().expect("a value"));
+    let member = Member { identity: Box::new([TOKEN]), ..Member::new("demo") };
+    let policy = Policy { members: Box::new([member]), ..Policy::default() };
+    let federation = Federation::new(policy, Failure::Partial, 0);
+    let backend = Arc::new(lockgate_filters::backend::Backend::new("demo", Facts::default()));
+    let audience = Callers::of(&headers, &federation, &[backend]).expect("somebody").all();
+    (headers, audience)
+}
+
+async fn tool(live: &LiveBackend, token: &str) -> Option<String> {
+    let (headers, audience) = caller(token);
+    let known = live.inventory_of(audience, &headers, PATIENT).await?;
+    Some(known.list(Kind::Tools).items[0].name.to_string())
+}
+
+#[tokio::test]
+async fn each_caller_has_its_own_lists_and_they_are_read_once() {
+    let lists = Arc::new(AtomicUsize::new(0));
+    let (_registry, live) = started(backend(lists.clone()).await, CallerLimits::default());
+    live.ensure_inventory(PATIENT).await;
+    let shared = live.backend.facts().inventory.clone().expect("what everybody sees");
+    assert_eq!(&*shared.list(Kind::Tools).items[0].name, "nobody");
+    let (first, second) = tokio::join!(tool(&live, "alice"), tool(&live, "alice"));
+    assert_eq!((first.as_deref(), second.as_deref()), (Some("alice"), Some("alice")));
+    assert_eq!(tool(&live, "bob").await.as_deref(), Some("bob"));
+    assert_eq!(tool(&live, "alice").await.as_deref(), Some("alice"), "at least for a minute, whatever it says");
+    assert_eq!(lists.load(Ordering::SeqCst), 2);
+    let same = live.backend.facts().inventory.clone().expect("what everybody sees");
+    assert!(Arc::ptr_eq(&shared, &same), "nobody else is shown it");
+    assert!(live.caller_bytes() >= 2 * LEAST_BYTES);
+}
+
+#[tokio::test]
+async fn a_caller_that_is_refused_keeps_nobody_waiting_and_takes_nothing_from_others() {
+    let (_registry, live) = started(backend(Arc::default()).await, CallerLimits::default());
+    live.ensure_inventory(PATIENT).await;
+    assert_eq!(tool(&live, "wrong").await, None);
+    assert_eq!(tool(&live, "wrong").await, None);
+    assert_eq!(tool(&live, "alice").await.as_deref(), Some("alice"));
+    assert!(live.backend.facts().lost.is_none());
+}
+
+#[tokio::test]
+async fn what_a_backend_says_has_changed_is_read_again() {
+    let lists = Arc::new(AtomicUsize::new(0));
+    let (_registry, live) = started(backend(lists.clone()).await, CallerLimits::default());
+    live.ensure_inventory(PATIENT).await;
+    tool(&live, "alice").await;
+    let before = lists.load(Ordering::SeqCst);
+    tokio::time::sleep(SPACING).await;
+    live.backend.change();
+    assert_eq!(tool(&live, "alice").await.as_deref(), Some("alice"));
+    assert_eq!(lists.load(Ordering::SeqCst), before + 1);
+}
+
+#[tokio::test]
+async fn those_are_forgotten_who_have_not_called_for_longest() {
+    for limits in
+        [CallerLimits { callers: 2, bytes: 1 << 20 }, CallerLimits { callers: 64, bytes: 3 * LEAST_BYTES - 1 }]
+    {
+        let lists = Arc::new(AtomicUsize::new(0));
+        let (registry, live) = started(backend(lists.clone()).await, limits);
+        live.ensure_inventory(PATIENT).await;
+        for token in ["alice", "bob", "alice", "carol", "alice"] {
+            assert_eq!(tool(&live, token).await.as_deref(), Some(token));
+        }
+        assert_eq!(lists.load(Ordering::SeqCst), 3, "alice was never forgotten");
+        assert_eq!(registry.caller_count(), 2, "{limits:?}");
+        assert_eq!(tool(&live, "bob").await.as_deref(), Some("bob"), "who was, is read again");
+        assert_eq!(lists.load(Ordering::SeqCst), 4);
+    }
+}
