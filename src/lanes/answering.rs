@@ -4,7 +4,7 @@
 use super::messages::{Meaning, Messages, is_request};
 use super::revive::speech;
 use super::{Way, detached};
-use crate::session::UpstreamSession;
+use crate::session::NodeSession;
 use crate::snapshot::Link;
 use crate::upstream::{AttemptFault, Fetcher, Form, UpstreamResponse};
 use bytes::Bytes;
@@ -24,7 +24,7 @@ pub(super) struct Answering {
     link: Arc<Link>,
     fetcher: Fetcher,
     /// None in the modern era, where backends ask nothing.
-    upstream: Option<UpstreamSession>,
+    node: Option<Arc<NodeSession>>,
     event_bytes: usize,
 }
 
@@ -33,7 +33,7 @@ impl Answering {
     pub fn of(way: &Way<'_>, link: &Arc<Link>) -> Answering {
         Answering {
             fetcher: way.speaker(&link.backend),
-            upstream: way.node.as_ref().and_then(|node| node.upstream(&link.backend.place)),
+            node: way.node.clone(),
             event_bytes: way.trip.snapshot.limits.event_bytes,
             link: Arc::clone(link),
         }
@@ -41,9 +41,11 @@ impl Answering {
 
     /// Answers what the backend says, if it is a request. One at a time: a backend that asks much waits for itself.
     pub async fn answer(&self, said: &Bytes) {
-        let Some(upstream) = self.upstream.as_ref().filter(|_| is_request(said)) else { return };
+        let Some(node) = self.node.as_ref().filter(|_| is_request(said)) else { return };
+        // As it is now: it may have been opened since this request came.
+        let Some(upstream) = node.upstream(&self.link.backend.place) else { return };
         let Some(answer) = self.answer_to(said) else { return };
-        let told = timeout(PATIENCE, self.fetcher.respond(answer, speech(upstream))).await;
+        let told = timeout(PATIENCE, self.fetcher.respond(answer, speech(&upstream))).await;
         if !matches!(told, Ok(Ok(()))) {
             tracing::debug!(backend = %self.link.name(), "a backend's request could not be answered");
         }
@@ -75,7 +77,7 @@ impl Answering {
 
     /// Reads an answer that nobody gets, of at most so many bytes where it is no stream.
     pub async fn read_out(&self, response: UpstreamResponse, most: usize) {
-        if response.form() != Form::EventStream || self.upstream.is_none() {
+        if response.form() != Form::EventStream || self.node.is_none() {
             return detached::discard(response, most).await;
         }
         let mut messages = Messages::of(response, most, self.event_bytes);

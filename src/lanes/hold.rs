@@ -96,7 +96,12 @@ fn rest(way: &Way<'_>, resume: &Resume) -> Option<Wanted> {
     }
     let handed_out = resume.last_id().and_then(|id| HeaderValue::from_bytes(id).ok());
     let last = handed_out.or_else(|| last_event(way).cloned());
-    Some(Wanted { kind, behind: last.and_then(|id| at_backend(way, &id)) })
+    let behind = last.and_then(|id| at_backend(way, &id));
+    if behind.is_none() && kind == StreamKind::Post && way.server.policy.federation.is_some() {
+        // What the backend would give is another stream of another session.
+        return None;
+    }
+    Some(Wanted { kind, behind })
 }
 
 /// What the backend calls an event that the client names.

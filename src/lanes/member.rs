@@ -9,7 +9,7 @@ use super::remember::Remembering;
 use super::revive::Opener;
 use super::translate::{Becomes, Translate};
 use super::{Broken, attempt, detached, forward, heal, onward};
-use crate::session::{NodeSession, Underway};
+use crate::session::{NodeSession, Underway, UpstreamSession};
 use crate::snapshot::{Limits, Link};
 use crate::upstream::{UpstreamRequest, UpstreamResponse};
 use bytes::Bytes;
@@ -57,6 +57,8 @@ pub(super) struct Member {
     pub node: Option<Arc<NodeSession>>,
     /// What opens that session where it is not open.
     pub opener: Option<Arc<Opener>>,
+    /// The backend's session when the batch came; what is lost of it is lost to every member.
+    pub began: Option<UpstreamSession>,
     /// Keeps it to be found by who cancels it.
     pub underway: Option<Arc<Underway>>,
     /// Whether it is sent for the second time.
@@ -92,6 +94,14 @@ impl Member {
     async fn run(&mut self) -> Result<Ended, Refusal> {
         let room = Arc::clone(&self.room);
         let Ok(_place) = room.acquire().await else { return Ok(Ended::Done) };
+        let began = self.began.as_ref().and_then(|began| began.id.as_ref());
+        if let (Some(began), false) = (began, self.link.heals)
+            && self.node.as_ref().is_some_and(|node| {
+                node.upstream(&self.link.backend.place).is_none_or(|open| open.id.as_ref() != Some(began))
+            })
+        {
+            self.open(Some(began.header())).await?;
+        }
         let unopened = self.node.as_ref().is_some_and(|node| node.upstream(&self.link.backend.place).is_none());
         if unopened {
             self.open(None).await?;

@@ -151,6 +151,7 @@ impl Batch {
             id: self.owed[place].clone(),
             request: attempt::post(&link, headers, exchange, &message, body, onward),
             remembering: Remembering::of(way, &message),
+            began: way.node.as_ref().and_then(|node| node.upstream(&link.backend.place)),
             node: way.node.clone(),
             opener: None,
             underway: None,

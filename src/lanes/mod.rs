@@ -160,7 +160,7 @@ pub(crate) async fn carry_out(
     let mut way =
         Way { gateway, session, trip, server, link, translate: None, healed: false, node: None, underway: None };
     if way.server.policy.federation.is_some() {
-        return Box::pin(federated::run(way, lane)).await;
+        return federated::run(way, lane).await;
     }
     find_node_session(&mut way, lane).await?;
     match lane {

@@ -67,15 +67,17 @@ async fn empty(way: Way<'_>, header: ResponseHeader, response: UpstreamResponse)
 
 async fn json(way: &mut Way<'_>, mut response: UpstreamResponse) -> Result<(), Broken> {
     let head = header(way, &response)?;
-    let streams = way.trip.exchange.accepts.json && !way.changes_answers();
+    let asked = way.trip.exchange.scan.messages.first().map(|message| message.kind);
+    // Whose answer it is, must be known before any of it is passed on, where it could be that to another backend's request.
+    let is_checked = asked == Some(Kind::Request) && way.translate.is_some();
+    let streams = way.trip.exchange.accepts.json && !way.changes_answers() && !is_checked;
     let gathered_most = if streams { GATHERED_BYTES } else { way.trip.snapshot.limits.answer_bytes };
     let (body, whole) = match gather(way, &mut response, gathered_most).await {
         Err(Broken::ClientGone) => return left_behind(way, response),
         gathered => gathered?,
     };
     if whole {
-        let asked = way.trip.exchange.scan.messages.first().map(|message| message.kind);
-        if asked == Some(Kind::Request) && way.translate.as_ref().is_some_and(|translate| !translate.admits(&body)) {
+        if is_checked && way.translate.as_ref().is_some_and(|translate| !translate.admits(&body)) {
             let text = format!("backend \"{}\" gave an answer to something else", way.link.name());
             return Err(Refusal::new(Fault::BackendProtocol, RULE).saying(text).into());
         }

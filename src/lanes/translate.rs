@@ -61,8 +61,8 @@ enum Shown {
 pub(super) struct Translate {
     shown: Shown,
     link: Arc<Link>,
-    /// The method of the request that is answered; empty on a stream that answers none.
-    method: Box<str>,
+    /// What is answered, if anything is.
+    stream: Stream,
     node: NodeId,
     boot: [u8; 8],
     /// The legacy session that may be asked something.
@@ -86,7 +86,7 @@ impl Translate {
         let link = Arc::clone(way.server.links.get(member)?);
         Some(Arc::new(Translate {
             shown: Shown::Then(Arc::clone(&way.server), catalog.uris(member)),
-            method: method.into(),
+            stream: Stream::answering(method),
             node: way.gateway.node,
             boot: way.gateway.boot,
             session: way.node.clone(),
@@ -104,7 +104,7 @@ impl Translate {
     pub fn listening(heard: Heard, link: Arc<Link>, upstream: Option<UpstreamSession>, speaker: Fetcher) -> Translate {
         Translate {
             shown: Shown::Now(heard.server),
-            method: Box::default(),
+            stream: Stream::News,
             node: heard.node,
             boot: heard.boot,
             session: heard.session,
@@ -124,7 +124,11 @@ impl Translate {
 
     /// Whether an answer may have to be changed: it must then be read whole.
     pub fn changes_answers(&self) -> bool {
-        outward::bears_uris(&self.method) && !self.uris().is_some_and(|uris| uris.is_identity())
+        outward::bears_uris(self.method()) && !self.uris().is_some_and(|uris| uris.is_identity())
+    }
+
+    fn method(&self) -> &'static str {
+        self.stream.method().unwrap_or_default()
     }
 
     /// How the backend's URIs are called; `None` where it is no longer part of the virtual server.
@@ -164,7 +168,7 @@ impl Translate {
             return reply::error_body(self.asked().map(|asked| &asked[..]), &refusal, "");
         }
         let uris = self.uris();
-        uris.and_then(|uris| outward::response(&self.method, &message, &uris)).unwrap_or(message)
+        uris.and_then(|uris| outward::response(self.method(), &message, &uris)).unwrap_or(message)
     }
 
     /// What one message of an event stream becomes.
@@ -282,7 +286,7 @@ impl Translate {
         let server = self.server();
         let id = EventId {
             session: session.id(),
-            stream: Stream::answering(&self.method),
+            stream: self.stream,
             boot: self.boot,
             number: 0,
             asked: self.asked().cloned().unwrap_or_default(),

@@ -235,7 +235,8 @@ impl Session {
         self.state.lock().heard
     }
 
-    /// Waits until a backend gives this session something. To be called before it is looked what there is.
+    /// Waits until a backend gives this session something, or there is something to tell. To be called before it is looked what
+    /// there is.
     pub fn next_bound(&self) -> Notified<'_> {
         self.bound.notified()
     }
@@ -288,9 +289,11 @@ impl Session {
         self.state.lock().announces = lists;
     }
 
-    /// Announcements of the backend may have been lost: the client is to be told on its next GET stream.
+    /// Announcements of the backend may have been lost: the client is to be told on its GET stream, or on its next one.
     pub fn missed_news(&self) {
         self.state.lock().unheard = true;
+        // Whoever is there to be told looks again.
+        self.bound.notify_waiters();
     }
 
     /// What the client must be told because announcements may have been lost; nothing the next time.

@@ -7,7 +7,7 @@ use super::live::Session;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 /// How many requests of one session are remembered while they are under way: beyond it, one cannot be cancelled.
 pub const UNDERWAY_MAX: usize = 1024;
@@ -30,6 +30,8 @@ const WAITS: u8 = 0;
 const SENT: u8 = 1;
 /// It was cancelled while it waited.
 const CANCELLED: u8 = 2;
+/// It was cancelled at the backend, which may turn out not to have taken it.
+const CANCELLED_THERE: u8 = 3;
 
 impl Underway {
     pub(super) fn new(session: Arc<Session>, id: Bytes, token: Option<Bytes>, backend: Arc<str>) -> Underway {
@@ -43,12 +45,20 @@ impl Underway {
 
     /// The backend did not take it: it waits again.
     pub fn waits_again(&self) {
-        let _ = self.state.compare_exchange(SENT, WAITS, AcqRel, Acquire);
+        if self.state.compare_exchange(SENT, WAITS, AcqRel, Acquire) == Err(CANCELLED_THERE) {
+            self.state.store(CANCELLED, Release);
+        }
     }
 
     /// Cancels it if it was not sent yet; otherwise that is for its backend to do.
     pub(super) fn cancel(&self) -> bool {
-        self.state.compare_exchange(WAITS, CANCELLED, AcqRel, Acquire) != Err(SENT)
+        match self.state.compare_exchange(WAITS, CANCELLED, AcqRel, Acquire) {
+            Ok(_) | Err(CANCELLED) => true,
+            Err(_) => {
+                let _ = self.state.compare_exchange(SENT, CANCELLED_THERE, AcqRel, Acquire);
+                false
+            }
+        }
     }
 }
 
@@ -91,6 +101,12 @@ mod tests {
         let session = session();
         let request = send(&session, "1", "demo");
         assert_eq!((session.cancel(b"1"), session.cancel(b"1")), (Some(Vec::new()), Some(Vec::new())));
+        assert!(!request.may_be_sent());
+        // One that was cancelled at a backend that had not taken it.
+        let request = send(&session, "3", "demo");
+        assert!(request.may_be_sent());
+        assert_eq!(session.cancel(b"3"), Some(vec!["demo".into()]), "it is for the backend to cancel");
+        request.waits_again();
         assert!(!request.may_be_sent());
         // One that waits for a new session, because the backend had lost the old one.
         let request = send(&session, "2", "demo");

@@ -5,7 +5,6 @@
 //! updated. A reload that puts other backends behind the virtual server ends the stream, in the form that its era has for
 //! it: the client asks again, and is told anew what is honoured.
 
-use super::super::translate::{Becomes, Owes, Translate};
 use super::super::{Broken, Way, attempt, respond, stream};
 use super::RULE;
 use crate::downstream::gone;
@@ -19,6 +18,7 @@ use http::header::CONTENT_TYPE;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::Kind;
 use lockgate_filters::federate::listen::Wanted;
+use lockgate_filters::federate::outward;
 use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{self, Limits};
 use lockgate_filters::splice::{Edit, Onward, edited};
@@ -58,6 +58,8 @@ pub(super) async fn run(mut way: Way<'_>, wanted: Wanted) -> Result<(), Broken> 
         }
     }
     drop(sender);
+    // Names are looked up as they come: what is listed now need not be kept for as long as this lasts.
+    way.trip.exchange.catalog = None;
     let mut header = respond::header(way.trip, StatusCode::OK)?;
     header.insert_header(CONTENT_TYPE, "text/event-stream")?;
     stream::begin(&mut way, header).await?;
@@ -71,7 +73,8 @@ pub(super) async fn run(mut way: Way<'_>, wanted: Wanted) -> Result<(), Broken> 
     let end = Instant::now() + HELD;
     let patience = way.trip.snapshot.limits.keep_alive;
     let mut quiet = Instant::now() + patience;
-    loop {
+    // The request may have been decided by a configuration that has been replaced meanwhile.
+    while still_serves(&way, &wanted) {
         let said = tokio::select! {
             biased;
             changed = changes.changed() => {
@@ -89,7 +92,7 @@ pub(super) async fn run(mut way: Way<'_>, wanted: Wanted) -> Result<(), Broken> 
             () = gone(way.session) => return Err(Broken::ClientGone),
             () = sleep_until(quiet) => stream::KEEP_ALIVE,
             changed = reloads.changed() => {
-                if changed.is_err() || !still_serves(&way, &wanted) {
+                if changed.is_err() {
                     break;
                 }
                 continue;
@@ -144,7 +147,9 @@ fn notification(method: &str, id: &str, params: &str) -> Bytes {
 struct Listening {
     link: Arc<Link>,
     request: UpstreamRequest,
-    translate: Arc<Translate>,
+    /// Whose names of resources clients know.
+    server: Arc<Server>,
+    member: usize,
     /// That each of the resources was updated.
     all: Vec<Bytes>,
     sessions: Arc<Sessions>,
@@ -173,14 +178,14 @@ impl Listening {
         let body = edited(&exchange.body, message.span, &[edit]);
         let headers = &way.session.req_header().headers;
         let request = attempt::post(&link, headers, exchange, message, body, Onward::default());
-        let translate = Translate::of(way, member, "", Owes::Nothing)?;
         let own = wanted.subscriptions.iter().filter(|it| it.member == member);
         let updated =
             |uri: &str| notification("notifications/resources/updated", id, &format!("\"uri\":{},", json!(uri)));
         let all = own.map(|it| updated(&it.exposed)).collect();
         let sessions = Arc::clone(&way.gateway.world.sessions);
         let event_bytes = way.trip.snapshot.limits.event_bytes;
-        Some(Listening { link, request, translate, all, sessions, event_bytes, updates })
+        let server = Arc::clone(&way.server);
+        Some(Listening { server, member, link, request, all, sessions, event_bytes, updates })
     }
 
     /// Listens until nobody hears it any more, or the backend refuses.
@@ -247,10 +252,7 @@ impl Listening {
         if !message.is(b"notifications/resources/updated", &data) {
             return None;
         }
-        match self.translate.message(&data) {
-            Becomes::Same => Some(data),
-            Becomes::Other(other) => Some(other),
-            Becomes::Nothing => None,
-        }
+        let uris = self.server.policy.federation.as_ref()?.catalog().uris(self.member);
+        Some(outward::notification(&message, &data, &uris).unwrap_or(data))
     }
 }

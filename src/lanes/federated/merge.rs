@@ -38,13 +38,14 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         let asked = Some(id.asked.clone()).filter(|asked| !asked.is_empty());
         let owes = Owes::Again(asked.clone());
         way.translate = member_of(&way).and_then(|member| Translate::of(&way, member, method, owes));
-        return hold::answer_on(way, resume, asked).await;
+        return Box::pin(hold::answer_on(way, resume, asked)).await;
     }
     announces(&way, &node);
     hold::begin(&mut way).await?;
     let _open = Arc::clone(&way.server.metrics).stream(labels::StreamKind::Session);
+    let mut gap = false;
     match resume {
-        Some(resume) => match follow(&mut way, &node, resume).await? {
+        Some(resume) => match Box::pin(follow(&mut way, &node, resume)).await? {
             Followed::Over => {
                 way.session.write_response_body(None, true).await?;
                 return Ok(());
@@ -53,12 +54,11 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         },
         None if last.is_some() => {
             // What this process, or a backend that sends nothing twice, said meanwhile is lost.
-            way.gateway.world.sessions.replay_budget().gap();
-            node.missed_news();
+            gap = true;
         }
         None => {}
     }
-    hold_on(way, node, behind).await
+    hold_on(way, node, behind, gap).await
 }
 
 /// Where a client stands that names this event; `None` where it is none of this session's.
@@ -140,13 +140,16 @@ enum Ending {
     Left,
 }
 
-/// Reads the backends' streams, with the client there.
-async fn hold_on(way: Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>) -> Result<(), Broken> {
+/// Reads the backends' streams, with the client there; with a `gap`, it is told that it has missed something.
+async fn hold_on(way: Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>, gap: bool) -> Result<(), Broken> {
     let sessions = Arc::clone(&way.gateway.world.sessions);
     let mut record = sessions.recorder(&node).start(StreamKind::Get, None, &Arc::from("*"));
     // Before the backends are asked: whoever had their streams must let go of them.
     let number = node.take_news();
     let mut merged = Merged::of(&way, Arc::clone(&node), behind)?;
+    if gap {
+        merged.gap(None);
+    }
     let patience = way.trip.snapshot.limits.keep_alive;
     let end = end_of_life(&way);
     let mut quiet = Instant::now() + patience;
@@ -154,7 +157,12 @@ async fn hold_on(way: Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>) 
         tokio::select! {
             biased;
             told = record.told() => break if told == Told::TakenOver { Ending::TakenOver } else { Ending::Over },
-            () = node.news_taken(number) => break Ending::Over,
+            () = node.news_taken(number) => {
+                // What was written last may not have come through: a client comes again before its end of the connection is
+                // known to be dead.
+                node.missed_news();
+                break Ending::Over;
+            }
             said = merged.next() => {
                 let Some((id, event)) = said else { break Ending::Over };
                 quiet = Instant::now() + patience;
@@ -206,7 +214,11 @@ fn go_on(mut merged: Merged, mut record: StreamRecord, node: Arc<NodeSession>, n
                     node.missed_news();
                     return;
                 },
-                () = node.news_taken(number) => return,
+                () = node.news_taken(number) => {
+                    // Nobody has fetched what was recorded since.
+                    node.missed_news();
+                    return;
+                }
                 said = merged.next() => {
                     let Some((id, event)) = said else { return };
                     record.push(id, event).await;

@@ -22,11 +22,15 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 /// How many events wait for a client that is slower than its backends.
 const WAITING: usize = 16;
+/// How long nothing is said of lists because of gaps, once it was said.
+const GAP_SPACING: Duration = Duration::from_secs(600);
 
 /// What a session hears.
 pub(super) struct Merged {
@@ -47,6 +51,8 @@ pub(super) struct Merged {
     /// Keeps the news there while somebody listens.
     _news: Arc<News>,
     told: Versions,
+    /// When all lists were last said to have changed because of a gap.
+    lists_told: Option<Instant>,
     /// What is to be said next.
     ready: VecDeque<Bytes>,
     pieces: mpsc::Receiver<Piece>,
@@ -88,6 +94,7 @@ impl Merged {
             news: news.subscribe(),
             _news: news,
             told,
+            lists_told: None,
             ready: VecDeque::new(),
             pieces,
             sender,
@@ -125,7 +132,7 @@ impl Merged {
                         let frame = event.frame.rewritten(id.as_deref(), event.data.as_deref());
                         return Some((id, frame));
                     }
-                    Some(Piece::Gap { place }) => self.gap(&place),
+                    Some(Piece::Gap { place }) => self.gap(Some(&place)),
                     None => {}
                 },
                 () = &mut bound => {}
@@ -190,7 +197,8 @@ impl Merged {
                 node: Arc::clone(&self.node),
                 opener: Arc::clone(&self.opener),
                 behind: self.behind.get(&source).cloned(),
-                was_open: false,
+                // What another session there may have said since is not sent again, either.
+                was_open: self.reading.contains_key(&place),
                 event_bytes: self.event_bytes,
                 pieces: self.sender.clone(),
                 fetcher,
@@ -229,21 +237,37 @@ impl Merged {
         self.node.heard(versions.0);
     }
 
-    /// A backend that sends nothing twice was not heard for a while: whatever it may have said is said to have happened.
-    fn gap(&mut self, place: &str) {
+    /// A backend that sends nothing twice, or every backend, was not heard for a while: whatever may have been said is said to
+    /// have happened. Lists are read by the gateway itself, so these are not said to have changed again and again for a backend
+    /// whose streams do not live long.
+    pub fn gap(&mut self, place: Option<&str>) {
         self.sessions.replay_budget().gap();
-        self.node.missed_news();
+        if place.is_none() || self.lists_told.is_none_or(|told| told.elapsed() >= GAP_SPACING) {
+            self.lists_told = Some(Instant::now());
+            self.node.missed_news();
+        }
         let server = self.heard.server.load();
         let Some(federation) = &server.policy.federation else { return };
         let catalog = federation.catalog();
         for uri in self.node.subscriptions() {
             let owner = catalog.resource(&uri).and_then(|owner| server.links.get(owner.member));
-            if owner.is_some_and(|link| *link.backend.place == *place) {
+            let is_there = |link: &Arc<Link>| match place {
+                Some(place) => *link.backend.place == *place,
+                // Who can be asked to go on where the client stands will say it.
+                None => !self.goes_on(&link.backend.place),
+            };
+            if owner.is_some_and(is_there) {
                 let updated =
                     json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": uri}});
                 self.ready.push_back(updated.to_string().into());
             }
         }
+    }
+
+    /// Whether a backend's stream goes on behind an event that the client has.
+    fn goes_on(&self, place: &str) -> bool {
+        let upstream = self.node.upstream(place);
+        upstream.is_some_and(|upstream| self.behind.contains_key(&upstream.source(place)))
     }
 
     fn event_id(&mut self) -> Option<Bytes> {

@@ -23,31 +23,52 @@ use lockgate_filters::federate::target::Hop;
 use lockgate_filters::federate::{Local, Target};
 use lockgate_filters::lane::Lane;
 use lockgate_filters::rpc::scan::Kind;
+use std::pin::Pin;
 use std::sync::Arc;
 
 const RULE: &str = "federated";
 
+/// A request on its way. Each kind has a future of its own: a stream that is held for hours takes no more room than it
+/// needs itself, and a call no more than a call.
+type Carried<'a> = Pin<Box<dyn Future<Output = Result<(), Broken>> + Send + 'a>>;
+
 /// Carries a request out.
-pub(super) async fn run(mut way: Way<'_>, lane: Lane) -> Result<(), Broken> {
+pub(super) fn run(way: Way<'_>, lane: Lane) -> Carried<'_> {
     match lane {
-        Lane::Hold => {
-            if Box::pin(elsewhere::resume(&mut way)).await? {
-                return Ok(());
+        Lane::Hold => Box::pin(hold(way)),
+        Lane::Close => Box::pin(close(way)),
+        Lane::Gather => Box::pin(gather(way)),
+        Lane::Open | Lane::Discover | Lane::Forward | Lane::Local | Lane::Spread => {
+            match way.trip.exchange.target(0).clone() {
+                Target::Member(hop) => Box::pin(to_member(way, hop)),
+                Target::Here(Local::Listen(wanted)) => Box::pin(listen::run(way, *wanted)),
+                target => Box::pin(answer(way, target)),
             }
-            way.node = Some(known(&way).await?);
-            return Box::pin(merge::run(way)).await;
         }
-        Lane::Close => {
-            way.node = known_if_any(&way)?;
-            return Box::pin(close::run(way)).await;
-        }
-        Lane::Gather => {
-            way.node = if way.trip.exchange.ticket.is_some() { Some(known(&way).await?) } else { None };
-            return Box::pin(gather::run(way)).await;
-        }
-        Lane::Open | Lane::Discover | Lane::Forward | Lane::Local | Lane::Spread => {}
     }
-    match way.trip.exchange.target(0).clone() {
+}
+
+async fn hold(mut way: Way<'_>) -> Result<(), Broken> {
+    if Box::pin(elsewhere::resume(&mut way)).await? {
+        return Ok(());
+    }
+    way.node = Some(known(&way).await?);
+    merge::run(way).await
+}
+
+async fn close(mut way: Way<'_>) -> Result<(), Broken> {
+    way.node = known_if_any(&way)?;
+    close::run(way).await
+}
+
+async fn gather(mut way: Way<'_>) -> Result<(), Broken> {
+    way.node = if way.trip.exchange.ticket.is_some() { Some(known(&way).await?) } else { None };
+    gather::run(way).await
+}
+
+/// Answers here, or tells whom it concerns.
+async fn answer(mut way: Way<'_>, target: Target) -> Result<(), Broken> {
+    match target {
         Target::Here(Local::Initialize) => opening::run(way).await,
         Target::Here(Local::Listen(wanted)) => Box::pin(listen::run(way, *wanted)).await,
         Target::Here(Local::Absorb) => taken(way).await,
@@ -59,7 +80,7 @@ pub(super) async fn run(mut way: Way<'_>, lane: Lane) -> Result<(), Broken> {
             let answer = here::answer(&mut way, 0, &local).await?;
             respond::message(way.session, way.trip, &[], answer).await.map_err(Broken::from)
         }
-        Target::Member(hop) => to_member(way, hop).await,
+        Target::Member(hop) => Box::pin(to_member(way, hop)).await,
         Target::Asker { question, hop } => {
             if Box::pin(elsewhere::answer(&mut way, &question)).await? {
                 return Ok(());
@@ -67,7 +88,7 @@ pub(super) async fn run(mut way: Way<'_>, lane: Lane) -> Result<(), Broken> {
             way.node = Some(known(&way).await?);
             let link = link(&way, hop.member)?;
             ask::still_waits(&way, &question, &link)?;
-            to_member(way, hop).await
+            Box::pin(to_member(way, hop)).await
         }
         Target::All => {
             way.node = known_if_any(&way)?;
@@ -91,19 +112,16 @@ pub(super) fn link(way: &Way<'_>, member: usize) -> Result<Arc<Link>, Refusal> {
 /// One message to one backend, its answer brought back.
 async fn to_member(mut way: Way<'_>, hop: Hop) -> Result<(), Broken> {
     way.link = link(&way, hop.member)?;
+    let kind = way.trip.exchange.scan.messages.first().map(|message| message.kind);
+    let asked = way.trip.request_id().filter(|_| kind == Some(Kind::Request)).map(Bytes::copy_from_slice);
     if way.trip.exchange.ticket.is_some() {
         let node = match way.node.clone() {
             Some(node) => node,
             None => known(&way).await?,
         };
         way.node = Some(Arc::clone(&node));
-        let message = way.trip.exchange.scan.messages.first();
-        let kind = message.map(|message| message.kind);
-        if kind == Some(Kind::Request)
-            && let Some(id) = way.trip.request_id()
-        {
-            let (id, token) = (Bytes::copy_from_slice(id), progress_token(&way.trip.exchange, 0));
-            way.underway = node.send_on(id, token, &way.link.backend.place);
+        if let Some(id) = asked.clone() {
+            way.underway = node.send_on(id, progress_token(&way.trip.exchange, 0), &way.link.backend.place);
         }
         if node.upstream(&way.link.backend.place).is_none() {
             Box::pin(revive::renew(&way, &way.link, None)).await?;
@@ -112,9 +130,7 @@ async fn to_member(mut way: Way<'_>, hop: Hop) -> Result<(), Broken> {
     let exchange = &way.trip.exchange;
     let method = exchange.scan.messages.first().and_then(|message| message.method);
     let method = method.and_then(|method| method.text(&exchange.body)).unwrap_or_default();
-    let kind = exchange.scan.messages.first().map(|message| message.kind);
-    let asked = way.trip.request_id().filter(|_| kind == Some(Kind::Request));
-    let owes = asked.map_or(Owes::Nothing, |id| Owes::To(Bytes::copy_from_slice(id)));
+    let owes = asked.map_or(Owes::Nothing, Owes::To);
     way.translate = Translate::of(&way, hop.member, &method, owes);
     forward::run(way).await
 }

@@ -93,19 +93,16 @@ impl Reading {
             // A backend that keeps no sessions means something else by its 404.
             return true;
         };
+        if !self.link.heals {
+            // The next request is to find the loss, and to be told of it; here it can only be said that news were missed.
+            self.node.missed_news();
+            let _ = self.pieces.send(Piece::Gap { place: Arc::clone(&self.link.backend.place) }).await;
+            return true;
+        }
         let (opener, link) = (Arc::clone(&self.opener), Arc::clone(&self.link));
         // To its end, whether somebody listens then or not: what is half open at a backend must not stay so.
         let renewed = tokio::spawn(async move { opener.renew(&link, Some(&lost)).await.is_ok() }).await;
-        if renewed.is_ok_and(|renewed| renewed) {
-            return true;
-        }
-        if self.link.heals {
-            return false;
-        }
-        // The loss was told to nobody yet but the log: whoever relies on the backend's news is told at least that.
-        self.node.missed_news();
-        let _ = self.pieces.send(Piece::Gap { place: Arc::clone(&self.link.backend.place) }).await;
-        true
+        renewed.is_ok_and(|renewed| renewed)
     }
 
     async fn once(&mut self) -> Ended {

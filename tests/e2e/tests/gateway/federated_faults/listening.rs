@@ -1,6 +1,6 @@
 //! Clients that only listen, while their backends come and go.
 
-use super::{Beside, TIMEOUTS, TRANSPORTS, beside};
+use super::{Beside, TIMEOUTS, TRANSPORTS, beside, is_healed};
 use lockgate_e2e::events::Events;
 use lockgate_e2e::gateway::federation;
 use lockgate_e2e::mcp::NEWEST_LEGACY;
@@ -76,6 +76,26 @@ async fn a_session_is_opened_again_for_a_client_that_only_listens() {
     }
 }
 
+/// The stream finds the loss first, but it is the request that relied on what is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_that_a_stream_found_is_told_to_the_next_request() {
+    let backend = format!("{TIMEOUTS}    on_session_loss: fail\n");
+    let mut beside = beside(Transport::Http, offer(), &backend, "").await;
+    let (client, mut stream) = listening(&beside, Transport::Http).await;
+    assert_eq!(client.tool("bad__count", json!({})).await.text(), "1");
+    let open = gets(&beside.bad);
+    beside.bad.kill();
+    beside.bad.run().await;
+    until("the stream's attempt", async || (gets(&beside.bad) > open).then_some(())).await;
+    stream.notification("notifications/tools/list_changed").await;
+    let answer = client.tool("bad__count", json!({"token": "lost"})).await;
+    assert_eq!(answer.code(), (502, -31006), "{answer:?}");
+    assert!(beside.bad.outcomes("lost").is_empty(), "it did not run");
+    let answer = client.tool("bad__count", json!({})).await;
+    assert_eq!((answer.text().as_str(), is_healed(&answer)), ("1", false), "{answer:?}");
+    assert_eq!(beside.healed().await, 0.0);
+}
+
 /// A backend that gives its events no ids cannot say again what it said while nobody listened.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_backend_may_have_said_unheard_is_said_to_have_happened() {
@@ -92,6 +112,14 @@ async fn what_a_backend_may_have_said_unheard_is_said_to_have_happened() {
     stream.notification("notifications/tools/list_changed").await;
     stream.notification("notifications/resources/list_changed").await;
     assert_eq!(gaps(&beside.gateway).await, before + 1.0);
+    // The lists are the gateway's: of them it is not said again and again.
+    let open = gets(&beside.bad);
+    beside.bad.hang_up();
+    until("the stream's return", async || (gets(&beside.bad) > open).then_some(())).await;
+    assert_eq!(stream.next().await.map(|event| event.json()["method"].clone()), Some(json!(UPDATED)));
+    beside.bad.say(UPDATED, json!({"uri": "note:x", "number": 2}));
+    let next = stream.next().await.map(|event| event.json()["params"]["number"].clone());
+    assert_eq!(next, Some(json!(2)), "and nothing in between");
 }
 
 #[tokio::test(flavor = "multi_thread")]
