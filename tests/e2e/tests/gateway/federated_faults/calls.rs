@@ -41,11 +41,7 @@ fn fits(transport: Transport, fault: &str, (status, code, text): &(u16, i64, Str
         "cut-stream" => !text.contains("\"result\"") && (named || *status == 0),
         // Bytes that nobody has to read pass over HTTP; where messages are told apart by their ids, they cannot.
         "bad-utf8" | "cut-half" | "wrong-id" | "not-json" if transport == Transport::Http => {
-            (refused && named)
-                || *status == 0
-                || !text.contains("\"result\"")
-                || fault == "bad-utf8"
-                || fault == "wrong-id"
+            (refused && named) || *status == 0 || !text.contains("\"result\"") || fault == "bad-utf8"
         }
         _ => refused && named,
     }
@@ -123,4 +119,17 @@ async fn a_second_answer_poisons_nothing() {
             assert_eq!(client.tool("bad__echo", json!({})).await.text(), "{}", "{transport:?}");
         }
     }
+}
+
+/// However long an answer is, and though nothing in it has to be changed: it must be that to this request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_answer_to_something_else_does_not_pass() {
+    let mut offer = tools(&["lie"]);
+    offer["faults"]["tools/call lie"] = json!("wrong-id-long");
+    let beside = beside(Transport::Http, offer, TIMEOUTS, "    prefix: never\n").await;
+    beside.gateway.settled().await;
+    let client = beside.client().await;
+    let answer = client.tool("lie", json!({})).await;
+    assert_eq!(answer.code(), (502, -31001), "{} bytes", answer.body.len());
+    assert_eq!(client.tool("echo", json!({})).await.text(), "{}");
 }
