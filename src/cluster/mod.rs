@@ -101,8 +101,10 @@ impl Cluster {
 
     /// Makes a change count, for what begins from now on.
     pub fn apply(&self, change: Change) {
-        self.places.set(&change.settings);
-        self.settings.store(Arc::new(change.settings));
+        let settings = Arc::new(change.settings);
+        // First, so that whoever looks up the old peers is told to look again.
+        self.settings.store(Arc::clone(&settings));
+        self.places.set(&settings);
         self.identity.store(Some(Arc::new(change.identity)));
     }
 

@@ -2,6 +2,7 @@
 
 use super::settings::{Peer, Settings};
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ const SPACING: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Places {
     known: ArcSwap<Vec<SocketAddr>>,
+    /// Whose addresses these are: what a lookup finds for others, that were configured before, comes too late.
+    wanted: Mutex<Vec<Peer>>,
     doubted: Notify,
 }
 
@@ -41,18 +44,24 @@ impl Places {
 
     /// Takes over addresses that need no lookup; those of names come with the next one, or stay where there are any.
     pub fn set(&self, settings: &Settings) {
+        let mut wanted = self.wanted.lock();
+        wanted.clone_from(&settings.peers);
         let fixed = of(settings, &Named::new());
         let only_fixed = settings.peers.iter().all(|peer| matches!(peer, Peer::At(_)));
         if only_fixed || self.known.load().is_empty() {
             self.known.store(Arc::new(fixed));
         }
+        drop(wanted);
         self.doubt();
     }
 
-    /// Looks all names up now.
+    /// Looks all names up now. What is found counts if these are the peers that were taken over last.
     pub async fn refresh(&self, settings: &Settings, named: &mut Named) {
         look_up(settings, named).await;
-        self.known.store(Arc::new(of(settings, named)));
+        let wanted = self.wanted.lock();
+        if *wanted == settings.peers {
+            self.known.store(Arc::new(of(settings, named)));
+        }
     }
 
     /// Waits until names should be looked up again.
@@ -142,9 +151,23 @@ mod tests {
     async fn names_stand_for_their_addresses() {
         let places = Places::default();
         let wanted = settings(vec![Peer::Named("localhost".into(), 7)]);
+        places.set(&wanted);
         places.refresh(&wanted, &mut Named::new()).await;
         assert!(!places.all().is_empty());
         assert!(places.all().iter().all(|place| place.ip().is_loopback() && place.port() == 7));
+    }
+
+    #[tokio::test]
+    async fn a_lookup_for_peers_that_are_none_any_more_changes_nothing() {
+        let places = Places::default();
+        let before = settings(vec![Peer::Named("localhost".into(), 7)]);
+        places.set(&before);
+        let mut named = Named::new();
+        let looking = places.refresh(&before, &mut named);
+        // Others were configured while it was under way.
+        places.set(&settings(vec![Peer::At(at("10.0.0.1:1"))]));
+        looking.await;
+        assert_eq!(**places.all(), [at("10.0.0.1:1")]);
     }
 
     #[tokio::test]
