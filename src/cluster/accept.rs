@@ -1,7 +1,10 @@
 //! Taking what other nodes hand over.
+//!
+//! Whoever can open a connection is a stranger until TLS and greeting are done, and strangers have a small room of their own:
+//! however many of them say nothing, those of nodes that are served have their places. Who only asks who is there needs none.
 
 use super::greeting::{self, Greeting, Refused, Welcome};
-use super::room::Seat;
+use super::room::{Seat, Stranger};
 use super::{Cluster, keep_alive};
 use crate::drain::Drain;
 use crate::listen::within::{Arrival, Forwarded};
@@ -43,12 +46,12 @@ impl Cluster {
                 accepted = socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, place)) => match self.incoming.take(self.settings.load().connections) {
-                    Some(seat) => {
+                Ok((stream, place)) => match self.strangers.enter(place.ip()) {
+                    Some(stranger) => {
                         let (cluster, within, drain) = (Arc::clone(&self), Arc::clone(&within), drain.clone());
-                        tokio::spawn(async move { cluster.take_in(stream, place, seat, &within, drain).await });
+                        tokio::spawn(async move { cluster.take_in(stream, place, stranger, &within, drain).await });
                     }
-                    None => self.turn_away(place, "there are too many"),
+                    None => self.turn_away(place, "too many have not said yet who they are"),
                 },
                 Err(error) => {
                     tracing::warn!(%error, "a connection of another node could not be accepted");
@@ -58,14 +61,13 @@ impl Cluster {
         }
     }
 
-    async fn take_in(&self, stream: TcpStream, place: SocketAddr, seat: Seat, within: &Within, drain: Drain) {
-        let arrived = timeout(ARRIVAL, self.welcome(stream, within, &drain)).await;
+    async fn take_in(&self, stream: TcpStream, place: SocketAddr, stranger: Stranger, within: &Within, drain: Drain) {
+        let arrived = timeout(ARRIVAL, self.welcome(stream, place, stranger, within, &drain)).await;
         match arrived.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(Some((stream, arrival))) => within.carry(stream, arrival).await,
+            Ok(Some((stream, arrival, _seat))) => within.carry(stream, arrival).await,
             Ok(None) => {}
             Err(error) => self.turn_away(place, &error.to_string()),
         }
-        drop(seat);
     }
 
     fn turn_away(&self, place: SocketAddr, why: &str) {
@@ -77,25 +79,36 @@ impl Cluster {
     async fn welcome(
         &self,
         stream: TcpStream,
+        place: SocketAddr,
+        stranger: Stranger,
         within: &Within,
         drain: &Drain,
-    ) -> io::Result<Option<(TlsStream<TcpStream>, Arrival)>> {
+    ) -> io::Result<Option<(TlsStream<TcpStream>, Arrival, Seat)>> {
         keep_alive(&stream)?;
         let mut stream = TlsAcceptor::from(Arc::clone(&self.identity()?.server)).accept(stream).await?;
         let greeting = greeting::receive(&mut stream).await?;
         let greeting: Greeting = greeting::read(&greeting)?;
         let judged = self.judge(&greeting, within, drain);
         let refused = judged.as_ref().err().copied();
+        if refused == Some(Refused::Full) {
+            self.turn_away(place, "there are too many");
+        }
         greeting::send(&mut stream, &Welcome { is: self.is, refused }).await?;
-        let (Ok(Some(listener)), Some(arriving)) = (judged, greeting.exchange) else { return Ok(None) };
+        drop(stranger);
+        let (Ok(Some((listener, seat))), Some(arriving)) = (judged, greeting.exchange) else { return Ok(None) };
         let head = head(&mut stream, listener.settings().limits.head_read_max()).await?;
         let (peer, client) = (arriving.peer, arriving.client);
         let forwarded = Forwarded { correlation: arriving.correlation };
-        Ok(Some((stream, Arrival { listener, peer, client, forwarded, head })))
+        Ok(Some((stream, Arrival { listener, peer, client, forwarded, head }, seat)))
     }
 
-    /// Whether what comes is taken, and at which listener; at none where nothing follows.
-    fn judge(&self, greeting: &Greeting, within: &Within, drain: &Drain) -> Result<Option<Arc<Listener>>, Refused> {
+    /// Whether what comes is taken, at which listener, and its place among those that are; none where nothing follows.
+    fn judge(
+        &self,
+        greeting: &Greeting,
+        within: &Within,
+        drain: &Drain,
+    ) -> Result<Option<(Arc<Listener>, Seat)>, Refused> {
         if greeting.from == self.is.boot {
             return Err(Refused::Myself);
         }
@@ -106,7 +119,9 @@ impl Cluster {
         if arriving.news && drain.is_draining() {
             return Err(Refused::Stopping);
         }
-        within.listener(&arriving.listener).map(Some).ok_or(Refused::NoListener)
+        let listener = within.listener(&arriving.listener).ok_or(Refused::NoListener)?;
+        let seat = self.incoming.take(self.settings.load().connections).ok_or(Refused::Full)?;
+        Ok(Some((listener, seat)))
     }
 }
 

@@ -88,6 +88,8 @@ pub enum Refused {
     Stopping,
     /// There is no such listener.
     NoListener,
+    /// It has as many as it may have.
+    Full,
 }
 
 impl fmt::Display for Refused {
@@ -97,6 +99,7 @@ impl fmt::Display for Refused {
             Refused::Myself => "it is this process",
             Refused::Stopping => "it is stopping",
             Refused::NoListener => "it has no such listener",
+            Refused::Full => "it has too many",
         })
     }
 }

@@ -34,7 +34,7 @@ use directory::Directory;
 use identity::Identity;
 use lockgate_filters::ticket::Keyring;
 use places::{Named, Places};
-use room::Room;
+use room::{Porch, Room};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -60,6 +60,7 @@ pub struct Cluster {
     places: Places,
     directory: Directory,
     outgoing: Room,
+    strangers: Porch,
     incoming: Room,
     turned_away: AtomicU64,
 }
@@ -86,6 +87,7 @@ impl Cluster {
             places: Places::default(),
             directory: Directory::default(),
             outgoing: Room::default(),
+            strangers: Porch::default(),
             incoming: Room::default(),
             turned_away: AtomicU64::new(0),
         }

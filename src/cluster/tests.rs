@@ -125,3 +125,22 @@ async fn who_is_where_is_known_before_it_is_needed() {
     }
     assert_eq!(two.known(), 0, "who is asked learns nothing by it");
 }
+
+#[tokio::test]
+async fn who_says_nothing_keeps_its_place_from_strangers_alone() {
+    let (taking, place, _) = start(1, &[1], &[]).await;
+    let settings = Settings { connections: 0, ..Settings::default() };
+    taking.apply(Cluster::prepare(settings, &ring(&[1])).unwrap());
+    let (asking, ..) = start(3, &[1], &[]).await;
+    asking.apply(told(&[place]));
+    // Who is there is said although there is no place for a request.
+    asking.look_around().await;
+    assert_eq!(asking.known(), 1);
+    let mut silent = Vec::new();
+    while taking.turned_away() == 0 {
+        assert!(silent.len() <= 2 * room::STRANGERS_OF_ONE_MAX, "they are bounded");
+        silent.push(tokio::net::TcpStream::connect(place).await.unwrap());
+        tokio::task::yield_now().await;
+    }
+    assert!(silent.len() > room::STRANGERS_OF_ONE_MAX);
+}
