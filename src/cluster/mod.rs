@@ -25,7 +25,7 @@ mod testing;
 mod tests;
 
 pub use greeting::{Aim, Arriving, Boot, Process, Refused};
-pub use reach::{Reached, Unreached};
+pub use reach::{Errand, Reached, Unreached};
 pub use room::Seat;
 pub use settings::{Peer, Settings};
 
@@ -60,6 +60,8 @@ pub struct Cluster {
     places: Places,
     directory: Directory,
     outgoing: Room,
+    noticing: Room,
+    insisting: Room,
     strangers: Porch,
     incoming: Room,
     turned_away: AtomicU64,
@@ -87,6 +89,8 @@ impl Cluster {
             places: Places::default(),
             directory: Directory::default(),
             outgoing: Room::default(),
+            noticing: Room::default(),
+            insisting: Room::default(),
             strangers: Porch::default(),
             incoming: Room::default(),
             turned_away: AtomicU64::new(0),

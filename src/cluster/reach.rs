@@ -1,6 +1,7 @@
 //! Finding a process, and handing it a request.
 
 use super::greeting::{self, Aim, Arriving, Greeting, Process, Refused, Welcome};
+use super::places::PLACES_MAX;
 use super::room::Seat;
 use super::{Cluster, at, identity, keep_alive};
 use std::fmt;
@@ -13,6 +14,21 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+/// How many notices may be on their way to other nodes at a time: two to each of as many as there can be. They have a room of
+/// their own, since nobody waits for them and clients can send any number.
+const NOTICES_MAX: usize = 2 * PLACES_MAX;
+/// How many ends of sessions are told again at a time.
+const INSISTING_MAX: usize = 128;
+
+/// Whose room a request takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// That of what somebody waits for, of which there may be as many as is configured.
+    Exchange,
+    /// That of what nobody waits for.
+    Notice,
+}
 
 /// A process that takes the request that follows.
 #[derive(Debug)]
@@ -54,8 +70,8 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Unreached`], after a few times the time that a node may take at the latest, and mostly at once.
-    pub async fn reach(self: &Arc<Self>, arriving: &Arriving) -> Result<Reached, Unreached> {
-        let seat = self.outgoing.take(self.settings.load().exchanges).ok_or(Unreached::Full)?;
+    pub async fn reach(self: &Arc<Self>, arriving: &Arriving, errand: Errand) -> Result<Reached, Unreached> {
+        let seat = self.seat(errand)?;
         let mut why = Unreached::Unknown;
         // What is remembered may have changed, which shows only now: then all are asked again.
         for _ in 0..2 {
@@ -74,10 +90,23 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Unreached`].
-    pub async fn reach_at(&self, place: SocketAddr, arriving: &Arriving) -> Result<Reached, Unreached> {
-        let seat = self.outgoing.take(self.settings.load().exchanges).ok_or(Unreached::Full)?;
+    pub async fn reach_at(&self, place: SocketAddr, arriving: &Arriving, errand: Errand) -> Result<Reached, Unreached> {
+        let seat = self.seat(errand)?;
         let (stream, process) = self.hand_over(place, arriving).await?;
         Ok(Reached { stream, process, seat })
+    }
+
+    fn seat(&self, errand: Errand) -> Result<Seat, Unreached> {
+        let seat = match errand {
+            Errand::Exchange => self.outgoing.take(self.settings.load().exchanges),
+            Errand::Notice => self.noticing.take(NOTICES_MAX),
+        };
+        seat.ok_or(Unreached::Full)
+    }
+
+    /// Leave to tell other nodes something again, for as long as it is held; there is not much of it.
+    pub fn insist(&self) -> Option<Seat> {
+        self.insisting.take(INSISTING_MAX)
     }
 
     /// Where the others are: one address of each that is known, and all at which nobody is known. Among them may be this

@@ -45,10 +45,13 @@ async fn a_process_is_found_by_what_it_says_of_itself() {
     asking.apply(told(&[at_one, at_two, at_itself]));
     // There is no listener behind them, which is said by who was meant.
     for aim in [Aim::Boot(Boot([2; 8])), Aim::Process(process(2))] {
-        let found = asking.reach(&arriving(aim)).await;
+        let found = asking.reach(&arriving(aim), Errand::Exchange).await;
         assert!(matches!(found, Err(Unreached::Refused(Refused::NoListener))), "{found:?}");
     }
-    assert!(matches!(asking.reach(&arriving(Aim::Boot(Boot([9; 8])))).await, Err(Unreached::Unknown)));
+    assert!(matches!(
+        asking.reach(&arriving(Aim::Boot(Boot([9; 8]))), Errand::Exchange).await,
+        Err(Unreached::Unknown)
+    ));
     assert_eq!(asking.known(), 2);
     let mut others = asking.others();
     others.sort();
@@ -56,7 +59,7 @@ async fn a_process_is_found_by_what_it_says_of_itself() {
     expected.sort();
     assert_eq!(others, expected, "it has found itself");
     assert!(matches!(
-        asking.reach(&arriving(Aim::Boot(Boot([3; 8])))).await,
+        asking.reach(&arriving(Aim::Boot(Boot([3; 8]))), Errand::Exchange).await,
         Err(Unreached::Refused(_) | Unreached::Unknown)
     ));
 }
@@ -67,16 +70,24 @@ async fn a_process_that_is_gone_is_unknown_and_its_successor_is_found() {
     let (asking, ..) = start(3, &[1], &[]).await;
     asking.apply(told(&[at_one]));
     let aim = Aim::Boot(Boot([1; 8]));
-    assert!(matches!(asking.reach(&arriving(aim)).await, Err(Unreached::Refused(Refused::NoListener))));
+    assert!(matches!(
+        asking.reach(&arriving(aim), Errand::Exchange).await,
+        Err(Unreached::Refused(Refused::NoListener))
+    ));
     drain.close();
-    let gone =
-        async { while asking.reach(&arriving(aim)).await.is_err_and(|why| matches!(why, Unreached::Refused(_))) {} };
+    let gone = async {
+        while asking
+            .reach(&arriving(aim), Errand::Exchange)
+            .await
+            .is_err_and(|why| matches!(why, Unreached::Refused(_)))
+        {}
+    };
     timeout(Duration::from_secs(30), gone).await.unwrap();
-    assert!(matches!(asking.reach(&arriving(aim)).await, Err(Unreached::Unknown)));
+    assert!(matches!(asking.reach(&arriving(aim), Errand::Exchange).await, Err(Unreached::Unknown)));
     // Another process at the same address, that does not speak at all.
     let silent = TcpListener::bind(at_one).await.unwrap();
     let since = Instant::now();
-    assert!(matches!(asking.reach(&arriving(aim)).await, Err(Unreached::Unknown)));
+    assert!(matches!(asking.reach(&arriving(aim), Errand::Exchange).await, Err(Unreached::Unknown)));
     assert!(since.elapsed() < Duration::from_secs(10), "nobody waits for one that says nothing");
     drop(silent);
 }
@@ -86,10 +97,13 @@ async fn who_has_another_key_is_nobody() {
     let (stranger, at_stranger, _) = start(1, &[2], &[]).await;
     let (asking, at_asking, _) = start(3, &[1], &[]).await;
     asking.apply(told(&[at_stranger]));
-    assert!(matches!(asking.reach(&arriving(Aim::Boot(Boot([1; 8])))).await, Err(Unreached::Unknown)));
-    let refused = asking.reach_at(at_stranger, &arriving(Aim::Anyone)).await;
+    assert!(matches!(
+        asking.reach(&arriving(Aim::Boot(Boot([1; 8]))), Errand::Exchange).await,
+        Err(Unreached::Unknown)
+    ));
+    let refused = asking.reach_at(at_stranger, &arriving(Aim::Anyone), Errand::Exchange).await;
     assert!(matches!(refused, Err(Unreached::Broken(..))), "{refused:?}");
-    let refused = stranger.reach_at(at_asking, &arriving(Aim::Anyone)).await;
+    let refused = stranger.reach_at(at_asking, &arriving(Aim::Anyone), Errand::Exchange).await;
     assert!(matches!(refused, Err(Unreached::Broken(..))), "{refused:?}");
     assert_eq!(asking.known(), 0);
     let counted = async {
@@ -106,7 +120,11 @@ async fn only_so_many_are_under_way() {
     let (asking, ..) = start(3, &[1], &[]).await;
     let settings = Settings { peers: vec![Peer::At(at_one)], exchanges: 0, ..Settings::default() };
     asking.apply(Cluster::prepare(settings, &ring(&[1])).unwrap());
-    assert!(matches!(asking.reach(&arriving(Aim::Boot(Boot([1; 8])))).await, Err(Unreached::Full)));
+    let aim = Aim::Boot(Boot([1; 8]));
+    assert!(matches!(asking.reach(&arriving(aim), Errand::Exchange).await, Err(Unreached::Full)));
+    // Notices have a room of their own.
+    let told = asking.reach_at(at_one, &arriving(Aim::Anyone), Errand::Notice).await;
+    assert!(matches!(told, Err(Unreached::Refused(Refused::NoListener))), "{told:?}");
 }
 
 #[tokio::test]

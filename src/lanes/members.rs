@@ -114,9 +114,13 @@ impl Batch {
                 (Asked::Soon(response), _) => {
                     let pieces = sender.clone();
                     batch.tasks.spawn(async move {
-                        let response = response.await;
+                        let piece = match response.await {
+                            Ok(Some(response)) => Piece::Response { place, response },
+                            Ok(None) => return,
+                            Err(refusal) => Piece::Failed { place, refusal },
+                        };
                         // A closed channel means that the client has left.
-                        let _ = pieces.send(Piece::Response { place, response }).await;
+                        let _ = pieces.send(piece).await;
                     });
                     continue;
                 }

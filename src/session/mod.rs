@@ -34,7 +34,7 @@ pub use level::LogLevel;
 pub use limits::{DetachedLimits, Limits, ReplayLimits};
 pub use lists::Lists;
 pub use live::{Loss, Session as NodeSession};
-pub use notices::Notices;
+pub use notices::{Notice, Notices};
 pub use secrets::Secrets;
 pub use sessions::Sessions;
 pub use start::{Opened, Options, StartFault, open};

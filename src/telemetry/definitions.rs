@@ -108,7 +108,7 @@ definitions! {
     STREAM_GAPS = counter("lockgate_stream_gaps_total", &[],
         "Gaps in what legacy sessions and subscriptions heard, which clients were told of as changes of everything.");
     NOTIFICATIONS_DROPPED = counter("lockgate_notifications_dropped_total", &[],
-        "Notifications of clients that were not passed on, because too many were on their way to backends.");
+        "Notifications of clients that were not passed on, because too many were on their way.");
     BODY_BYTES = gauge("lockgate_request_body_bytes", &[],
         "Memory that request bodies hold, those up to 64 KiB not counted.");
     NODE_REQUESTS = counter("lockgate_node_requests_total", &["kind", "outcome"],

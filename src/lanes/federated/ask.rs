@@ -21,7 +21,7 @@ pub(super) fn still_waits(way: &Way<'_>, question: &Question, link: &Link) -> Re
 }
 
 /// A response that is on its way.
-type Soon = Pin<Box<dyn Future<Output = Bytes> + Send>>;
+type Soon = Pin<Box<dyn Future<Output = Result<Option<Bytes>, Refusal>> + Send>>;
 
 /// What a member of a batch comes to that no backend is asked for.
 pub(in crate::lanes) enum Asked {
@@ -29,7 +29,7 @@ pub(in crate::lanes) enum Asked {
     Backend,
     /// Its response, where one is owed.
     Here(Result<Option<Bytes>, Refusal>),
-    /// Its response, once backends have been told something.
+    /// Its response, where one is owed, once backends or another node have been told something.
     Soon(Soon),
 }
 
@@ -37,8 +37,8 @@ pub(in crate::lanes) enum Asked {
 pub(in crate::lanes) async fn answer_locally(way: &mut Way<'_>, index: usize) -> Result<Asked, Broken> {
     Ok(match way.trip.exchange.target(index).clone() {
         Target::Member(_) => Asked::Backend,
-        Target::Asker { question, hop } => match elsewhere::answer_of_batch(way, index, &question).await {
-            Some(taken) => Asked::Here(taken.map(|()| None)),
+        Target::Asker { question, hop } => match elsewhere::answer_of_batch(way, index, &question) {
+            Some(taking) => Asked::Soon(Box::pin(async move { taking.await.map(|()| None) })),
             None => {
                 let waits = link(way, hop.member).and_then(|link| still_waits(way, &question, &link));
                 waits.map_or_else(|refusal| Asked::Here(Err(refusal)), |()| Asked::Backend)
@@ -75,6 +75,6 @@ async fn set_level(way: &mut Way<'_>, index: usize) -> Result<Soon, Broken> {
     let id = here::raw_id(&way.trip.exchange, index);
     Ok(Box::pin(async move {
         telling.await;
-        reply::result_body(Some(&id), b"{}")
+        Ok(Some(reply::result_body(Some(&id), b"{}")))
     }))
 }

@@ -49,6 +49,7 @@ pub(super) fn run(way: Way<'_>, lane: Lane) -> Carried<'_> {
 }
 
 async fn hold(mut way: Way<'_>) -> Result<(), Broken> {
+    way.node = known_if_any(&way)?;
     if Box::pin(elsewhere::resume(&mut way)).await? {
         return Ok(());
     }
@@ -82,6 +83,7 @@ async fn answer(mut way: Way<'_>, target: Target) -> Result<(), Broken> {
         }
         Target::Member(hop) => Box::pin(to_member(way, hop)).await,
         Target::Asker { question, hop } => {
+            way.node = known_if_any(&way)?;
             if Box::pin(elsewhere::answer(&mut way, &question)).await? {
                 return Ok(());
             }

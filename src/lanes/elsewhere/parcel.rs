@@ -1,0 +1,382 @@
+//! A request as one node hands it to another, or tells it to all.
+
+use super::super::Way;
+use crate::cluster::{Aim, Arriving, Boot, Cluster, Errand, Process, Reached, Refused, Seat, Unreached};
+use crate::listen::Connection;
+use crate::listen::within::InnerStream;
+use crate::session::Notice;
+use crate::telemetry::Metrics;
+use crate::telemetry::labels::{NodeOutcome, NodeRequest};
+use crate::trip::head;
+use crate::upstream::connector::Connector;
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::{
+    AttemptFault, Caller, Dial, EndpointSettings, PoolSettings, SettingsError, Timeouts, UpstreamRequest,
+    UpstreamResponse, Verb,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use lockgate_filters::federate::question::Question;
+use lockgate_filters::rpc::scan::Kind;
+use lockgate_filters::splice::{Nominated, Outbound, Replay};
+use parking_lot::Mutex;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use url::Url;
+
+/// How long another node may take until the head of its answer is here. Nothing that is handed over takes longer where it is
+/// carried out: an answer is taken note of, a stream begins at once.
+pub(super) const FIRST_BYTE: Duration = Duration::from_secs(30);
+
+/// How long an exchange may take. A stream may be silent and live as long as its node lets it, and a machine that is gone is
+/// noticed by its connection.
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(10),
+    first_byte: FIRST_BYTE,
+    idle_stream: Duration::from_secs(86_400),
+    total: Duration::from_secs(30 * 86_400),
+};
+
+/// How long nodes get to take note of what all are told.
+const TOLD: Duration = Duration::from_secs(2);
+
+/// After which pauses nodes that took no note of a session's end are told again.
+const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
+
+/// Where notices for other nodes are on their way to. No backend's place is called so.
+const NODES: &str = "other nodes";
+
+/// Fields of the client's request that the other node gets in a form of its own.
+const LEFT: [HeaderName; 12] = [
+    header::HOST,
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+];
+
+/// Others that have no constant.
+const LEFT_TOO: [&str; 2] = ["keep-alive", "proxy-connection"];
+
+/// A request as it is handed over.
+#[derive(Clone)]
+pub(super) struct Parcel {
+    cluster: Arc<Cluster>,
+    metrics: Arc<Metrics>,
+    kind: NodeRequest,
+    pub(super) arriving: Arriving,
+    /// Whose room it takes at this node.
+    errand: Errand,
+    /// Its place among what the session has on its way, where nobody waits for it.
+    notice: Option<Arc<Notice>>,
+    url: Url,
+    request: UpstreamRequest,
+    answer_bytes: usize,
+}
+
+/// What another node answers.
+pub(super) struct Taken {
+    pub(super) response: UpstreamResponse,
+    /// Counts it as under way.
+    pub(super) _seat: Seat,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Undone {
+    #[error("{0}")]
+    Unreached(Unreached),
+    #[error("the node that took it: {0}")]
+    Broken(#[from] AttemptFault),
+    #[error(transparent)]
+    Unfit(#[from] SettingsError),
+    #[error("the node that took it says nothing")]
+    Late,
+    #[error("the node that took it answers {0}")]
+    NotDone(StatusCode),
+}
+
+impl Undone {
+    fn outcome(&self) -> NodeOutcome {
+        match self {
+            Undone::Unreached(Unreached::Unknown) => NodeOutcome::Unknown,
+            Undone::Unreached(Unreached::Refused(_)) | Undone::NotDone(_) => NodeOutcome::Refused,
+            Undone::Unreached(Unreached::Full) => NodeOutcome::Full,
+            Undone::Unreached(Unreached::Broken(..)) | Undone::Broken(_) | Undone::Unfit(_) | Undone::Late => {
+                NodeOutcome::Unreachable
+            }
+        }
+    }
+}
+
+impl Parcel {
+    /// The client's request with this body; `None` where there is nobody else, or it has been handed over already.
+    pub(super) fn of(way: &Way<'_>, kind: NodeRequest, aim: Aim, body: Bytes) -> Option<Parcel> {
+        let cluster = &way.gateway.world.cluster;
+        let connection = Connection::of(way.session)?;
+        if cluster.is_alone() || connection.forwarded().is_some() {
+            return None;
+        }
+        let request = way.session.req_header();
+        let verb = match request.method {
+            Method::GET => Verb::Get,
+            Method::DELETE => Verb::Delete,
+            _ => Verb::Post,
+        };
+        let at = head(way.session);
+        let host = at.authority.or_else(|| at.headers.get(header::HOST)?.to_str().ok())?;
+        let target = request.uri.path_and_query()?;
+        Some(Parcel {
+            cluster: Arc::clone(cluster),
+            metrics: Arc::clone(&way.gateway.world.metrics),
+            kind,
+            arriving: Arriving {
+                aim,
+                listener: connection.listener().into(),
+                peer: connection.peer(),
+                client: connection.client(),
+                correlation: way.trip.correlation.as_str().into(),
+                news: false,
+            },
+            errand: Errand::Exchange,
+            notice: None,
+            url: Url::parse(&format!("http://{host}{target}")).ok()?,
+            request: UpstreamRequest {
+                verb,
+                fields: carried(&request.headers),
+                body,
+                replay: Replay::IfNotRun,
+                caller: Caller::default(),
+            },
+            answer_bytes: way.trip.snapshot.limits.answer_bytes,
+        })
+    }
+
+    /// An answer to a question that another node has put, which is the message at this place of the body.
+    pub(super) fn of_answer(
+        way: &Way<'_>,
+        question: &Question,
+        index: usize,
+        body: Bytes,
+    ) -> Option<Result<Parcel, Undone>> {
+        let process = Process { node: question.node, boot: Boot(question.boot) };
+        // What another process of this node has asked, this one has taken over, with all that the node knows.
+        if process.node == way.gateway.node {
+            return None;
+        }
+        let parcel = Parcel::of(way, NodeRequest::Answer, Aim::Process(process), body)?;
+        let message = way.trip.exchange.scan.messages.get(index)?;
+        // A client may say as often as it likes how far it is.
+        Some(if message.kind == Kind::Notification { parcel.as_notice(way) } else { Ok(parcel) })
+    }
+
+    /// The same as a notice: counted among those that the session has on its way, and in a room of their own, so that
+    /// whoever sends many keeps no place from what somebody waits for.
+    pub(super) fn as_notice(mut self, way: &Way<'_>) -> Result<Parcel, Undone> {
+        if let Some(ticket) = &way.trip.exchange.ticket {
+            let notices = way.gateway.world.sessions.notices();
+            self.notice = notices.send(ticket.id, &Arc::from(NODES), self.request.body.len()).map(Arc::new);
+            self.errand = Errand::Notice;
+            if self.notice.is_none() {
+                let full = Undone::Unreached(Unreached::Full);
+                self.note(Some(&full));
+                return Err(full);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Hands it to the process that it is for.
+    pub(super) async fn hand_over(&self) -> Result<Taken, Undone> {
+        let taken = self.hand().await;
+        self.note(taken.as_ref().err());
+        taken
+    }
+
+    /// As [`Parcel::hand_over`], within this time.
+    pub(super) async fn hand_over_within(&self, limit: Duration) -> Result<Taken, Undone> {
+        let taken = timeout(limit, self.hand()).await.unwrap_or(Err(Undone::Late));
+        self.note(taken.as_ref().err());
+        taken
+    }
+
+    async fn hand(&self) -> Result<Taken, Undone> {
+        let reached = self.cluster.reach(&self.arriving, self.errand).await.map_err(Undone::Unreached)?;
+        self.send(reached).await
+    }
+
+    /// Tells it to all other nodes.
+    pub(super) async fn tell_all(self) {
+        self.tell(self.cluster.others()).await;
+    }
+
+    /// As [`Parcel::tell_all`]. Those that took no note are told again a few times, for which nobody waits.
+    pub(super) async fn insist(self) {
+        let missed = self.tell(self.cluster.others()).await;
+        if missed.is_empty() {
+            return;
+        }
+        let Some(seat) = self.cluster.insist() else {
+            return self.note(Some(&Undone::Unreached(Unreached::Full)));
+        };
+        tokio::spawn(async move {
+            let _seat = seat;
+            again(missed, |missed| self.tell(missed)).await;
+        });
+    }
+
+    /// Tells it to the nodes at these addresses; where it may help to tell it again.
+    async fn tell(&self, places: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let mut telling = JoinSet::new();
+        for place in places {
+            let parcel = self.clone();
+            telling.spawn(async move { (!parcel.tell_one(place).await).then_some(place) });
+        }
+        telling.join_all().await.into_iter().flatten().collect()
+    }
+
+    /// Tells it to the node at this address, and hears what comes of it: `false` where it may help to tell it again.
+    async fn tell_one(&self, place: SocketAddr) -> bool {
+        let told = timeout(TOLD, async {
+            match self.cluster.reach_at(place, &self.arriving, self.errand).await {
+                Ok(reached) => self.send(reached).await,
+                Err(why) => Err(Undone::Unreached(why)),
+            }
+        });
+        match told.await.unwrap_or(Err(Undone::Late)) {
+            Err(Undone::Unreached(Unreached::Refused(Refused::Myself))) => true,
+            Err(Undone::Unreached(Unreached::Broken(..)) | Undone::Late) if !self.cluster.was_taken(place) => {
+                self.metrics.node_request(self.kind, NodeOutcome::Unknown);
+                true
+            }
+            Ok(Taken { response, .. }) if response.status.is_server_error() => {
+                self.note(Some(&Undone::NotDone(response.status)));
+                false
+            }
+            told => {
+                self.note(told.as_ref().err());
+                told.is_ok()
+            }
+        }
+    }
+
+    /// Sends it on a connection to a process that takes it.
+    async fn send(&self, reached: Reached) -> Result<Taken, Undone> {
+        let Reached { stream, seat, .. } = reached;
+        let once = Mutex::new(Some(stream));
+        let dial = Dial::by(move || {
+            let stream = once.lock().take().ok_or(io::ErrorKind::NotConnected)?;
+            Ok(Box::new(InnerStream::outward(stream)))
+        });
+        let settings = EndpointSettings { forwards_user_agent: true, ..EndpointSettings::new(self.url.clone()) };
+        // Each connection is for one request.
+        let pool = PoolSettings { idle_connections: 0, ..PoolSettings::default() };
+        let connector = Connector::new();
+        let endpoint = Arc::new(Endpoint::within(&settings, pool, &connector, dial)?);
+        let response = connector.send(&endpoint, &self.request, &TIMEOUTS, self.answer_bytes).await?;
+        Ok(Taken { response, _seat: seat })
+    }
+
+    /// Counts what came of it; what did not succeed is in the log.
+    fn note(&self, undone: Option<&Undone>) {
+        let Some(why) = undone else { return self.metrics.node_request(self.kind, NodeOutcome::Ok) };
+        self.metrics.node_request(self.kind, why.outcome());
+        if (self.kind, why.outcome()) == (NodeRequest::Stream, NodeOutcome::Unknown) {
+            // Every client of a node that is gone comes with such a stream, which then goes on elsewhere.
+            tracing::debug!(id = &*self.arriving.correlation, "a stream's process is gone");
+            return;
+        }
+        if (self.errand, why.outcome()) == (Errand::Notice, NodeOutcome::Full) {
+            // A client may send any number.
+            tracing::debug!(
+                id = &*self.arriving.correlation,
+                "a notice for other nodes was dropped: too many are on their way"
+            );
+            return;
+        }
+        tracing::warn!(
+            id = &*self.arriving.correlation,
+            kind = self.kind.label(),
+            "a request for another node was not carried out: {why}"
+        );
+    }
+}
+
+/// Tells something again to those that have missed it, as long as there are any, a few times.
+async fn again<T, F: Future<Output = Vec<T>>>(mut missed: Vec<T>, tell: impl Fn(Vec<T>) -> F) {
+    for pause in AGAIN {
+        if missed.is_empty() {
+            return;
+        }
+        sleep(pause).await;
+        missed = tell(missed).await;
+    }
+}
+
+/// The fields that go along: all that the other node's filters and lanes would see of the client, had it come there.
+fn carried(client: &HeaderMap) -> Outbound {
+    let nominated = Nominated::of(client);
+    let mut fields = Outbound::new();
+    for (name, value) in client {
+        if !LEFT.contains(name) && !LEFT_TOO.contains(&name.as_str()) && !nominated.names(name) {
+            fields.add(name.clone(), value.clone());
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn what_the_client_says_goes_along_and_nothing_of_its_connection() {
+        let mut sent = HeaderMap::new();
+        for (name, value) in [
+            ("host", "gw"),
+            ("authorization", "Bearer x"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=1"),
+            ("accept", "application/json"),
+            ("content-length", "7"),
+            ("mcp-session-id", "s"),
+            ("mcp-protocol-version", "2025-11-25"),
+            ("last-event-id", "1"),
+        ] {
+            sent.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let fields = carried(&sent);
+        let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        let expected = ["authorization", "x-forwarded-for", "mcp-session-id", "mcp-protocol-version", "last-event-id"];
+        assert_eq!(names, expected);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_missed_it_is_told_again_a_few_times() {
+        let told = Mutex::new(Vec::new());
+        let tell = |missed: Vec<u8>| {
+            told.lock().push(missed.clone());
+            // The second takes note when it is told again, the third never.
+            std::future::ready(missed.into_iter().filter(|place| *place == 3).collect())
+        };
+        again(vec![2, 3], tell).await;
+        assert_eq!(*told.lock(), [vec![2, 3], vec![3], vec![3]]);
+        told.lock().clear();
+        again(vec![2], tell).await;
+        again(Vec::new(), tell).await;
+        assert_eq!(*told.lock(), [vec![2]]);
+    }
+}
