@@ -94,7 +94,7 @@ pub(super) fn tell(way: &Way<'_>, kind: NodeRequest, index: usize) {
     // Without a session there is nothing that it could be about.
     if way.trip.exchange.ticket.is_some()
         && let Some(parcel) = message(way, index).and_then(|body| Parcel::of(way, kind, Aim::Anyone, body))
-        && let Ok(parcel) = parcel.as_notice(way)
+        && let Ok(parcel) = parcel.into_notice(way)
     {
         tokio::spawn(parcel.tell_all());
     }

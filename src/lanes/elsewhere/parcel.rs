@@ -178,12 +178,12 @@ impl Parcel {
         let parcel = Parcel::of(way, NodeRequest::Answer, Aim::Process(process), body)?;
         let message = way.trip.exchange.scan.messages.get(index)?;
         // A client may say as often as it likes how far it is.
-        Some(if message.kind == Kind::Notification { parcel.as_notice(way) } else { Ok(parcel) })
+        Some(if message.kind == Kind::Notification { parcel.into_notice(way) } else { Ok(parcel) })
     }
 
     /// The same as a notice: counted among those that the session has on its way, and in a room of their own, so that
     /// whoever sends many keeps no place from what somebody waits for.
-    pub(super) fn as_notice(mut self, way: &Way<'_>) -> Result<Parcel, Undone> {
+    pub(super) fn into_notice(mut self, way: &Way<'_>) -> Result<Parcel, Undone> {
         if let Some(ticket) = &way.trip.exchange.ticket {
             let notices = way.gateway.world.sessions.notices();
             self.notice = notices.send(ticket.id, &Arc::from(NODES), self.request.body.len()).map(Arc::new);
