@@ -10,6 +10,7 @@ use crate::snapshot::{Limits, Snapshot};
 use crate::sse;
 use crate::telemetry::CorrelationId;
 use crate::trip::{Record, Trip, head};
+use crate::upstream::Unread;
 use http::Method;
 use lockgate_filters::backend::Backend;
 use lockgate_filters::chain::Stop;
@@ -133,8 +134,8 @@ impl Gateway {
                 Stop::Ask { ask, resume } => {
                     let outcome = match &ask {
                         Ask::Own { server, callers, identity } => {
-                            trip.exchange.catalog = self.own_catalog(&trip.snapshot, server, callers, identity).await;
-                            Ok(())
+                            let own = self.own_catalog(&trip.snapshot, server, callers, identity).await;
+                            own.map(|catalog| trip.exchange.catalog = catalog)
                         }
                         _ => self.look_up(&trip.snapshot, &ask).await,
                     };
@@ -182,30 +183,38 @@ impl Gateway {
     }
 
     /// What callers are shown whom some backends tell apart.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] where a backend is asked for too many callers to be asked for these.
     async fn own_catalog(
         &self,
         snapshot: &Snapshot,
         server: &Arc<VirtualServer>,
         callers: &Callers,
         identity: &Identity,
-    ) -> Option<Arc<Catalog>> {
+    ) -> Result<Option<Arc<Catalog>>, Refusal> {
         // The others are those of everybody.
         let asked = self.look_up(snapshot, &Ask::Catalog(Arc::clone(server))).await;
         if asked.is_err() {
-            return None;
+            return Ok(None);
         }
         let mut reading = JoinSet::new();
         for &(member, audience) in callers.members() {
-            let live = Arc::clone(snapshot.backends.get(&server.backends.get(member)?.name)?);
+            let backend = server.backends.get(member).and_then(|backend| snapshot.backends.get(&backend.name));
+            let Some(live) = backend.cloned() else { return Ok(None) };
             let identity = identity.clone();
             let read = async move { (member, live.inventory_of(audience, identity.fields(), FIRST_LOOK.0).await) };
             reading.spawn(read);
         }
         let mut inventories = Vec::with_capacity(reading.len());
         while let Some(read) = reading.join_next().await {
-            inventories.push(read.ok()?);
+            match read {
+                Ok((_, Err(Unread::Overloaded))) => return Err(Refusal::new(Fault::Overloaded, "own_catalog")),
+                Ok((member, read)) => inventories.push((member, read.ok())),
+                Err(_) => return Ok(None),
+            }
         }
-        self.world.catalogs.own(server, callers, inventories)
+        Ok(self.world.catalogs.own(server, callers, inventories))
     }
 
     async fn read_and_scan(&self, session: &mut Session, trip: &mut Trip) -> Result<(), Refusal> {

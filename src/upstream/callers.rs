@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 /// The shortest and the longest time for which a caller's lists are kept, whatever the backend says.
@@ -27,6 +27,14 @@ const SPACING: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(600);
 /// How many callers' lists are read of one backend at a time.
 pub(super) const READINGS: usize = 8;
+/// How many more readings of one backend wait for their turn. Beyond it nobody is read: a backend that takes its time for each
+/// of many callers has a queue that is short enough for its end to be worth waiting for.
+pub(super) const WAITING: usize = 32;
+/// How long a reading waits for its turn at most that nobody waits for.
+const TURN: Duration = Duration::from_secs(5);
+/// How many callers of one backend are remembered of whom nothing is known: they are being read, or could not be. They take no
+/// room from those whose lists are known; more than are read at a time, so that there is always one that can go.
+const UNKNOWN: usize = 4 * (READINGS + WAITING);
 /// What a caller counts for at least, in bytes.
 const LEAST_BYTES: usize = 16 * 1024;
 
@@ -47,12 +55,21 @@ impl Default for CallerLimits {
 
 /// Which backend, and who calls.
 type Key = (u64, Audience);
+type Slots = HashMap<Key, Arc<Slot>>;
 
 /// The lists of all callers at all backends.
 #[derive(Default)]
 pub(super) struct CallerLists {
-    kept: Mutex<HashMap<Key, Arc<Slot>>>,
+    tables: Mutex<Tables>,
     backends: AtomicU64,
+}
+
+#[derive(Default)]
+struct Tables {
+    /// Whose lists could be read.
+    known: Slots,
+    /// Who is being read for the first time, and whose lists could not be read.
+    unknown: Slots,
 }
 
 impl CallerLists {
@@ -63,55 +80,103 @@ impl CallerLists {
 
     /// Forgets all callers of a backend.
     pub(super) fn forget(&self, backend: u64) {
-        self.kept.lock().retain(|(of, _), _| *of != backend);
+        self.retain(|(of, _), _| *of != backend);
     }
 
     /// Forgets the callers of a backend who have not called for long.
     pub(super) fn sweep(&self, backend: u64) {
-        self.kept.lock().retain(|(of, _), slot| *of != backend || slot.state.lock().used.elapsed() < IDLE);
+        self.retain(|(of, _), slot| *of != backend || slot.state.lock().used.elapsed() < IDLE);
+    }
+
+    fn retain(&self, stays: impl Fn(&Key, &Slot) -> bool) {
+        let mut tables = self.tables.lock();
+        tables.known.retain(|key, slot| stays(key, slot));
+        tables.unknown.retain(|key, slot| stays(key, slot));
     }
 
     /// How many bytes the lists of a backend's callers hold.
     pub(super) fn bytes(&self, backend: u64) -> usize {
-        self.kept.lock().iter().filter(|((of, _), _)| *of == backend).map(|(_, slot)| slot.bytes()).sum()
+        let tables = self.tables.lock();
+        tables.known.iter().filter(|((of, _), _)| *of == backend).map(|(_, slot)| slot.bytes()).sum()
     }
 
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.kept.lock().len()
+        self.tables.lock().known.len()
     }
 
-    fn slot(&self, key: Key, limits: CallerLimits) -> Arc<Slot> {
-        let mut kept = self.kept.lock();
-        if let Some(known) = kept.get(&key) {
-            return Arc::clone(known);
+    /// This caller, known or new.
+    fn slot(&self, key: Key) -> Arc<Slot> {
+        let mut tables = self.tables.lock();
+        if let Some(slot) = tables.known.get(&key).or_else(|| tables.unknown.get(&key)) {
+            return Arc::clone(slot);
         }
-        while kept.keys().filter(|(of, _)| *of == key.0).count() >= limits.callers.max(1) {
-            evict(&mut kept, |(of, _)| *of == key.0);
+        while count(&tables.unknown, key.0) >= UNKNOWN {
+            let idle = |of: &Key, slot: &Slot| of.0 == key.0 && !slot.state.lock().reading;
+            if evict(&mut tables.unknown, idle).is_none() {
+                break;
+            }
         }
         let slot = Arc::new(Slot::new());
-        kept.insert(key, Arc::clone(&slot));
-        drop(kept);
-        self.trim(limits, key);
+        tables.unknown.insert(key, Arc::clone(&slot));
         slot
     }
 
-    /// Forgets who has not called for longest, until the others fit; never this one.
-    fn trim(&self, limits: CallerLimits, but: Key) {
-        let mut kept = self.kept.lock();
-        let mut bytes: usize = kept.values().map(|slot| slot.bytes()).sum();
+    /// A caller's lists have been read, or could not be: only the former count among those that are kept. Nothing happens
+    /// where the caller has been forgotten meanwhile.
+    fn settle(&self, key: Key, slot: &Arc<Slot>, limits: CallerLimits) {
+        let is_known = slot.state.lock().known.is_some();
+        let mut tables = self.tables.lock();
+        let Tables { known, unknown } = &mut *tables;
+        let (from, to) = if is_known { (unknown, known) } else { (known, unknown) };
+        if from.get(&key).is_some_and(|there| Arc::ptr_eq(there, slot)) {
+            from.remove(&key);
+            to.insert(key, Arc::clone(slot));
+        }
+        while count(&tables.known, key.0) > limits.callers.max(1) {
+            if evict(&mut tables.known, |of, _| of.0 == key.0 && *of != key).is_none() {
+                break;
+            }
+        }
+        // Never this one: it is needed now.
+        let mut bytes: usize = tables.known.values().map(|slot| slot.bytes()).sum();
         while bytes > limits.bytes {
-            let Some(gone) = evict(&mut kept, |key| *key != but) else { return };
+            let Some(gone) = evict(&mut tables.known, |of, _| *of != key) else { return };
             bytes = bytes.saturating_sub(gone);
         }
     }
 }
 
+fn count(slots: &Slots, backend: u64) -> usize {
+    slots.keys().filter(|(of, _)| *of == backend).count()
+}
+
 /// Forgets who has not called for longest, of those that `may` go; says how many bytes that was.
-fn evict(kept: &mut HashMap<Key, Arc<Slot>>, may: impl Fn(&Key) -> bool) -> Option<usize> {
-    let candidates = kept.iter().filter(|(key, _)| may(key));
+fn evict(slots: &mut Slots, may: impl Fn(&Key, &Slot) -> bool) -> Option<usize> {
+    let candidates = slots.iter().filter(|(key, slot)| may(key, slot));
     let oldest = candidates.min_by_key(|(_, slot)| slot.state.lock().used).map(|(key, _)| *key)?;
-    kept.remove(&oldest).map(|slot| slot.bytes())
+    slots.remove(&oldest).map(|slot| slot.bytes())
+}
+
+/// The room for readings of one backend: [`READINGS`] at a time, and [`WAITING`] behind them.
+pub(super) struct Readings {
+    turns: Semaphore,
+    places: Arc<Semaphore>,
+}
+
+impl Readings {
+    pub(super) fn new() -> Readings {
+        Readings { turns: Semaphore::new(READINGS), places: Arc::new(Semaphore::new(READINGS + WAITING)) }
+    }
+}
+
+/// Why there are no lists of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// The backend cannot be asked for this caller, refuses to list, or did not answer in time.
+    Missing,
+    /// The backend was not even asked: there are too many others for whom it is.
+    Overloaded,
 }
 
 /// One caller at one backend.
@@ -129,6 +194,8 @@ struct State {
     /// How often the backend had said before that its lists changed.
     changes: u64,
     reading: bool,
+    /// Whether the latest reading had its turn.
+    begun: bool,
     /// Whether the last reading failed, or took too long: nobody waits for the next one.
     failed: bool,
     used: Instant,
@@ -137,7 +204,9 @@ struct State {
 impl Slot {
     fn new() -> Slot {
         let now = Instant::now();
-        let state = State { known: None, read: now, until: now, changes: 0, reading: false, failed: false, used: now };
+        let (known, changes) = (None, 0);
+        let (reading, begun, failed) = (false, false, false);
+        let state = State { known, read: now, until: now, changes, reading, begun, failed, used: now };
         Slot { state: Mutex::new(state), ended: watch::Sender::new(0) }
     }
 
@@ -148,28 +217,65 @@ impl Slot {
 
 impl State {
     fn is_fresh(&self, changes: u64) -> bool {
-        let unchanged = self.changes >= changes || self.read.elapsed() < SPACING;
-        Instant::now() < self.until && unchanged
+        Instant::now() < self.until && !self.has_changed(changes)
+    }
+
+    /// Whether the backend has said that its lists changed, and these were not read just now.
+    fn has_changed(&self, changes: u64) -> bool {
+        self.changes < changes && self.read.elapsed() >= SPACING
+    }
+
+    /// What was last known.
+    fn answer(&self) -> Result<Arc<Inventory>, Unread> {
+        let unread = if self.begun || self.failed { Unread::Missing } else { Unread::Overloaded };
+        self.known.clone().ok_or(unread)
     }
 }
 
 /// A reading on its way; however it ends, whoever waits for it goes on.
-struct Reading(Arc<Slot>);
+struct Reading {
+    slot: Arc<Slot>,
+    key: Key,
+    _place: OwnedSemaphorePermit,
+}
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.0.state.lock().reading = false;
-        self.0.ended.send_modify(|count| *count += 1);
+        self.slot.state.lock().reading = false;
+        self.slot.ended.send_modify(|count| *count += 1);
     }
 }
 
 impl Reading {
-    async fn run(self, watched: Arc<Watched>, fetcher: Fetcher, audience: Audience) {
+    /// Reads when it has its turn: which one that is `attended` no longer needs when nobody waits for it.
+    async fn run(self, watched: Arc<Watched>, fetcher: Fetcher, attended: bool) {
+        let abandoned = async {
+            match attended {
+                true => self.slot.ended.closed().await,
+                false => tokio::time::sleep(TURN).await,
+            }
+        };
+        let turn = tokio::select! {
+            biased;
+            turn = watched.readings.turns.acquire() => turn,
+            () = abandoned => return,
+        };
+        let Ok(_turn) = turn else { return };
+        self.slot.state.lock().begun = true;
         let changes = watched.backend.changes();
-        let read = timeout(fetcher.stock.time, read(&watched, &fetcher)).await;
+        let mut control = Control::default();
+        let read = timeout(fetcher.stock.time, inventory::take_for_caller(&watched, &fetcher, &mut control)).await;
         let read = read.unwrap_or(Err(AttemptFault::new(FaultKind::TotalTimeout)));
+        self.note(read, changes, &watched.backend.name);
+        watched.callers.settle(self.key, &self.slot, fetcher.stock.callers);
+        // Who waits for the lists does not wait for the session's end.
+        drop(self);
+        control.leave(&fetcher).await;
+    }
+
+    fn note(&self, read: Result<Inventory, AttemptFault>, changes: u64, backend: &str) {
         let now_ = Instant::now();
-        let mut state = self.0.state.lock();
+        let mut state = self.slot.state.lock();
         (state.read, state.changes) = (now_, changes);
         match read {
             Ok(inventory) => {
@@ -182,65 +288,58 @@ impl Reading {
                 }
             }
             Err(fault) => {
-                let (backend, cause) = (&watched.backend.name, &fault.cause);
+                let cause = &fault.cause;
                 tracing::debug!(%backend, %fault, ?cause, "the lists of a caller cannot be read");
                 (state.known, state.failed, state.until) = (None, true, now_ + RETRY);
             }
         }
-        drop(state);
-        watched.callers.trim(fetcher.stock.callers, (watched.number, audience));
     }
 }
 
-async fn read(watched: &Watched, fetcher: &Fetcher) -> Result<Inventory, AttemptFault> {
-    let Ok(_permit) = watched.readings.acquire().await else {
-        return Err(AttemptFault::not_run(FaultKind::Unreachable));
-    };
-    let mut control = Control::default();
-    let inventory = inventory::take_for_caller(watched, fetcher, &mut control).await;
-    control.leave(fetcher).await;
-    inventory
-}
-
-/// Room for [`READINGS`].
-pub(super) fn readings() -> Semaphore {
-    Semaphore::new(READINGS)
-}
-
 impl LiveBackend {
-    /// What it offers this caller, whose request has these fields; `None` where it cannot be asked, or does not answer
-    /// `within` this time.
+    /// What it offers this caller, whose request has these fields. What was last known is told while it is read again,
+    /// unless the backend has said that it changed: then, and where nothing is known, that is waited for, not longer than
+    /// `within`.
+    ///
+    /// # Errors
+    /// Nothing is known; see [`Unread`].
     pub async fn inventory_of(
         &self,
         audience: Audience,
         identity: &HeaderMap,
         within: Duration,
-    ) -> Option<Arc<Inventory>> {
+    ) -> Result<Arc<Inventory>, Unread> {
         let watched = self.watched();
         watched.used();
-        let fetcher = self.fetcher();
-        let slot = watched.callers.slot((watched.number, audience), fetcher.stock.callers);
+        let key = (watched.number, audience);
+        let slot = watched.callers.slot(key);
         let changes = self.backend.changes();
+        // Before the reading is begun, which ends where nobody waits for it.
         let mut ended = slot.ended.subscribe();
         {
             let mut state = slot.state.lock();
             state.used = Instant::now();
             if state.is_fresh(changes) {
-                return state.known.clone();
+                return state.answer();
             }
-            if !std::mem::replace(&mut state.reading, true) {
-                let fetcher = fetcher.patient(PATIENCE).on_behalf(self.forwarding.outbound(identity));
-                tokio::spawn(Reading(Arc::clone(&slot)).run(Arc::clone(watched), fetcher, audience));
+            let waits = !state.failed && (state.known.is_none() || state.has_changed(changes));
+            if !state.reading {
+                let Ok(place) = Arc::clone(&watched.readings.places).try_acquire_owned() else {
+                    return state.answer();
+                };
+                (state.reading, state.begun) = (true, false);
+                let fetcher = self.fetcher().patient(PATIENCE).on_behalf(self.forwarding.outbound(identity));
+                let reading = Reading { slot: Arc::clone(&slot), key, _place: place };
+                tokio::spawn(reading.run(Arc::clone(watched), fetcher, waits));
             }
-            if state.failed {
-                return None;
+            if !waits {
+                return state.answer();
             }
         }
-        if timeout(within, ended.changed()).await.is_err() {
-            slot.state.lock().failed = true;
-        }
-        let state = slot.state.lock();
-        if state.is_fresh(changes) { state.known.clone() } else { None }
+        let in_time = timeout(within, ended.changed()).await.is_ok();
+        let mut state = slot.state.lock();
+        state.failed |= !in_time && state.begun;
+        state.answer()
     }
 
     /// How many bytes the lists of single callers hold.

@@ -43,7 +43,7 @@ mod watch;
 
 pub use backends::{Generation, LiveBackend, Registry, UnusableBackend};
 pub use caller::Caller;
-pub use callers::CallerLimits;
+pub use callers::{CallerLimits, Unread};
 #[doc(hidden)]
 pub use channel::fuzz::{FUZZED_IDS, FuzzedPeer, fuzz_peer};
 pub use counters::{Counters, Taken};

@@ -1,6 +1,6 @@
 //! Keeping what is known of one backend true: which eras it speaks, what it says of itself, where it is.
 
-use super::callers::{self, CallerLists};
+use super::callers::{CallerLists, Readings};
 use super::fault::{AttemptFault, FaultKind};
 use super::fetch::Fetcher;
 use super::gate::{Backoff, Gate, jittered};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::futures::Notified;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How long a verdict stands: a backend may be upgraded, and a stale "legacy" works so well that nobody notices.
@@ -63,7 +63,7 @@ pub(super) struct Watched {
     /// The lists of single callers, and what this backend is known by there.
     pub(super) callers: Arc<CallerLists>,
     pub(super) number: u64,
-    pub(super) readings: Semaphore,
+    pub(super) readings: Readings,
     born: Instant,
     last_used: AtomicU64,
 }
@@ -88,7 +88,7 @@ impl Watched {
             stock,
             number: callers.backend(),
             callers,
-            readings: callers::readings(),
+            readings: Readings::new(),
             born: Instant::now(),
             last_used: AtomicU64::new(0),
         }

@@ -81,7 +81,10 @@ impl Filter for Federate {
                 return match exchange.has_asked(&ask) {
                     false => Verdict::Ask(ask),
                     // What others are shown is not for these callers.
-                    true => Refusal::new(Fault::Internal, Federate::NAME).into(),
+                    true => {
+                        let why = exchange.ask_failure.take();
+                        why.unwrap_or_else(|| Refusal::new(Fault::Internal, Federate::NAME)).into()
+                    }
                 };
             }
         };

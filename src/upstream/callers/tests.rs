@@ -21,7 +21,7 @@ async fn backend(lists: Arc<AtomicUsize>) -> SocketAddr {
         let message: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
         let token = request.field("x-token").unwrap_or("nobody");
         let result = match (request.method().as_str(), token) {
-            (_, "wrong") => return answer("401 Unauthorized", "", ""),
+            (_, wrong) if wrong.starts_with("wrong") => return answer("401 Unauthorized", "", ""),
             ("server/discover", _) => {
                 serde_json::json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "ttlMs": 60_000, "cacheScope": "public"})
             }
@@ -72,7 +72,7 @@ fn caller(token: &str) -> (HeaderMap, Audience) {
 
 async fn tool(live: &LiveBackend, token: &str) -> Option<String> {
     let (headers, audience) = caller(token);
-    let known = live.inventory_of(audience, &headers, PATIENT).await?;
+    let known = live.inventory_of(audience, &headers, PATIENT).await.ok()?;
     Some(known.list(Kind::Tools).items[0].name.to_string())
 }
 
@@ -132,4 +132,66 @@ async fn those_are_forgotten_who_have_not_called_for_longest() {
         assert_eq!(tool(&live, "bob").await.as_deref(), Some("bob"), "who was, is read again");
         assert_eq!(lists.load(Ordering::SeqCst), 4);
     }
+}
+
+/// The lists of this caller are no longer fresh.
+fn expire(live: &LiveBackend, token: &str) {
+    let slot = live.watched().callers.slot((live.watched().number, caller(token).1));
+    slot.state.lock().until = Instant::now();
+}
+
+#[tokio::test]
+async fn those_who_are_refused_take_no_room_from_others() {
+    let lists = Arc::new(AtomicUsize::new(0));
+    let limits = CallerLimits { callers: 1, bytes: 1 << 20 };
+    let (registry, live) = started(backend(lists.clone()).await, limits);
+    live.ensure_inventory(PATIENT).await;
+    assert_eq!(tool(&live, "alice").await.as_deref(), Some("alice"));
+    for number in 0..UNKNOWN + 10 {
+        assert_eq!(tool(&live, &format!("wrong{number}")).await, None);
+    }
+    assert_eq!(tool(&live, "alice").await.as_deref(), Some("alice"));
+    assert_eq!((lists.load(Ordering::SeqCst), registry.caller_count()), (1, 1));
+    assert!(live.watched().callers.tables.lock().unknown.len() <= UNKNOWN);
+}
+
+#[tokio::test]
+async fn who_does_not_come_to_its_turn_is_told_so_and_waits_no_longer_than_somebody_does() {
+    let (_registry, live) = started(backend(Arc::default()).await, CallerLimits::default());
+    live.ensure_inventory(PATIENT).await;
+    assert_eq!(tool(&live, "alice").await.as_deref(), Some("alice"));
+    let watched = live.watched();
+    let free = READINGS + WAITING;
+    let turns = watched.readings.turns.acquire_many(READINGS as u32).await.unwrap();
+    let (headers, bob) = caller("bob");
+    let waited = live.inventory_of(bob, &headers, Duration::from_millis(1)).await;
+    assert_eq!(waited.err(), Some(Unread::Overloaded));
+    while watched.readings.places.available_permits() < free {
+        tokio::task::yield_now().await;
+    }
+    let places = watched.readings.places.try_acquire_many(free as u32).unwrap();
+    let refused = live.inventory_of(bob, &headers, PATIENT).await;
+    assert_eq!(refused.err(), Some(Unread::Overloaded), "at once");
+    // Who was read before is told what was known then.
+    expire(&live, "alice");
+    assert_eq!(tool(&live, "alice").await.as_deref(), Some("alice"));
+    drop((places, turns));
+    assert_eq!(tool(&live, "bob").await.as_deref(), Some("bob"));
+}
+
+#[tokio::test]
+async fn what_was_known_is_told_while_it_is_read_again() {
+    let lists = Arc::new(AtomicUsize::new(0));
+    let (_registry, live) = started(backend(lists.clone()).await, CallerLimits::default());
+    live.ensure_inventory(PATIENT).await;
+    assert_eq!(tool(&live, "alice").await.as_deref(), Some("alice"));
+    let turns = live.watched().readings.turns.acquire_many(READINGS as u32).await.unwrap();
+    expire(&live, "alice");
+    assert_eq!(tool(&live, "alice").await.as_deref(), Some("alice"), "though nothing can be read now");
+    assert_eq!(lists.load(Ordering::SeqCst), 1);
+    let slot = live.watched().callers.slot((live.watched().number, caller("alice").1));
+    let mut ended = slot.ended.subscribe();
+    drop(turns);
+    timeout(PATIENT, ended.changed()).await.expect("it is read again").unwrap();
+    assert_eq!(lists.load(Ordering::SeqCst), 2);
 }
