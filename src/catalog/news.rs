@@ -2,12 +2,21 @@
 
 use lockgate_filters::federate::Kind;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 /// The lists whose changes are announced: resources and templates share an announcement.
 pub const ANNOUNCED: [Kind; 3] = [Kind::Tools, Kind::Prompts, Kind::Resources];
 
-/// How often each of the [`ANNOUNCED`] lists has changed.
+/// Counts all changes in this process, so that what was heard of one [`News`] is never the state of another: a session may
+/// outlive those that it has heard.
+static CHANGES: AtomicU64 = AtomicU64::new(1);
+
+fn next() -> u64 {
+    CHANGES.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Which change was the last of each of the [`ANNOUNCED`] lists. The numbers mean nothing but that they differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Versions(pub [u64; ANNOUNCED.len()]);
 
@@ -26,7 +35,7 @@ pub struct News {
 
 impl News {
     pub(super) fn new() -> News {
-        News { versions: watch::Sender::default() }
+        News { versions: watch::Sender::new(Versions([next(); ANNOUNCED.len()])) }
     }
 
     /// Waits for changes; what is seen first is the state of now.
@@ -51,7 +60,7 @@ impl News {
             for kind in kinds {
                 let kind = if kind == Kind::Templates { Kind::Resources } else { kind };
                 if let Some(at) = ANNOUNCED.iter().position(|announced| *announced == kind) {
-                    versions.0[at] += 1;
+                    versions.0[at] = next();
                 }
             }
             *versions != before
@@ -80,5 +89,19 @@ mod tests {
         assert!(receiver.has_changed().unwrap());
         assert_eq!(news.versions().since(before).collect::<Vec<_>>(), [Kind::Tools, Kind::Resources]);
         assert_eq!(news.versions().since(news.versions()).count(), 0);
+    }
+
+    #[test]
+    fn what_was_heard_of_forgotten_news_is_not_the_state_of_others() {
+        let forgotten = News::new();
+        let heard = [forgotten.versions(), {
+            forgotten.changed(ANNOUNCED);
+            forgotten.versions()
+        }];
+        drop(forgotten);
+        let news = News::new();
+        for heard in heard {
+            assert_eq!(news.versions().since(heard).count(), ANNOUNCED.len());
+        }
     }
 }
