@@ -79,13 +79,17 @@ impl Control {
         let reply = fetcher.call("initialize", &params, Speech::Legacy { session: None, revision: None }).await?;
         let id = reply.headers.get(SESSION_ID).cloned();
         let Some(Outcome::Result(described)) = reply.outcome.filter(|_| reply.status.is_success()) else {
+            end(id.as_ref(), None, fetcher).await;
             return Err(AttemptFault::protocol("it opens no session"));
         };
         let revision = member(&described, "protocolVersion")
             .and_then(|value| value.text(&described))
             .and_then(|text| Revision::parse(text.as_bytes()))
-            .filter(|revision| revision.era() == Era::Legacy)
-            .ok_or(AttemptFault::protocol("it negotiated a protocol revision that the gateway does not speak"))?;
+            .filter(|revision| revision.era() == Era::Legacy);
+        let Some(revision) = revision else {
+            end(id.as_ref(), None, fetcher).await;
+            return Err(AttemptFault::protocol("it negotiated a protocol revision that the gateway does not speak"));
+        };
         let announces = announces(&described);
         let open = Open { id, revision, described: described.clone(), announces, stream: None };
         // Known before anything else is said in it, so that it is ended whatever happens.
@@ -105,20 +109,10 @@ impl Control {
         }
     }
 
-    /// The backend has lost the session, or cannot be asked.
-    pub(super) fn forget(&mut self) {
-        self.session = None;
-    }
-
     /// Ends the session, if one is open; within [`LEAVE_TIME`].
     pub(super) async fn leave(&mut self, fetcher: &Fetcher) {
         let Some(open) = self.session.take() else { return };
-        let Some(id) = &open.id else { return };
-        match timeout(LEAVE_TIME, fetcher.end_session(id, Some(open.revision))).await {
-            Ok(Ok(())) => {}
-            Ok(Err(fault)) => tracing::debug!(%fault, "the gateway's own session could not be ended"),
-            Err(_) => tracing::debug!("the gateway's own session could not be ended in time"),
-        }
+        end(open.id.as_ref(), Some(open.revision), fetcher).await;
     }
 
     /// Waits until the lists should be looked at again: somebody asks, the backend says that they changed, traffic shows
@@ -198,6 +192,16 @@ impl Control {
         let wait = jittered(backoff.fail());
         open.stream = None;
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// Ends a session that has an id; within [`LEAVE_TIME`].
+async fn end(id: Option<&HeaderValue>, revision: Option<Revision>, fetcher: &Fetcher) {
+    let Some(id) = id else { return };
+    match timeout(LEAVE_TIME, fetcher.end_session(id, revision)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(fault)) => tracing::debug!(%fault, "the gateway's own session could not be ended"),
+        Err(_) => tracing::debug!("the gateway's own session could not be ended in time"),
     }
 }
 

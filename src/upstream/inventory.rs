@@ -16,6 +16,7 @@ use lockgate_filters::backend::{Backend, Speaks};
 use lockgate_filters::federate::inventory::Extent;
 use lockgate_filters::federate::{Inventory, InventoryBuilder, Kind};
 use lockgate_filters::rpc::params::ToolParams;
+use parking_lot::Mutex;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,8 @@ use tokio::time::{Instant, timeout};
 
 /// The shortest time between two looks at a backend's lists, whoever asks for them.
 const SPACING: Duration = Duration::from_millis(500);
+/// The shortest time between two changes of which single callers are told, however many their backend announces.
+const TELLING: Duration = Duration::from_secs(1);
 /// The first and the longest time between tries while a backend cannot be asked.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// The shortest time between looks at a backend that announces changes, however short the time is for which its lists may
@@ -47,6 +50,14 @@ pub(super) struct Stock {
     ending: watch::Sender<bool>,
     /// Whether a stream is open on which the backend announces changes (modern era).
     heard: AtomicBool,
+    announced: Mutex<Announced>,
+}
+
+/// When it was last told that the backend announces changes, and whether it has announced others since.
+#[derive(Default)]
+struct Announced {
+    told: Option<Instant>,
+    again: bool,
 }
 
 impl Stock {
@@ -58,11 +69,25 @@ impl Stock {
             news,
             ending: watch::Sender::new(false),
             heard: AtomicBool::new(false),
+            announced: Mutex::default(),
         }
     }
 
-    /// The backend says that its lists have changed: whatever of it is kept for single callers is no longer true.
+    /// The backend says that its lists have changed: whatever of it is kept for single callers is no longer true. They are
+    /// told at most once in [`TELLING`], however often it says so.
     pub(super) fn changed(&self, backend: &Backend) {
+        self.announced.lock().again = true;
+        self.tell_due(backend);
+    }
+
+    /// Tells single callers of changes that were announced too soon after others. To be called now and then.
+    pub(super) fn tell_due(&self, backend: &Backend) {
+        let mut announced = self.announced.lock();
+        if !announced.again || announced.told.is_some_and(|told| told.elapsed() < TELLING) {
+            return;
+        }
+        *announced = Announced { told: Some(Instant::now()), again: false };
+        drop(announced);
         backend.change();
         self.news.send_modify(|count| *count += 1);
     }
@@ -377,12 +402,9 @@ async fn take_in_session(
     for kind in Kind::ALL {
         match list(builder, kind, fetcher, control.speech(), reused, None).await {
             Ok(()) => {}
-            Err(Unlisted::SessionLost) => {
-                control.leave(fetcher).await;
-                return Err(Unlisted::SessionLost);
-            }
             Err(fault) => {
-                control.forget();
+                // It may well be there still, where only one list hangs.
+                control.leave(fetcher).await;
                 return Err(fault);
             }
         }

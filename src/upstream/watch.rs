@@ -187,6 +187,7 @@ impl Watched {
             self.traffic.sweep();
             control.sweep();
             self.callers.sweep(self.number);
+            self.stock.tell_due(&self.backend);
         }
     }
 

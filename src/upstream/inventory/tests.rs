@@ -191,6 +191,35 @@ async fn a_session_in_which_nothing_ends_is_left() {
 }
 
 #[tokio::test]
+async fn a_session_in_which_one_list_hangs_is_left() {
+    let mut backend = Scripted::start(&["a"]).await;
+    backend.state().hangs = true;
+    let mut settings = backend.settings(PATIENT);
+    settings.timeouts.first_byte = Duration::from_millis(100);
+    settings.timeouts.idle_stream = Duration::from_millis(100);
+    let (_registry, _live) = started(settings);
+    backend.until("tools/list").await;
+    backend.until("DELETE").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn announced_changes_are_told_at_a_distance_and_the_last_is_not_lost() {
+    let stock = Stock::new(Arc::default());
+    let backend = Backend::new("demo", lockgate_filters::backend::Facts::default());
+    for _ in 0..50 {
+        stock.changed(&backend);
+    }
+    stock.tell_due(&backend);
+    assert_eq!(backend.changes(), 1);
+    tokio::time::advance(TELLING).await;
+    for _ in 0..2 {
+        stock.tell_due(&backend);
+        assert_eq!(backend.changes(), 2);
+        tokio::time::advance(TELLING).await;
+    }
+}
+
+#[tokio::test]
 async fn the_gateways_own_session_is_ended_when_nobody_wants_it() {
     // Another configuration that does not want the lists; one without the backend; the end of the process.
     for way in 0..3 {
