@@ -210,6 +210,7 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
     world.cluster.apply(Cluster::prepare(settings::cluster(&config), &snapshot.keys)?);
     plane.spawn(Arc::clone(&world.cluster).keep());
     world.upstream.commit(&snapshot.backends);
+    world.keep_callers(&config.limits);
     world.upstream.start(plane.handle().clone());
     metrics.config_in_use(1, seconds());
     let current: Current = Arc::new(ArcSwap::from_pointee(snapshot));

@@ -53,7 +53,7 @@ struct Published {
 }
 
 /// What a catalog was merged of: where it is the same, so is the catalog.
-pub(super) struct MergedOf {
+struct MergedOf {
     federation: Weak<Federation>,
     offers: Vec<Offer>,
 }
@@ -149,11 +149,11 @@ impl Catalogs {
 }
 
 impl MergedOf {
-    pub(super) fn new(federation: &Arc<Federation>, offers: Vec<Offer>) -> MergedOf {
+    fn new(federation: &Arc<Federation>, offers: Vec<Offer>) -> MergedOf {
         MergedOf { federation: Arc::downgrade(federation), offers }
     }
 
-    pub(super) fn is(&self, federation: &Arc<Federation>, offers: &[Offer]) -> bool {
+    fn is(&self, federation: &Arc<Federation>, offers: &[Offer]) -> bool {
         let same = |a: &Option<Arc<Inventory>>, b: &Option<Arc<Inventory>>| match (a, b) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,

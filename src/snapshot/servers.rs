@@ -4,7 +4,7 @@ use super::{Link, Server, World};
 use crate::config::Objection;
 use crate::config::model::{Config, Route, VirtualServer as Settings};
 use crate::config::path::KeyPath;
-use crate::config::sections::{Member, SessionLoss};
+use crate::config::sections::{Limits, Member, SessionLoss};
 use crate::config::values::Name;
 use crate::settings;
 use crate::upstream::Generation;
@@ -40,6 +40,11 @@ impl Servers {
 }
 
 impl World {
+    /// From now on, so many callers' own lists are kept: half of the bytes are for what virtual servers show of them.
+    pub fn keep_callers(&self, limits: &Limits) {
+        self.catalogs.keep_callers(limits.caller_lists as usize, limits.caller_list_bytes.as_usize() / 2);
+    }
+
     /// Compiles the virtual servers.
     ///
     /// # Errors
@@ -51,7 +56,6 @@ impl World {
         keys: &Arc<Keyring>,
     ) -> Result<Servers, Vec<Objection>> {
         let mut compiled = Servers::default();
-        self.catalogs.keep_callers(config.limits.caller_lists as usize);
         for (name, settings) in &config.virtual_servers {
             let members: Vec<&Member> = settings.backends.iter().collect();
             let place = Place { name: name.shared(), config, settings, backends, keys };

@@ -43,7 +43,7 @@ const LEAST_BYTES: usize = 16 * 1024;
 pub struct CallerLimits {
     /// Callers of one backend.
     pub callers: usize,
-    /// The bytes of all lists of all callers at all backends.
+    /// The bytes of all lists of all callers: half for what backends listed, half for what virtual servers show of it.
     pub bytes: usize,
 }
 
@@ -138,9 +138,9 @@ impl CallerLists {
                 break;
             }
         }
-        // Never this one: it is needed now.
+        // Never this one: it is needed now. The other half is for what virtual servers show of them.
         let mut bytes: usize = tables.known.values().map(|slot| slot.bytes()).sum();
-        while bytes > limits.bytes {
+        while bytes > limits.bytes / 2 {
             let Some(gone) = evict(&mut tables.known, |of, _| *of != key) else { return };
             bytes = bytes.saturating_sub(gone);
         }

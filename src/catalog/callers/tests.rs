@@ -48,7 +48,7 @@ fn tools(catalog: &Catalog) -> Vec<String> {
 #[test]
 fn each_caller_is_shown_its_own_and_what_is_everybodys() {
     let (server, catalogs) = (server(), Catalogs::default());
-    catalogs.keep_callers(MOST);
+    catalogs.keep_callers(MOST, usize::MAX);
     let [alice, bob] = ["alice", "bob"].map(|token| callers(&server, token));
     let hers = inventory(&["hers"]);
     let own = |callers: &Callers, known: Option<&Arc<Inventory>>| {
@@ -68,7 +68,7 @@ fn each_caller_is_shown_its_own_and_what_is_everybodys() {
 #[test]
 fn callers_are_told_of_their_own_changes_and_of_everybodys() {
     let (server, catalogs) = (server(), Catalogs::default());
-    catalogs.keep_callers(MOST);
+    catalogs.keep_callers(MOST, usize::MAX);
     let servers = [Arc::clone(&server)];
     catalogs.renew(&servers, now());
     let [alice, bob] = ["alice", "bob"].map(|token| callers(&server, token));
@@ -99,14 +99,14 @@ async fn callers_are_forgotten_when_there_are_too_many_or_they_are_idle() {
     let (server, catalogs) = (server(), Catalogs::default());
     let servers = [Arc::clone(&server)];
     let waiting = callers(&server, "waiting");
-    catalogs.keep_callers(MOST);
+    catalogs.keep_callers(MOST, usize::MAX);
     let news = catalogs.news_of(&server, Some(waiting.all()));
     let _stream = news.subscribe();
     for number in 0..3 * MOST {
         tokio::time::advance(Duration::from_millis(1)).await;
         let caller = callers(&server, &format!("caller{number}"));
         catalogs.own(&server, &caller, vec![(0, None)]).unwrap();
-        assert!(catalogs.own.kept.lock().len() <= MOST);
+        assert!(catalogs.own.kept.lock().len() <= MOST + 1);
     }
     assert!(Arc::ptr_eq(&news, &catalogs.news_of(&server, Some(waiting.all()))), "who waits is kept");
     tokio::time::advance(IDLE).await;
@@ -116,4 +116,54 @@ async fn callers_are_forgotten_when_there_are_too_many_or_they_are_idle() {
     tokio::time::advance(IDLE).await;
     catalogs.renew(&servers, now());
     assert!(catalogs.own.kept.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_listens_is_never_forgotten_however_many_they_are() {
+    let (server, catalogs) = (server(), Catalogs::default());
+    catalogs.keep_callers(1, usize::MAX);
+    let callers = ["a", "b", "c"].map(|token| callers(&server, token));
+    let news = callers.each_ref().map(|caller| catalogs.news_of(&server, Some(caller.all())));
+    for (caller, news) in callers.iter().zip(&news) {
+        tokio::time::advance(Duration::from_millis(1)).await;
+        catalogs.own(&server, caller, vec![(0, Some(inventory(&["a"])))]).unwrap();
+        assert!(Arc::ptr_eq(news, &catalogs.news_of(&server, Some(caller.all()))));
+    }
+    let merged = || catalogs.own.kept.lock().values().filter(|kept| kept.merged.is_some()).count();
+    assert!(merged() <= 1, "what they were shown is merged again");
+    let before = news[0].versions();
+    catalogs.own(&server, &callers[0], vec![(0, Some(inventory(&["a"])))]).unwrap();
+    assert_eq!(news[0].versions(), before, "and looks the same");
+    catalogs.own(&server, &callers[0], vec![(0, Some(inventory(&["b"])))]).unwrap();
+    assert_eq!(news[0].versions().since(before).collect::<Vec<_>>(), [Kind::Tools]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn catalogs_are_bounded_in_bytes_and_go_with_what_they_were_merged_of() {
+    let (server, catalogs) = (server(), Catalogs::default());
+    let [alice, bob] = ["alice", "bob"].map(|token| callers(&server, token));
+    let lists = Mutex::new(Some(inventory(&["a"])));
+    let own = |callers: &Callers| {
+        let known = vec![(0, lists.lock().clone())];
+        catalogs.own(&server, callers, known).unwrap()
+    };
+    let merged = |callers: &Callers| {
+        let kept = catalogs.own.kept.lock();
+        kept.get(&(Arc::clone(&server.name), callers.all())).is_some_and(|kept| kept.merged.is_some())
+    };
+    for (bytes, left) in [(3 * CATALOG_BYTES, [true, true]), (2 * CATALOG_BYTES, [false, true]), (1, [false; 2])] {
+        catalogs.keep_callers(MOST, bytes);
+        own(&alice);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        own(&bob);
+        catalogs.own.trim(&mut catalogs.own.kept.lock(), &(Arc::clone(&server.name), bob.all()));
+        assert_eq!([&alice, &bob].map(merged), left, "{bytes}");
+    }
+    catalogs.keep_callers(MOST, usize::MAX);
+    own(&alice);
+    assert!(merged(&alice));
+    let gone = lists.lock().take().map(|lists| Arc::downgrade(&lists)).unwrap();
+    assert_eq!(gone.strong_count(), 0, "the catalog does not hold it");
+    catalogs.renew(&[Arc::clone(&server)], now());
+    assert!(!merged(&alice));
 }

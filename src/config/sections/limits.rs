@@ -91,7 +91,8 @@ pub struct Limits {
     /// Callers whose own lists are kept, of one backend that tells callers apart and of one virtual server. Beyond it, those
     /// are read again who have not called for longest.
     pub caller_lists: u32,
-    /// The lists of all such callers, at all backends.
+    /// The lists of all such callers, at all backends: half of it for what backends listed, half for what virtual servers show
+    /// of it. Beyond it, those are forgotten who have not called for longest, and read or merged again when they call.
     pub caller_list_bytes: ByteSize,
     /// Arguments of one tool that may be mirrored into `Mcp-Param-*` header fields. A tool with more is passed on unchecked.
     pub tool_headers: u32,

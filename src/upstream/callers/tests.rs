@@ -119,7 +119,7 @@ async fn what_a_backend_says_has_changed_is_read_again() {
 #[tokio::test]
 async fn those_are_forgotten_who_have_not_called_for_longest() {
     for limits in
-        [CallerLimits { callers: 2, bytes: 1 << 20 }, CallerLimits { callers: 64, bytes: 3 * LEAST_BYTES - 1 }]
+        [CallerLimits { callers: 2, bytes: 1 << 20 }, CallerLimits { callers: 64, bytes: 2 * (3 * LEAST_BYTES - 1) }]
     {
         let lists = Arc::new(AtomicUsize::new(0));
         let (registry, live) = started(backend(lists.clone()).await, limits);
