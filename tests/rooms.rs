@@ -60,7 +60,7 @@ const ROOMS: [(&str, &[&str], &str); 35] = [
     ),
     (
         "serve",
-        &["gateway", "lanes", "listen", "request", "snapshot", "sse", "telemetry", "trip"],
+        &["gateway", "lanes", "listen", "request", "snapshot", "sse", "telemetry", "trip", "upstream"],
         "The order of things: chains, body, lane. It opens no connection.",
     ),
     (
