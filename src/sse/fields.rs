@@ -1,39 +1,14 @@
 //! What of a client's request goes with what its bridge sends in its place.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use http::{HeaderMap, HeaderName, header};
-use lockgate_filters::splice::{Nominated, Outbound};
-
-/// Fields that belong to the request that brought the message, and those that the bridge and its connection set.
-const LEFT: [HeaderName; 12] = [
-    header::HOST,
-    header::CONNECTION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::EXPECT,
-    header::ACCEPT,
-    header::ACCEPT_ENCODING,
-    header::CONTENT_TYPE,
-    header::CONTENT_LENGTH,
-    header::CONTENT_ENCODING,
-];
-
-/// Others that have no constant.
-const LEFT_TOO: [&str; 3] = ["keep-alive", "proxy-connection", "last-event-id"];
+use http::{HeaderMap, header};
+use lockgate_filters::splice::{self, Outbound};
 
 /// The fields of a request on a client's behalf: what says who it is, where it comes from and what it belongs to. What MCP
-/// says in fields, the bridge says itself.
+/// says in fields, the bridge says itself, and where a stream goes on is not what a message is about.
 pub(super) fn carried(client: &HeaderMap) -> Outbound {
-    let nominated = Nominated::of(client);
-    let mut fields = Outbound::new();
-    for (name, value) in client {
-        let text = name.as_str();
-        if !LEFT.contains(name) && !LEFT_TOO.contains(&text) && !text.starts_with("mcp-") && !nominated.names(name) {
-            fields.add(name.clone(), value.clone());
-        }
-    }
+    let mut fields = splice::carried(client);
+    fields.retain(|name| *name != "last-event-id" && !name.as_str().starts_with("mcp-"));
     fields
 }
 
@@ -64,7 +39,7 @@ impl std::fmt::Debug for Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();

@@ -4,15 +4,13 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Fields that no configuration can have forwarded: they belong to one hop, describe a body that is ours, or are set by
-/// the lanes.
-const NEVER_FORWARDED: &[&str] = &[
+/// Fields that belong to the connection on which a request came, or say how its body and its answer are written: whoever
+/// sends it on says its own.
+const OF_THE_CONNECTION: [&str; 14] = [
     "host",
     "connection",
     "keep-alive",
     "proxy-connection",
-    "proxy-authorization",
-    "proxy-authenticate",
     "te",
     "trailer",
     "transfer-encoding",
@@ -23,8 +21,10 @@ const NEVER_FORWARDED: &[&str] = &[
     "content-type",
     "content-length",
     "content-encoding",
-    "mcp-session-id",
 ];
+
+/// Others that no configuration can have forwarded: they are meant for this hop, or are set by the lanes.
+const NEVER_FORWARDED: [&str; 3] = ["proxy-authorization", "proxy-authenticate", "mcp-session-id"];
 
 /// Fields that always pass upstream, beside `Mcp-*`.
 const ALWAYS_FORWARDED: &[&str] = &["last-event-id", "traceparent", "tracestate", "baggage", "accept-language"];
@@ -99,12 +99,12 @@ impl Forwarding {
 
     /// Whether a name is never forwarded, whoever lists it.
     pub fn forbidden(name: &HeaderName) -> bool {
-        NEVER_FORWARDED.contains(&name.as_str())
+        Forwarding::never().any(|never| never == name.as_str())
     }
 
     /// The names that are never forwarded.
     pub fn never() -> impl Iterator<Item = &'static str> {
-        NEVER_FORWARDED.iter().copied()
+        OF_THE_CONNECTION.into_iter().chain(NEVER_FORWARDED)
     }
 
     /// The fields of a client's request that go upstream.
@@ -131,6 +131,19 @@ impl Forwarding {
             || ALWAYS_FORWARDED.contains(&text)
             || self.listed.contains(name)
     }
+}
+
+/// All that a client says in fields, but for what belongs to its connection: for a request that the gateway makes of
+/// another gateway, or of itself, in the client's place, and that is judged there like the client's own.
+pub fn carried(client: &HeaderMap) -> Outbound {
+    let nominated = Nominated::of(client);
+    let mut fields = Outbound::new();
+    for (name, value) in client {
+        if !OF_THE_CONNECTION.contains(&name.as_str()) && !nominated.names(name) {
+            fields.add(name.clone(), value.clone());
+        }
+    }
+    fields
 }
 
 /// The fields that a message's `Connection` names as belonging to this hop.
@@ -227,6 +240,30 @@ mod tests {
         let client = map(&[("connection", "keep-alive, X-Tenant ,mcp-name"), ("x-tenant", "a"), ("mcp-name", "t")]);
         let forwarding = Forwarding::new([HeaderName::from_static("x-tenant")]);
         assert_eq!(names(&forwarding.outbound(&client)), ["mcp-name"], "a client cannot strip what was checked");
+    }
+
+    #[test]
+    fn what_the_client_says_is_carried_and_nothing_of_its_connection() {
+        let mut client = map(&[
+            ("host", "gw"),
+            ("authorization", "Bearer x"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=1"),
+            ("accept", "application/json"),
+            ("content-length", "7"),
+            ("mcp-session-id", "s"),
+            ("mcp-protocol-version", "2025-11-25"),
+            ("last-event-id", "1"),
+        ]);
+        client.append("x-forwarded-for", HeaderValue::from_static("192.0.2.2"));
+        let mut carried = names(&carried(&client)).join(" ");
+        carried.push(' ');
+        for name in ["authorization", "x-forwarded-for", "mcp-session-id", "mcp-protocol-version", "last-event-id"] {
+            assert!(carried.contains(&format!("{name} ")), "{carried}");
+        }
+        assert_eq!(carried.split_whitespace().count(), 6, "{carried}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub mod wire;
 
 pub(crate) use edit::edited_slice;
 pub use edit::{Edit, edited, quoted};
-pub use fields::{Forwarding, Nominated, Outbound, tokens};
+pub use fields::{Forwarding, Nominated, Outbound, carried, tokens};
 pub use mirrors::mirror;
 
 use crate::exchange::Exchange;

@@ -15,10 +15,10 @@ use crate::upstream::{
     UpstreamResponse, Verb,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 use lockgate_filters::federate::question::Question;
 use lockgate_filters::rpc::scan::Kind;
-use lockgate_filters::splice::{Nominated, Outbound, Replay};
+use lockgate_filters::splice::{Replay, carried};
 use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
@@ -49,25 +49,6 @@ const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Du
 
 /// Where notices for other nodes are on their way to. No backend's place is called so.
 const NODES: &str = "other nodes";
-
-/// Fields of the client's request that the other node gets in a form of its own.
-const LEFT: [HeaderName; 12] = [
-    header::HOST,
-    header::CONNECTION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::EXPECT,
-    header::ACCEPT,
-    header::ACCEPT_ENCODING,
-    header::CONTENT_TYPE,
-    header::CONTENT_LENGTH,
-    header::CONTENT_ENCODING,
-];
-
-/// Others that have no constant.
-const LEFT_TOO: [&str; 2] = ["keep-alive", "proxy-connection"];
 
 /// A request as it is handed over.
 #[derive(Clone)]
@@ -324,46 +305,10 @@ async fn again<T, F: Future<Output = Vec<T>>>(mut missed: Vec<T>, tell: impl Fn(
     }
 }
 
-/// The fields that go along: all that the other node's filters and lanes would see of the client, had it come there.
-fn carried(client: &HeaderMap) -> Outbound {
-    let nominated = Nominated::of(client);
-    let mut fields = Outbound::new();
-    for (name, value) in client {
-        if !LEFT.contains(name) && !LEFT_TOO.contains(&name.as_str()) && !nominated.names(name) {
-            fields.add(name.clone(), value.clone());
-        }
-    }
-    fields
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
-    #[test]
-    fn what_the_client_says_goes_along_and_nothing_of_its_connection() {
-        let mut sent = HeaderMap::new();
-        for (name, value) in [
-            ("host", "gw"),
-            ("authorization", "Bearer x"),
-            ("x-forwarded-for", "192.0.2.1"),
-            ("connection", "x-hop"),
-            ("x-hop", "1"),
-            ("keep-alive", "timeout=1"),
-            ("accept", "application/json"),
-            ("content-length", "7"),
-            ("mcp-session-id", "s"),
-            ("mcp-protocol-version", "2025-11-25"),
-            ("last-event-id", "1"),
-        ] {
-            sent.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        let fields = carried(&sent);
-        let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
-        let expected = ["authorization", "x-forwarded-for", "mcp-session-id", "mcp-protocol-version", "last-event-id"];
-        assert_eq!(names, expected);
-    }
     #[tokio::test(start_paused = true)]
     async fn who_missed_it_is_told_again_a_few_times() {
         let told = Mutex::new(Vec::new());
