@@ -97,35 +97,12 @@ labels! {
 }
 
 impl Method {
+    /// Those that are methods of JSON-RPC: the others stand behind them.
+    const NAMED: &[Method] = Method::ALL.split_at(Method::Batch.index()).0;
+
     /// The label of a JSON-RPC method; [`Method::Other`] for one that Lockgate does not know.
     pub fn from_name(name: &str) -> Method {
-        match name {
-            "initialize" => Method::Initialize,
-            "server/discover" => Method::Discover,
-            "ping" => Method::Ping,
-            "tools/list" => Method::ToolsList,
-            "tools/call" => Method::ToolsCall,
-            "prompts/list" => Method::PromptsList,
-            "prompts/get" => Method::PromptsGet,
-            "resources/list" => Method::ResourcesList,
-            "resources/templates/list" => Method::ResourceTemplatesList,
-            "resources/read" => Method::ResourcesRead,
-            "resources/subscribe" => Method::ResourcesSubscribe,
-            "resources/unsubscribe" => Method::ResourcesUnsubscribe,
-            "completion/complete" => Method::Complete,
-            "logging/setLevel" => Method::SetLevel,
-            "subscriptions/listen" => Method::Listen,
-            "tasks/get" => Method::TasksGet,
-            "tasks/result" => Method::TasksResult,
-            "tasks/list" => Method::TasksList,
-            "tasks/update" => Method::TasksUpdate,
-            "tasks/cancel" => Method::TasksCancel,
-            "notifications/initialized" => Method::Initialized,
-            "notifications/cancelled" => Method::Cancelled,
-            "notifications/progress" => Method::Progress,
-            "notifications/roots/list_changed" => Method::RootsListChanged,
-            _ => Method::Other,
-        }
+        Method::NAMED.iter().copied().find(|method| method.label() == name).unwrap_or(Method::Other)
     }
 }
 
