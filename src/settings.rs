@@ -285,6 +285,7 @@ fn backend(
             refresh: limits.catalog_refresh.get(),
             varies: backend.forward_headers.iter().any(|key| may_identify(key.name())),
             callers: CallerLimits { callers: limits.caller_lists as usize, bytes: limits.caller_list_bytes.as_usize() },
+            ..StockSettings::default()
         },
         stocked: is_stocked(config, &name),
         name,

@@ -7,20 +7,16 @@
 use super::caller::Caller;
 use super::callers::CallerLists;
 use super::connector::Connector;
-use super::counters::Counters;
-use super::exchange::UpstreamRequest;
-use super::fault::AttemptFault;
 use super::fetch::Fetcher;
 use super::ground::Ground;
 use super::inventory::Stock;
+use super::live::LiveBackend;
 use super::reach::{Kept, Reach};
-use super::response::UpstreamResponse;
-use super::settings::{BackendSettings, SettingsError, Timeouts};
+use super::settings::{BackendSettings, SettingsError};
 use super::stdio::Command;
 use super::watch::{PATIENCE, Watched};
 use indexmap::IndexMap;
-use lockgate_filters::backend::{Backend, Speaks};
-use lockgate_filters::fault::Refusal;
+use lockgate_filters::backend::Backend;
 use lockgate_filters::splice::{Forwarding, Outbound};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -34,156 +30,6 @@ use tokio::time::timeout;
 
 /// How long background work for a backend has to end.
 const END_TIME: Duration = Duration::from_secs(1);
-
-/// The shortest time between tries at a lost backend for those who miss it; without them they grow rarer.
-const LOST_SPACING: Duration = Duration::from_secs(2);
-
-/// One backend as one generation of the configuration sees it.
-pub struct LiveBackend {
-    /// What filters know of it.
-    pub backend: Arc<Backend>,
-    /// Its name and a digest of its URL: what sessions at it are remembered under. A backend of the same name at another
-    /// URL is another server, which must never see the ids that this one gave.
-    pub place: Arc<str>,
-    /// How long it may take.
-    pub timeouts: Timeouts,
-    /// Which client fields it gets.
-    pub forwarding: Forwarding,
-    connector: Arc<Connector>,
-    reach: Reach,
-    kept: Kept,
-    fetcher: Fetcher,
-    stocked: bool,
-    watched: Arc<Watched>,
-}
-
-impl LiveBackend {
-    /// Whether it is a command.
-    pub fn is_command(&self) -> bool {
-        self.reach.command().is_some()
-    }
-
-    /// What its adapter counts, where it is not reached over Streamable HTTP.
-    pub fn counters(&self) -> Option<&Arc<Counters>> {
-        self.reach.counters()
-    }
-
-    #[cfg(test)]
-    pub(super) fn reach_for_tests(&self) -> &Reach {
-        &self.reach
-    }
-
-    #[cfg(test)]
-    pub(super) fn endpoint(&self) -> &Arc<super::endpoint::Endpoint> {
-        self.reach.endpoint().expect("a URL")
-    }
-
-    pub(super) fn watched(&self) -> &Arc<Watched> {
-        &self.watched
-    }
-
-    #[cfg(test)]
-    pub(super) fn stock(&self) -> &Stock {
-        &self.watched.stock
-    }
-
-    /// Whether it answered when it was last asked; `None` until it was.
-    pub fn is_up(&self) -> Option<bool> {
-        self.reach.is_up()
-    }
-
-    /// Why the gateway could not ask it the last time it tried, for its operator; `None` where it could.
-    pub fn last_error(&self) -> Option<String> {
-        let fault = self.watched.eras.fault().or_else(|| self.watched.tools.fault())?;
-        Some(match &fault.cause {
-            Some(cause) => format!("{fault}: {cause}"),
-            None => fault.to_string(),
-        })
-    }
-
-    /// Sends a request; see [`Connector::send`].
-    pub async fn send(&self, request: &UpstreamRequest) -> Result<UpstreamResponse, AttemptFault> {
-        self.send_within(request, &self.timeouts).await
-    }
-
-    /// Sends a request with timeouts other than the configured ones: for streams that are held open.
-    pub async fn send_within(
-        &self,
-        request: &UpstreamRequest,
-        timeouts: &Timeouts,
-    ) -> Result<UpstreamResponse, AttemptFault> {
-        self.watched.used();
-        self.reach.send(&self.connector, request, timeouts, self.fetcher.answer_bytes).await
-    }
-
-    /// Asks this backend on the gateway's own behalf, over the connections of clients' requests.
-    pub fn fetcher(&self) -> &Fetcher {
-        &self.fetcher
-    }
-
-    /// Answers [`lockgate_filters::filter::Ask::Eras`]: waits until the backend's eras are known.
-    ///
-    /// # Errors
-    /// The reason why the backend could not be asked. What was found out is in its facts in either case.
-    pub async fn ensure_eras(&self, within: Duration) -> Result<(), Refusal> {
-        self.watched.used();
-        if self.watched.is_known() {
-            return Ok(());
-        }
-        self.watched.eras.pass(within).await.map_err(|fault| fault.refusal(&self.backend.name, "eras"))
-    }
-
-    /// Answers [`lockgate_filters::filter::Ask::Tools`]: asks for the tool list again, at most once a second.
-    ///
-    /// # Errors
-    /// The reason why the tools could not be listed.
-    pub async fn refresh_tools(&self, within: Duration) -> Result<(), Refusal> {
-        // Which tools there are to list is part of what is found out about the eras.
-        self.ensure_eras(within).await?;
-        if self.backend.facts().modern != Speaks::Yes || !self.watched.declared.borrow().tools {
-            return Ok(());
-        }
-        let gate = if self.watched.stock.is_wanted() { &self.watched.stock.gate } else { &self.watched.tools };
-        gate.pass(within).await.map_err(|fault| fault.refusal(&self.backend.name, "tools"))
-    }
-
-    /// Whether it is found out what the backend offers.
-    pub const fn is_stocked(&self) -> bool {
-        self.stocked
-    }
-
-    /// Waits until it is known what the backend offers, or that it cannot be asked; not longer than `within`.
-    pub async fn ensure_inventory(&self, within: Duration) {
-        if self.backend.facts().inventory.is_none() && self.backend.facts().lost.is_none() {
-            // Why nothing is known is for whoever reads the facts.
-            let _ = self.watched.stock.gate.pass(within).await;
-        }
-    }
-
-    /// Asks for a backend that could not be asked to be tried again, without waiting: somebody misses what it offers.
-    pub fn ask_if_lost(&self) {
-        let gate = &self.watched.stock.gate;
-        if self.stocked && self.backend.is_lost() && gate.rest(LOST_SPACING).is_zero() {
-            gate.ask();
-        }
-    }
-
-    /// Asks for what the backend offers to be looked at again: it has said that something changed.
-    pub fn look_again(&self) {
-        if self.is_command() && self.backend.facts().modern != Speaks::Yes {
-            // Heard where its processes speak, whether a client listens or not.
-            return;
-        }
-        self.watched.stock.changed(&self.backend);
-        self.watched.stock.gate.ask();
-    }
-}
-
-impl fmt::Debug for LiveBackend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LiveBackend").field("name", &self.backend.name).finish_non_exhaustive()
-    }
-}
 
 /// The backends of one generation, by name. A snapshot holds one.
 #[derive(Clone, Debug, Default)]
@@ -220,11 +66,12 @@ pub struct Registry {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     generation: Generation,
     runtime: Option<Handle>,
     working: HashMap<Arc<str>, Work>,
+    /// How much longer work is done for a backend that is gone.
+    grace: Duration,
     /// Commands of earlier generations, whose processes may still work.
     retired: Vec<Weak<Command>>,
 }
@@ -254,8 +101,26 @@ impl Drop for Work {
 impl Registry {
     /// A registry without backends.
     pub fn new() -> Registry {
-        let (news, state) = (Arc::default(), Mutex::default());
-        Registry { connector: Arc::new(Connector::new()), news, ground: Arc::default(), callers: Arc::default(), state }
+        // As long as a request of the earlier generation may wait for what is being found out.
+        Registry::with_grace(PATIENCE)
+    }
+
+    /// The same, where work for backends that are gone ends after this time.
+    pub(super) fn with_grace(grace: Duration) -> Registry {
+        let state = State {
+            generation: Generation::default(),
+            runtime: None,
+            working: HashMap::new(),
+            grace,
+            retired: Vec::new(),
+        };
+        Registry {
+            connector: Arc::new(Connector::new()),
+            news: Arc::default(),
+            ground: Arc::default(),
+            callers: Arc::default(),
+            state: Mutex::new(state),
+        }
     }
 
     /// Compiles a generation. Changes nothing, connects to nothing.
@@ -297,7 +162,7 @@ impl Registry {
             None => {
                 let (traffic, control) = Reach::ways(settings, &self.connector, &self.ground)?;
                 let backend = Backend::new(settings.name.clone(), Watched::given(settings.protocol));
-                let stock = Stock::new(Arc::clone(&self.news));
+                let stock = Stock::new(Arc::clone(&self.news), settings.stock.spacing);
                 Arc::new(Watched::new(
                     Arc::new(backend),
                     settings.protocol,
@@ -417,9 +282,9 @@ impl State {
             work.watched.retire();
             self.retired.retain(|command| command.strong_count() > 0);
             self.retired.extend(work.watched.traffic.command().map(Arc::downgrade));
-            // Requests of the earlier generation may wait for what is being found out.
+            let grace = self.grace;
             runtime.spawn(async move {
-                tokio::time::sleep(PATIENCE).await;
+                tokio::time::sleep(grace).await;
                 work.end().await;
             });
         }

@@ -1,11 +1,11 @@
 //! What a backend offers single callers, where it tells them apart by fields of their requests: read when it is needed, with
 //! their own fields, and kept for a while under a digest of these. The fields themselves are forgotten.
 
-use super::backends::LiveBackend;
 use super::control::Control;
 use super::fault::{AttemptFault, FaultKind};
 use super::fetch::Fetcher;
 use super::inventory;
+use super::live::LiveBackend;
 use super::watch::{PATIENCE, Watched, now};
 use http::HeaderMap;
 use lockgate_filters::federate::{Audience, Inventory};

@@ -26,6 +26,7 @@ mod h1;
 mod h2;
 pub mod headers;
 mod inventory;
+mod live;
 mod pool;
 mod probe;
 mod reach;
@@ -41,7 +42,7 @@ mod tls;
 mod tools;
 mod watch;
 
-pub use backends::{Generation, LiveBackend, Registry, UnusableBackend};
+pub use backends::{Generation, Registry, UnusableBackend};
 pub use caller::Caller;
 pub use callers::{CallerLimits, Unread};
 #[doc(hidden)]
@@ -53,6 +54,7 @@ pub use fault::{AttemptFault, FaultKind};
 pub use fetch::{Fetcher, Outcome, Reply, RpcError, Speech};
 #[doc(hidden)]
 pub use h1::fuzz::{FuzzedResponse, fuzz_response};
+pub use live::LiveBackend;
 pub use resolve::Dial;
 pub use response::{Form, UpstreamResponse};
 pub use settings::{

@@ -282,6 +282,8 @@ pub struct StockSettings {
     pub time: Duration,
     /// How long lists are believed that say nothing about it, and the longest that others are.
     pub refresh: Duration,
+    /// The shortest time between two looks at all lists, whoever asks for them.
+    pub spacing: Duration,
     /// Whether the backend may tell clients apart: lists of which it does not say that all may share them are private.
     pub varies: bool,
     /// How many lists of single callers are kept.
@@ -294,6 +296,7 @@ impl Default for StockSettings {
             limits: InventoryLimits::default(),
             time: Duration::from_secs(30),
             refresh: Duration::from_secs(300),
+            spacing: Duration::from_millis(500),
             varies: false,
             callers: CallerLimits::default(),
         }

@@ -1,4 +1,8 @@
-//! Scripted servers on real sockets, for the tests of this room.
+//! Scripted servers on real sockets, and what tests say to them, for the tests of this room.
+
+mod backends;
+
+pub(crate) use backends::{backend_at, backend_run, live, registry, set, started};
 
 use super::caller::Caller;
 use super::connector::Connector;
@@ -9,12 +13,18 @@ use super::reach::Reach;
 use super::settings::{EndpointSettings, PoolSettings, StockSettings, Timeouts, ToolSettings};
 use bytes::Bytes;
 use lockgate_filters::splice::{Outbound, Replay};
+use serde_json::{Value as Json, json};
+use std::fmt::Display;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+/// Longer than anything takes, so that only what hangs reaches it.
+pub(crate) const PATIENT: Duration = Duration::from_secs(20);
 
 /// What a scripted server read.
 #[derive(Debug)]
@@ -65,6 +75,9 @@ pub(crate) fn answer(status: &str, fields: &str, body: &str) -> Vec<u8> {
 pub(crate) fn json(body: &str) -> Vec<u8> {
     answer("200 OK", "content-type: application/json\r\n", body)
 }
+
+/// The head of a response whose events follow, until the connection ends.
+pub(crate) const EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
 /// Writes, ignoring a client that is gone.
 pub(crate) async fn say<S: AsyncWrite + Unpin>(stream: &mut S, bytes: impl AsRef<[u8]>) {
@@ -171,9 +184,36 @@ pub(crate) fn error(status: &str, code: i32) -> Vec<u8> {
     answer(status, "content-type: application/json\r\n", &body)
 }
 
+/// An `initialize` with these capabilities.
+pub(crate) fn initialize(capabilities: Json) -> Json {
+    json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": {"name": "t", "version": "1"}}})
+}
+
+/// A call of this tool, whose id is `call`.
+pub(crate) fn tool_call(name: &str) -> Json {
+    json!({"jsonrpc": "2.0", "id": "call", "method": "tools/call", "params": {"name": name}})
+}
+
+/// Waits for what can be seen, but does not say so when it comes.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENT, waiting).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
 impl Received {
-    fn message(&self) -> serde_json::Value {
+    /// The body as JSON; `null` where it is none.
+    pub(crate) fn message(&self) -> Json {
         serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The verb of the request line.
+    pub(crate) fn verb(&self) -> &str {
+        self.line().split(' ').next().unwrap_or_default()
     }
 
     /// The JSON-RPC method of the body; empty where it has none.
@@ -187,8 +227,14 @@ impl Received {
     }
 
     /// The result that answers this request.
-    pub(crate) fn result(&self, result: &str) -> Vec<u8> {
-        json(&format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, self.id()))
+    pub(crate) fn result(&self, result: impl Display) -> Vec<u8> {
+        self.result_with("", result)
+    }
+
+    /// The same with further header fields, each with its end of line.
+    pub(crate) fn result_with(&self, fields: &str, result: impl Display) -> Vec<u8> {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, self.id());
+        answer("200 OK", &format!("content-type: application/json\r\n{fields}"), &body)
     }
 }
 

@@ -1,42 +1,19 @@
 //! The registry against scripted backends on real sockets.
 
 use super::*;
-use crate::upstream::settings::{EndpointSettings, PoolSettings, Protocol, StockSettings, ToolSettings};
-use crate::upstream::testing::{Received, answer, at, error, post, receive, result, say, serve, serve_mcp};
+use crate::upstream::settings::{EndpointSettings, Protocol};
+use crate::upstream::testing::{
+    PATIENT, Received, answer, at, backend_at, error, live, post, receive, registry as started, result, say, serve,
+    serve_mcp, set,
+};
+use lockgate_filters::backend::Speaks;
 use lockgate_filters::fault::Fault;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
-const PATIENT: Duration = Duration::from_secs(20);
-
 fn settings(name: &str, address: SocketAddr) -> BackendSettings {
-    BackendSettings {
-        name: name.into(),
-        endpoints: vec![at(format!("http://{address}/mcp"))],
-        command: None,
-        protocol: Protocol::Auto,
-        timeouts: Timeouts::default(),
-        pool: PoolSettings::default(),
-        forward_headers: Vec::new(),
-        answer_bytes: 1 << 20,
-        sse_event: 1 << 16,
-        tools: ToolSettings::default(),
-        stock: StockSettings::default(),
-        stocked: false,
-    }
-}
-
-/// A started registry with these backends.
-fn started(settings: &[BackendSettings]) -> Registry {
-    let registry = Registry::new();
-    registry.commit(&registry.prepare(settings).expect("usable settings"));
-    registry.start(Handle::current());
-    registry
-}
-
-fn live(registry: &Registry, name: &str) -> Arc<LiveBackend> {
-    registry.generation().get(name).expect("a backend").clone()
+    backend_at(name, format!("http://{address}/mcp"))
 }
 
 fn described(ttl: u64) -> Vec<u8> {
@@ -211,7 +188,7 @@ async fn a_backend_that_leaves_keeps_no_connection() {
     ask().await;
     let control = live.watched.fetcher.load().reach.endpoint().expect("a URL").clone();
     assert_eq!(live.endpoint().idle.len(), 1);
-    registry.commit(&registry.prepare(&[]).expect("usable"));
+    set(&registry, &[]);
     assert_eq!((live.endpoint().idle.len(), control.idle.len()), (0, 0));
     // A request that began before the reload still gets there.
     ask().await;
@@ -240,7 +217,7 @@ async fn a_probe_that_requests_wait_for_survives_a_reload() {
     let waiting = tokio::spawn(async move { before.ensure_eras(PATIENT).await });
     asked.notified().await;
     let other = serve_mcp(modern_only).await;
-    registry.commit(&registry.prepare(&[settings("moves", other)]).expect("usable"));
+    set(&registry, &[settings("moves", other)]);
     gate.notify_one();
     waiting.await.expect("no panic").expect("an answer of the backend that was asked");
 }
@@ -269,7 +246,7 @@ async fn whether_a_backend_answers_is_known_from_the_last_attempt() {
     let now = status.clone();
     let address = serve_mcp(move |_| answer(*now.lock(), "", "")).await;
     let registry = Registry::new();
-    registry.commit(&registry.prepare(&[settings("demo", address)]).expect("usable settings"));
+    set(&registry, &[settings("demo", address)]);
     let live = live(&registry, "demo");
     assert_eq!(live.is_up(), None, "nobody has asked");
     for (said, up) in
@@ -283,7 +260,7 @@ async fn whether_a_backend_answers_is_known_from_the_last_attempt() {
     let address = down.local_addr().expect("an address");
     drop(down);
     let registry = started(&[settings("down", address)]);
-    let live = registry.generation().get("down").expect("a backend").clone();
+    let live = self::live(&registry, "down");
     live.ensure_eras(PATIENT).await.expect_err("down");
     assert_eq!(live.is_up(), Some(false), "the gateway's own attempts count as well");
 }

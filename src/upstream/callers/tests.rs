@@ -1,61 +1,46 @@
 //! Against a scripted backend on a real socket that shows each caller another tool.
 
 use super::*;
-use crate::upstream::backends::Registry;
-use crate::upstream::settings::{BackendSettings, PoolSettings, Protocol, StockSettings, Timeouts, ToolSettings};
-use crate::upstream::testing::{Received, answer, at, json, serve_mcp};
+use crate::upstream::Registry;
+use crate::upstream::settings::{BackendSettings, Protocol, StockSettings};
+use crate::upstream::testing::{self, PATIENT, Received, answer, backend_at, serve_mcp};
 use http::HeaderName;
 use lockgate_filters::backend::Facts;
 use lockgate_filters::federate::policy::Member;
 use lockgate_filters::federate::{Callers, Failure, Federation, Kind, Policy};
+use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
-use tokio::runtime::Handle;
 
-const PATIENT: Duration = Duration::from_secs(20);
 const TOKEN: HeaderName = HeaderName::from_static("x-token");
 
 /// Shows whoever calls a tool with the name of the token; `lists` counts what those who have one asked.
 async fn backend(lists: Arc<AtomicUsize>) -> SocketAddr {
     serve_mcp(move |request: &Received| {
-        let message: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
         let token = request.field("x-token").unwrap_or("nobody");
         let result = match (request.method().as_str(), token) {
             (_, wrong) if wrong.starts_with("wrong") => return answer("401 Unauthorized", "", ""),
             ("server/discover", _) => {
-                serde_json::json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "ttlMs": 60_000, "cacheScope": "public"})
+                json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "ttlMs": 60_000, "cacheScope": "public"})
             }
             _ => {
                 lists.fetch_add(usize::from(token != "nobody"), Ordering::SeqCst);
-                serde_json::json!({"tools": [{"name": token}], "ttlMs": 0, "cacheScope": "private"})
+                json!({"tools": [{"name": token}], "ttlMs": 0, "cacheScope": "private"})
             }
         };
-        json(&serde_json::json!({"jsonrpc": "2.0", "id": message["id"], "result": result}).to_string())
+        request.result(result)
     })
     .await
 }
 
 fn started(address: SocketAddr, callers: CallerLimits) -> (Registry, Arc<LiveBackend>) {
-    let settings = BackendSettings {
-        name: "demo".into(),
-        endpoints: vec![at(format!("http://{address}/mcp"))],
-        command: None,
+    testing::started(BackendSettings {
         protocol: Protocol::Modern,
-        timeouts: Timeouts::default(),
-        pool: PoolSettings::default(),
         forward_headers: vec![TOKEN],
-        answer_bytes: 1 << 20,
-        sse_event: 1 << 16,
-        tools: ToolSettings::default(),
         stock: StockSettings { varies: true, callers, ..StockSettings::default() },
         stocked: true,
-    };
-    let registry = Registry::new();
-    let generation = registry.prepare(&[settings]).expect("usable settings");
-    registry.commit(&generation);
-    registry.start(Handle::current());
-    let live = generation.get("demo").expect("there").clone();
-    (registry, live)
+        ..backend_at("demo", format!("http://{address}/mcp"))
+    })
 }
 
 /// The fields of a caller, and what it is known by.
@@ -68,6 +53,11 @@ fn caller(token: &str) -> (HeaderMap, Audience) {
     let backend = Arc::new(lockgate_filters::backend::Backend::new("demo", Facts::default()));
     let audience = Callers::of(&headers, &federation, &[backend]).expect("somebody").all();
     (headers, audience)
+}
+
+/// What is known of a caller.
+fn slot(live: &LiveBackend, token: &str) -> Arc<Slot> {
+    live.watched().callers.slot((live.watched().number, caller(token).1))
 }
 
 async fn tool(live: &LiveBackend, token: &str) -> Option<String> {
@@ -110,7 +100,7 @@ async fn what_a_backend_says_has_changed_is_read_again() {
     live.ensure_inventory(PATIENT).await;
     tool(&live, "alice").await;
     let before = lists.load(Ordering::SeqCst);
-    tokio::time::sleep(SPACING).await;
+    slot(&live, "alice").state.lock().read -= SPACING;
     live.backend.change();
     assert_eq!(tool(&live, "alice").await.as_deref(), Some("alice"));
     assert_eq!(lists.load(Ordering::SeqCst), before + 1);
@@ -136,8 +126,7 @@ async fn those_are_forgotten_who_have_not_called_for_longest() {
 
 /// The lists of this caller are no longer fresh.
 fn expire(live: &LiveBackend, token: &str) {
-    let slot = live.watched().callers.slot((live.watched().number, caller(token).1));
-    slot.state.lock().until = Instant::now();
+    slot(live, token).state.lock().until = Instant::now();
 }
 
 #[tokio::test]
@@ -189,8 +178,7 @@ async fn what_was_known_is_told_while_it_is_read_again() {
     expire(&live, "alice");
     assert_eq!(tool(&live, "alice").await.as_deref(), Some("alice"), "though nothing can be read now");
     assert_eq!(lists.load(Ordering::SeqCst), 1);
-    let slot = live.watched().callers.slot((live.watched().number, caller("alice").1));
-    let mut ended = slot.ended.subscribe();
+    let mut ended = slot(&live, "alice").ended.subscribe();
     drop(turns);
     timeout(PATIENT, ended.changed()).await.expect("it is read again").unwrap();
     assert_eq!(lists.load(Ordering::SeqCst), 2);

@@ -1,18 +1,18 @@
 //! Taking stock of scripted legacy backends on real sockets.
 
 use super::*;
-use crate::upstream::backends::{LiveBackend, Registry};
-use crate::upstream::settings::{
-    BackendSettings, CommandSettings, PoolSettings, Protocol, StockSettings, Timeouts, ToolSettings,
+use crate::upstream::settings::{BackendSettings, CommandSettings, Protocol, StockSettings};
+use crate::upstream::testing::{
+    EVENTS, PATIENT, Received, answer, backend_at, live, receive, say, serve, set, started, until,
 };
-use crate::upstream::testing::{Received, answer, at, json, receive, say, serve};
+use crate::upstream::{LiveBackend, Registry};
+use lockgate_filters::federate::Kind;
+use serde_json::json;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-
-const PATIENT: Duration = Duration::from_secs(20);
 
 /// A legacy backend that announces changes, and what it was asked.
 struct Scripted {
@@ -41,12 +41,11 @@ impl Scripted {
             async move {
                 while let Some(request) = receive(&mut stream).await {
                     let method = request.method();
-                    let verb = request.line().split(' ').next().unwrap_or_default().to_owned();
-                    let _ = hear.send(if method.is_empty() { verb.clone() } else { method.clone() });
-                    match State::answer(&state, &request, &verb, &method) {
+                    let _ = hear.send(if method.is_empty() { request.verb().to_owned() } else { method.clone() });
+                    match State::answer(&state, &request, &method) {
                         Some(answer) => say(&mut stream, answer).await,
                         None => {
-                            say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n").await;
+                            say(&mut stream, EVENTS).await;
                             pending().await
                         }
                     }
@@ -70,49 +69,36 @@ impl Scripted {
         }
     }
 
+    /// It is looked at whenever somebody asks, for so long.
     fn settings(&self, time: Duration) -> BackendSettings {
         BackendSettings {
-            name: "demo".into(),
-            endpoints: vec![at(format!("http://{}/mcp", self.address))],
-            command: None,
             protocol: Protocol::Legacy,
-            timeouts: Timeouts::default(),
-            pool: PoolSettings::default(),
-            forward_headers: Vec::new(),
-            answer_bytes: 1 << 20,
-            sse_event: 1 << 16,
-            tools: ToolSettings::default(),
-            stock: StockSettings { time, ..StockSettings::default() },
+            stock: StockSettings { time, spacing: Duration::ZERO, ..StockSettings::default() },
             stocked: true,
+            ..backend_at("demo", format!("http://{}/mcp", self.address))
         }
     }
 }
 
 impl State {
     /// The answer; `None` for a stream that stays silent.
-    fn answer(state: &Mutex<State>, request: &Received, verb: &str, method: &str) -> Option<Vec<u8>> {
+    fn answer(state: &Mutex<State>, request: &Received, method: &str) -> Option<Vec<u8>> {
         let mut state = state.lock().expect("no panic");
-        let message: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let result = |result: serde_json::Value| {
-            json(&serde_json::json!({"jsonrpc": "2.0", "id": message["id"], "result": result}).to_string())
-        };
         if method == "initialize" {
             state.opened += 1;
             let id = format!("s{}", state.opened);
             state.sessions.push(id.clone());
-            let capabilities = serde_json::json!({"tools": {"listChanged": true}});
-            let said = serde_json::json!({
-                "jsonrpc": "2.0", "id": message["id"],
-                "result": {"protocolVersion": "2025-11-25", "capabilities": capabilities, "serverInfo": {"name": "x", "version": "1"}},
+            let capabilities = json!({"tools": {"listChanged": true}});
+            let described = json!({
+                "protocolVersion": "2025-11-25", "capabilities": capabilities, "serverInfo": {"name": "x", "version": "1"},
             });
-            let fields = format!("content-type: application/json\r\nmcp-session-id: {id}\r\n");
-            return Some(answer("200 OK", &fields, &said.to_string()));
+            return Some(request.result_with(&format!("mcp-session-id: {id}\r\n"), described));
         }
         let session = request.field("mcp-session-id").unwrap_or_default().to_owned();
         if !state.sessions.contains(&session) {
             return Some(answer("404 Not Found", "", ""));
         }
-        match (verb, method) {
+        match (request.verb(), method) {
             ("GET", _) => None,
             ("DELETE", _) => {
                 state.sessions.retain(|known| *known != session);
@@ -120,21 +106,12 @@ impl State {
             }
             (_, "tools/list") if state.hangs => None,
             (_, "tools/list") => {
-                let tools: Vec<_> = state.tools.iter().map(|name| serde_json::json!({"name": name})).collect();
-                Some(result(serde_json::json!({"tools": tools})))
+                let tools: Vec<_> = state.tools.iter().map(|name| json!({"name": name})).collect();
+                Some(request.result(json!({"tools": tools})))
             }
             _ => Some(answer("202 Accepted", "", "")),
         }
     }
-}
-
-fn started(settings: BackendSettings) -> (Registry, Arc<LiveBackend>) {
-    let registry = Registry::new();
-    let generation = registry.prepare(&[settings]).expect("usable settings");
-    registry.commit(&generation);
-    registry.start(Handle::current());
-    let live = generation.get("demo").expect("there").clone();
-    (registry, live)
 }
 
 fn known(live: &LiveBackend) -> Arc<Inventory> {
@@ -143,7 +120,6 @@ fn known(live: &LiveBackend) -> Arc<Inventory> {
 
 /// Waits for the end of another look.
 async fn look(live: &LiveBackend) -> Result<(), AttemptFault> {
-    tokio::time::sleep(live.stock().gate.rest(SPACING)).await;
     live.stock().gate.pass(PATIENT).await
 }
 
@@ -204,7 +180,7 @@ async fn a_session_in_which_one_list_hangs_is_left() {
 
 #[tokio::test(start_paused = true)]
 async fn announced_changes_are_told_at_a_distance_and_the_last_is_not_lost() {
-    let stock = Stock::new(Arc::default());
+    let stock = Stock::new(Arc::default(), Duration::ZERO);
     let backend = Backend::new("demo", lockgate_filters::backend::Facts::default());
     for _ in 0..50 {
         stock.changed(&backend);
@@ -225,16 +201,15 @@ async fn the_gateways_own_session_is_ended_when_nobody_wants_it() {
     for way in 0..3 {
         let mut backend = Scripted::start(&["a"]).await;
         let settings = backend.settings(PATIENT);
-        let (registry, live) = started(settings.clone());
-        live.ensure_inventory(PATIENT).await;
+        let registry = Registry::with_grace(Duration::ZERO);
+        set(&registry, std::slice::from_ref(&settings));
+        registry.start(Handle::current());
+        live(&registry, "demo").ensure_inventory(PATIENT).await;
         backend.until("GET").await;
         let begun = Instant::now();
         match way {
-            0 => {
-                let unwanted = BackendSettings { stocked: false, ..settings };
-                registry.commit(&registry.prepare(&[unwanted]).expect("usable settings"));
-            }
-            1 => registry.commit(&registry.prepare(&[]).expect("usable settings")),
+            0 => set(&registry, &[BackendSettings { stocked: false, ..settings }]),
+            1 => set(&registry, &[]),
             _ => registry.stop_children().await,
         }
         backend.until("DELETE").await;
@@ -281,9 +256,7 @@ async fn a_command_that_changes_right_after_the_handshake_is_looked_at_once_more
     }
     let counters = live.counters().expect("a command").clone();
     let started = counters.starts();
-    while counters.running() > 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("a process is left", || counters.running() == 0).await;
     assert_eq!((tool().as_deref(), counters.starts()), (Some("look2"), started), "and then it is left alone");
     registry.stop_children().await;
 }

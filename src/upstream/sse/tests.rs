@@ -1,21 +1,20 @@
 //! Sessions of 2024-11-05 against a scripted server.
 
 use super::*;
-use crate::upstream::backends::LiveBackend;
 use crate::upstream::caller::Caller;
 use crate::upstream::response::Form;
-use crate::upstream::testing::{Received, answer, at, receive, say as write, serve};
-use crate::upstream::{BackendSettings, PoolSettings, Protocol, Registry, ToolSettings};
+use crate::upstream::testing::{
+    EVENTS, PATIENT, Received, answer, backend_at, initialize, receive, say as write, serve, set, started, tool_call,
+    until,
+};
+use crate::upstream::{BackendSettings, LiveBackend, Protocol, Registry};
 use bytes::Bytes;
 use lockgate_filters::backend::Speaks;
 use lockgate_filters::splice::Replay;
 use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-
-const PATIENT: Duration = Duration::from_secs(30);
 
 /// A server of 2024-11-05, and what it got.
 #[derive(Clone, Default)]
@@ -58,7 +57,7 @@ impl Server {
                         inner.open += 1;
                         inner.endpoint.unwrap_or("/messages?session={}").replace("{}", &number.to_string())
                     };
-                    write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n").await;
+                    write(&mut stream, EVENTS).await;
                     write(&mut stream, format!(": hello\n\nevent: endpoint\ndata: {endpoint}\n\n")).await;
                     let mut nothing = [0; 1];
                     loop {
@@ -83,7 +82,7 @@ impl Server {
         if !line.starts_with("POST /messages?session=") {
             return answer("405 Method Not Allowed", "", "");
         }
-        let message: Json = serde_json::from_slice(&request.body).expect("JSON");
+        let message = request.message();
         let mut inner = self.0.lock();
         inner.heads.push(request.head.clone());
         inner.got.push(message.clone());
@@ -116,39 +115,16 @@ impl Server {
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&Inner) -> bool) {
-        let waiting = async {
-            while !holds(&self.0.lock()) {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENT, waiting).await.unwrap_or_else(|_| panic!("{what}"));
+        until(what, || holds(&self.0.lock())).await;
     }
 }
 
 fn settings(address: SocketAddr, protocol: Protocol) -> BackendSettings {
-    BackendSettings {
-        name: "old".into(),
-        endpoints: vec![at(format!("http://{address}/sse"))],
-        command: None,
-        protocol,
-        timeouts: Timeouts::default(),
-        pool: PoolSettings::default(),
-        forward_headers: Vec::new(),
-        answer_bytes: 1 << 20,
-        sse_event: 1 << 16,
-        tools: ToolSettings::default(),
-        stock: crate::upstream::StockSettings::default(),
-        stocked: false,
-    }
+    BackendSettings { protocol, ..backend_at("old", format!("http://{address}/sse")) }
 }
 
 async fn backend(server: &Server, protocol: Protocol) -> (Registry, Arc<LiveBackend>) {
-    let address = server.start().await;
-    let registry = Registry::new();
-    registry.commit(&registry.prepare(&[settings(address, protocol)]).expect("usable settings"));
-    registry.start(Handle::current());
-    let live = registry.generation().get("old").expect("a backend").clone();
-    (registry, live)
+    started(settings(server.start().await, protocol))
 }
 
 fn request(verb: Verb, body: Json, session: Option<&str>) -> UpstreamRequest {
@@ -165,23 +141,14 @@ async fn send(live: &LiveBackend, request: UpstreamRequest) -> Result<UpstreamRe
     timeout(PATIENT, live.send(&request)).await.expect("in time")
 }
 
-fn initialize() -> Json {
-    json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}})
-}
-
-fn tool(name: &str) -> Json {
-    json!({"jsonrpc": "2.0", "id": "x", "method": "tools/call", "params": {"name": name}})
-}
-
 async fn open(live: &LiveBackend) -> String {
-    let response = send(live, request(Verb::Post, initialize(), None)).await.expect("an answer");
+    let response = send(live, request(Verb::Post, initialize(json!({})), None)).await.expect("an answer");
     assert_eq!((response.status.as_u16(), response.form()), (200, Form::Json));
     response.headers.get(SESSION_ID).expect("a session").to_str().expect("text").to_owned()
 }
 
 async fn call(live: &LiveBackend, session: &str) -> Json {
-    let mut response = send(live, request(Verb::Post, tool("x"), Some(session))).await.expect("an answer");
+    let mut response = send(live, request(Verb::Post, tool_call("x"), Some(session))).await.expect("an answer");
     serde_json::from_slice(&response.collect(1 << 20).await.expect("a body")).expect("JSON")
 }
 
@@ -191,7 +158,7 @@ async fn each_session_is_a_connection() {
     let (_registry, live) = backend(&server, Protocol::Sse).await;
     let [one, two] = [open(&live).await, open(&live).await];
     let (first, second) = (call(&live, &one).await, call(&live, &two).await);
-    assert_eq!(first["id"], "x");
+    assert_eq!(first["id"], "call");
     assert_ne!(first["result"]["session"], second["result"]["session"]);
     let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     assert_eq!(send(&live, request(Verb::Post, ready.clone(), Some(&one))).await.expect("taken").status, 202);
@@ -203,7 +170,7 @@ async fn each_session_is_a_connection() {
     }
     assert_eq!(send(&live, request(Verb::Delete, Json::Null, Some(&one))).await.expect("ended").status, 200);
     server.until("a connection is left", |inner| inner.open == 1).await;
-    assert_eq!(send(&live, request(Verb::Post, tool("x"), Some(&one))).await.expect("an answer").status, 404);
+    assert_eq!(send(&live, request(Verb::Post, tool_call("x"), Some(&one))).await.expect("an answer").status, 404);
     assert_eq!(call(&live, &two).await["result"], second["result"]);
     assert_eq!(live.is_up(), Some(true));
 }
@@ -228,14 +195,14 @@ async fn a_cut_stream_ends_the_session_and_what_it_waits_for() {
     let (_registry, live) = backend(&server, Protocol::Sse).await;
     let session = open(&live).await;
     let hanging = tokio::spawn({
-        let (live, hang) = (live.clone(), request(Verb::Post, tool("hang"), Some(&session)));
+        let (live, hang) = (live.clone(), request(Verb::Post, tool_call("hang"), Some(&session)));
         async move { live.send(&hang).await }
     });
     server.until("nothing hangs", |inner| inner.got.len() == 2).await;
     server.cut();
     let fault = hanging.await.expect("no panic").expect_err("cut");
     assert_eq!((fault.kind, fault.provably_not_run), (FaultKind::Cut, false));
-    assert_eq!(send(&live, request(Verb::Post, tool("x"), Some(&session))).await.expect("an answer").status, 404);
+    assert_eq!(send(&live, request(Verb::Post, tool_call("x"), Some(&session))).await.expect("an answer").status, 404);
     let again = open(&live).await;
     call(&live, &again).await;
 }
@@ -247,11 +214,11 @@ async fn messages_that_are_refused_did_not_run() {
     let session = open(&live).await;
     for (status, kind) in [("503 Service Unavailable", FaultKind::Busy), ("400 Bad Request", FaultKind::Protocol)] {
         server.0.lock().refuses = Some(status);
-        let fault = send(&live, request(Verb::Post, tool("x"), Some(&session))).await.expect_err("refused");
+        let fault = send(&live, request(Verb::Post, tool_call("x"), Some(&session))).await.expect_err("refused");
         assert_eq!(fault.kind, kind);
     }
     server.0.lock().refuses = Some("404 Not Found");
-    assert_eq!(send(&live, request(Verb::Post, tool("x"), Some(&session))).await.expect("an answer").status, 404);
+    assert_eq!(send(&live, request(Verb::Post, tool_call("x"), Some(&session))).await.expect("an answer").status, 404);
     server.until("a forgotten connection is left", |inner| inner.open == 0).await;
 }
 
@@ -263,7 +230,7 @@ async fn messages_stay_within_the_origin() {
         let server = Server::default();
         server.0.lock().endpoint = Some(foreign);
         let (_registry, live) = backend(&server, Protocol::Sse).await;
-        let outcome = send(&live, request(Verb::Post, initialize(), None)).await;
+        let outcome = send(&live, request(Verb::Post, initialize(json!({})), None)).await;
         assert!(outcome.is_err() || outcome.is_ok_and(|response| !response.status.is_success()), "{foreign}");
         assert!(server.0.lock().got.is_empty());
         server.until("the connection is left", |inner| inner.open == 0).await;
@@ -272,10 +239,7 @@ async fn messages_stay_within_the_origin() {
     let address = server.start().await;
     let named: &'static str = format!("http://{address}/messages?session={{}}").leak();
     server.0.lock().endpoint = Some(named);
-    let registry = Registry::new();
-    registry.commit(&registry.prepare(&[settings(address, Protocol::Sse)]).expect("usable settings"));
-    registry.start(Handle::current());
-    let live = registry.generation().get("old").expect("a backend").clone();
+    let (_registry, live) = started(settings(address, Protocol::Sse));
     open(&live).await;
 }
 
@@ -289,10 +253,10 @@ async fn it_is_found_out_where_nothing_newer_is_spoken() {
     drop(facts);
     server.until("the probe's connection is left", |inner| inner.open == 0).await;
     let session = open(&live).await;
-    assert_eq!(call(&live, &session).await["id"], "x");
+    assert_eq!(call(&live, &session).await["id"], "call");
     // Another URL: what is held open ends.
     let mut stream = send(&live, request(Verb::Get, Json::Null, Some(&session))).await.expect("a stream");
-    registry.commit(&registry.prepare(&[]).expect("usable settings"));
+    set(&registry, &[]);
     assert!(stream.chunk().await.expect("no fault").is_none());
     drop(stream);
     server.until("a retired connection is left", |inner| inner.open == 0).await;
@@ -302,12 +266,7 @@ async fn it_is_found_out_where_nothing_newer_is_spoken() {
 async fn a_url_that_speaks_nothing_speaks_not_this_either() {
     let server = Server::default();
     let address = server.start().await;
-    let mut wanted = settings(address, Protocol::Auto);
-    wanted.endpoints = vec![at(format!("http://{address}/nothing"))];
-    let registry = Registry::new();
-    registry.commit(&registry.prepare(&[wanted]).expect("usable settings"));
-    registry.start(Handle::current());
-    let live = registry.generation().get("old").expect("a backend").clone();
+    let (_registry, live) = started(backend_at("old", format!("http://{address}/nothing")));
     live.ensure_eras(PATIENT).await.expect("known");
     let facts = live.backend.facts();
     assert_eq!((facts.modern, facts.legacy), (Speaks::No, Speaks::No));

@@ -1,49 +1,29 @@
 //! Against scripted backends on real sockets.
 
 use super::*;
-use crate::upstream::backends::{LiveBackend, Registry};
-use crate::upstream::settings::{BackendSettings, PoolSettings, Protocol, StockSettings, Timeouts, ToolSettings};
-use crate::upstream::testing::{answer, at, error, fetcher, receive, result, say, serve, serve_mcp};
+use crate::upstream::settings::{BackendSettings, Protocol};
+use crate::upstream::testing::{
+    self, EVENTS, PATIENT, Received, answer, backend_at, error, fetcher, receive, result, say, serve, serve_mcp,
+};
+use crate::upstream::{LiveBackend, Registry};
 use lockgate_filters::fault::Fault;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
-
-const PATIENT: Duration = Duration::from_secs(20);
 
 fn described(tools: &str) -> Vec<u8> {
     result(&format!(r#"{{"supportedVersions":["2026-07-28"],"capabilities":{{{tools}}},"ttlMs":60000}}"#))
 }
 
 fn started(address: SocketAddr) -> (Registry, Arc<LiveBackend>) {
-    let settings = BackendSettings {
-        name: "demo".into(),
-        endpoints: vec![at(format!("http://{address}/mcp"))],
-        command: None,
-        protocol: Protocol::Modern,
-        timeouts: Timeouts::default(),
-        pool: PoolSettings::default(),
-        forward_headers: Vec::new(),
-        answer_bytes: 1 << 20,
-        sse_event: 1 << 16,
-        tools: ToolSettings::default(),
-        stock: StockSettings::default(),
-        stocked: false,
-    };
-    let registry = Registry::new();
-    let generation = registry.prepare(&[settings]).expect("usable settings");
-    registry.commit(&generation);
-    registry.start(Handle::current());
-    let live = generation.get("demo").expect("there").clone();
-    (registry, live)
+    let url = format!("http://{address}/mcp");
+    testing::started(BackendSettings { protocol: Protocol::Modern, ..backend_at("demo", url) })
 }
 
 #[tokio::test]
 async fn all_pages_are_read() {
     let address = serve_mcp(|request| {
-        let body: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
-        match body["params"]["cursor"].as_str() {
+        match request.message()["params"]["cursor"].as_str() {
             None => result(r#"{"tools":[{"name":"a"}],"nextCursor":"","ttlMs":90000}"#),
             // The empty string is a cursor like any other.
             Some("") => result(r#"{"tools":[{"name":"b"}],"nextCursor":"a\"b","ttlMs":70000}"#),
@@ -58,13 +38,13 @@ async fn all_pages_are_read() {
 
 #[tokio::test]
 async fn endless_lists_are_refused() {
-    let endless = |_: &crate::upstream::testing::Received| result(r#"{"tools":[],"nextCursor":"x","ttlMs":1}"#);
+    let endless = |_: &Received| result(r#"{"tools":[],"nextCursor":"x","ttlMs":1}"#);
     let fault = list(&fetcher(serve_mcp(endless).await)).await.expect_err("endless");
     assert_eq!(fault.to_string(), "its tool list has too many pages");
 
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
-    let counting = move |received: &crate::upstream::testing::Received| {
+    let counting = move |received: &Received| {
         counted.fetch_add(1, Ordering::SeqCst);
         endless(received)
     };
@@ -74,7 +54,7 @@ async fn endless_lists_are_refused() {
     assert_eq!(count.load(Ordering::SeqCst), 2);
 
     let filler = "x".repeat(600_000);
-    let long = move |_: &crate::upstream::testing::Received| {
+    let long = move |_: &Received| {
         result(&format!(r#"{{"tools":[{{"name":"a","description":"{filler}"}}],"nextCursor":"x","ttlMs":1}}"#))
     };
     let fault = list(&fetcher(serve_mcp(long).await)).await.expect_err("long");
@@ -143,12 +123,10 @@ async fn a_change_that_the_backend_tells_of_is_followed() {
                         let _ = listed.send(());
                     }
                     "subscriptions/listen" => {
-                        let body: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
-                        assert_eq!(body["params"]["notifications"]["toolsListChanged"], true);
-                        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+                        assert_eq!(request.message()["params"]["notifications"]["toolsListChanged"], true);
                         let acknowledged =
                             r#"data: {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged"}"#;
-                        say(&mut stream, format!("{head}: hello\n\n{acknowledged}\n\n")).await;
+                        say(&mut stream, format!("{EVENTS}: hello\n\n{acknowledged}\n\n")).await;
                         while changes.lock().await.recv().await.is_some() {
                             let changed = r#"data: {"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
                             say(&mut stream, format!("{changed}\n\n")).await;
