@@ -1,6 +1,7 @@
 //! The reading end of a recorded stream, held by the lane of a client that came back.
 
-use super::ring::{Look, Reader, TakenUp};
+use super::ring::{Look, TakenUp};
+use super::stream::Reader;
 use super::{End, Recorder, StreamKind};
 use bytes::Bytes;
 use std::sync::Arc;

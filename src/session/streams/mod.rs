@@ -24,8 +24,10 @@
 
 mod budget;
 mod follow;
+mod positions;
 mod record;
 mod ring;
+mod stream;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,6 @@
 //! The writing end of a recorded stream, held by the lane that reads the upstream.
 
-use super::ring::Reader;
+use super::stream::Reader;
 use super::{End, Recorder};
 use bytes::Bytes;
 use std::sync::Arc;

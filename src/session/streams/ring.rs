@@ -4,6 +4,8 @@
 //! comes back very late still finds its stream and is told of the gap, rather than losing the stream's end as well.
 
 use super::budget::ReplayBudget;
+use super::positions::Positions;
+use super::stream::{Event, Reader, Stream};
 use super::{End, StreamKind};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -11,84 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-
-/// What an event costs beside its bytes: its places in the queues, and a share of its stream.
-const EVENT_BYTES: usize = 256;
-/// What a position costs beside its id.
-const POSITION_BYTES: usize = 64;
-/// Up to here a frame is copied: a slice of it might keep a whole read buffer alive.
-const COPIED_BYTES_MAX: usize = 4096;
-/// A follower that lags by this many events holds its stream's writer back.
-const LAG_EVENTS_MAX: usize = 32;
-
-/// Who gets a stream's events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reader {
-    /// The client that opened the stream; the lane passes events on itself.
-    Client,
-    /// Nobody since then. The next reader begins at `from`.
-    Nobody { since: Instant, from: u64 },
-    /// A client that came back. Only the newest counts.
-    Follower { generation: u64, next: u64 },
-}
-
-pub(super) struct Stream {
-    pub kind: StreamKind,
-    /// The raw id of the request that the stream answers, where it answers one.
-    pub asked: Option<Bytes>,
-    /// Whose events it brings, as its lane calls them.
-    source: Arc<str>,
-    /// Whether the session that it comes from is no more: see [`Ring::renew`].
-    lost: bool,
-    pub reader: Reader,
-    pub end: Option<End>,
-    pub abandoned: bool,
-    pub changed: Arc<Notify>,
-    events: VecDeque<Event>,
-    /// The number of `events[0]`.
-    first: u64,
-    /// Some event had an id, so a client can name this stream.
-    named: bool,
-    generations: u64,
-}
-
-struct Event {
-    id: Option<Bytes>,
-    /// `None` once an event without id was handed out.
-    frame: Option<Bytes>,
-    at: Instant,
-}
-
-struct Position {
-    stream: u32,
-    number: u64,
-    id: Bytes,
-}
-
-impl Event {
-    fn cost(&self) -> usize {
-        EVENT_BYTES + self.id.as_ref().map_or(0, Bytes::len) + self.frame.as_ref().map_or(0, Bytes::len)
-    }
-}
-
-impl Stream {
-    /// The number that the next event will have.
-    pub fn next_number(&self) -> u64 {
-        self.first + self.events.len() as u64
-    }
-
-    /// Whether a follower has so much left to take that the writer should wait.
-    pub fn is_ahead(&self, bytes_max: usize) -> bool {
-        let Reader::Follower { next, .. } = self.reader else { return false };
-        let from = usize::try_from(next.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let waiting = self.events.range(from.min(self.events.len())..);
-        waiting.len() >= LAG_EVENTS_MAX || waiting.map(Event::cost).sum::<usize>() > bytes_max / 2
-    }
-
-    fn goes_on_alone(&self) -> bool {
-        matches!(self.reader, Reader::Nobody { .. }) && self.end.is_none() && !self.abandoned
-    }
-}
 
 /// What a follower finds when it looks.
 pub(super) enum Look {
@@ -114,8 +38,7 @@ pub(super) struct Ring {
     streams: BTreeMap<u32, Stream>,
     /// The stream of each recorded event, oldest first.
     order: VecDeque<u32>,
-    positions: VecDeque<Position>,
-    position_bytes: usize,
+    positions: Positions,
     bytes: usize,
     started: u32,
     pub closed: bool,
@@ -127,8 +50,7 @@ impl Ring {
             budget,
             streams: BTreeMap::new(),
             order: VecDeque::new(),
-            positions: VecDeque::new(),
-            position_bytes: 0,
+            positions: Positions::default(),
             bytes: 0,
             started: 0,
             closed: false,
@@ -141,21 +63,8 @@ impl Ring {
 
     pub fn start(&mut self, kind: StreamKind, asked: Option<Bytes>, source: Arc<str>) -> (u32, Arc<Notify>) {
         self.started = self.started.wrapping_add(1);
-        let changed = Arc::new(Notify::new());
-        let stream = Stream {
-            kind,
-            asked,
-            source,
-            lost: false,
-            reader: Reader::Client,
-            end: None,
-            abandoned: false,
-            changed: changed.clone(),
-            events: VecDeque::new(),
-            first: 0,
-            named: false,
-            generations: 0,
-        };
+        let stream = Stream::new(kind, asked, source);
+        let changed = stream.changed.clone();
         self.streams.insert(self.started, stream);
         (self.started, changed)
     }
@@ -168,7 +77,7 @@ impl Ring {
         let attached = known.reader == Reader::Client;
         let reachable = known.named || known.kind == StreamKind::Get;
         if !self.closed && (id.is_some() || (!attached && reachable)) {
-            let event = Event { id: id.map(unpinned), frame: Some(unpinned(frame)), at: now };
+            let event = Event::new(id, frame, now);
             let cost = event.cost();
             known.events.push_back(event);
             known.changed.notify_waiters();
@@ -238,11 +147,7 @@ impl Ring {
 
     /// How a stream ended, where nothing of it is left for a follower to take.
     pub fn spent(&self, stream: u32) -> Option<End> {
-        let known = self.streams.get(&stream)?;
-        let Reader::Follower { next, .. } = known.reader else { return None };
-        let from = usize::try_from(next.saturating_sub(known.first)).unwrap_or(usize::MAX);
-        let mut left = known.events.range(from.min(known.events.len())..);
-        if left.any(|event| event.frame.is_some()) { None } else { known.end }
+        self.streams.get(&stream)?.spent()
     }
 
     /// Finds the stream that an event id belongs to, and takes it up behind that event.
@@ -315,7 +220,6 @@ impl Ring {
         }
         self.order.clear();
         self.positions.clear();
-        self.position_bytes = 0;
         self.shrink(self.bytes);
     }
 
@@ -341,10 +245,7 @@ impl Ring {
             let at = known.events.iter().rposition(|event| event.id.as_deref() == Some(id))?;
             Some((*stream, known.first + at as u64))
         });
-        recorded.or_else(|| {
-            let position = self.positions.iter().rev().find(|position| position.id == id)?;
-            Some((position.stream, position.number))
-        })
+        recorded.or_else(|| self.positions.find(id))
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -367,14 +268,9 @@ impl Ring {
         known.first += 1;
         self.shrink(event.cost());
         if let Some(id) = event.id {
-            self.position_bytes += POSITION_BYTES + id.len();
-            self.positions.push_back(Position { stream, number, id });
+            self.positions.remember(stream, number, id);
         }
-        while self.position_bytes > self.budget.limits().bytes / 8
-            && let Some(oldest) = self.positions.pop_front()
-        {
-            self.position_bytes -= POSITION_BYTES + oldest.id.len();
-        }
+        self.positions.keep_within(self.budget.limits().bytes / 8);
         self.drop_if_done(stream);
     }
 
@@ -385,8 +281,7 @@ impl Ring {
         };
         if self.streams.get(&stream).is_some_and(done) {
             self.streams.remove(&stream);
-            self.positions.retain(|position| position.stream != stream);
-            self.position_bytes = self.positions.iter().map(|position| POSITION_BYTES + position.id.len()).sum();
+            self.positions.forget(stream);
         }
     }
 
@@ -422,9 +317,4 @@ impl Drop for Ring {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// Bytes that keep alive no more than (a small multiple of) what they hold.
-fn unpinned(bytes: Bytes) -> Bytes {
-    if bytes.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&bytes) } else { bytes }
 }
