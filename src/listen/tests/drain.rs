@@ -79,7 +79,9 @@ async fn who_was_told_that_the_connection_is_kept_may_use_it_behind_a_long_answe
     let stop = stop(&house, LONG, idle);
     house.drain.draining().await;
     // Longer than an idle connection is waited for.
-    tokio::time::sleep(idle * 2).await;
+    tokio::time::pause();
+    tokio::time::advance(idle * 2).await;
+    tokio::time::resume();
     house.gateway.gate.add_permits(1);
     let mut body = [0; 14];
     client.read_exact(&mut body).await.unwrap();
