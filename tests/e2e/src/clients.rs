@@ -26,6 +26,37 @@ pub struct Outcome {
     pub passed: bool,
 }
 
+impl Outcome {
+    /// Panics unless all of an exercise was as the client expected; says what it saw and, where it failed, `log`.
+    pub fn check(&self, way: &str, log: impl FnOnce() -> String) {
+        println!("{way} {}", self.summary);
+        assert!(self.passed, "{way}: {:#}\n{}", self.summary["failed"], log());
+    }
+
+    /// Which era the client settled on.
+    pub fn era(&self) -> &str {
+        self.summary["seen"]["connect"]["era"].as_str().unwrap_or_default()
+    }
+}
+
+/// Defines a test for each client, named after it, that runs a function with it.
+#[macro_export]
+macro_rules! for_each_client {
+    ($exercise:ident) => {
+        $crate::for_each_client! {
+            $exercise: typescript_v1 TypescriptV1, typescript_v2_legacy TypescriptV2Legacy,
+            typescript_v2_auto TypescriptV2Auto, python_1 Python1, python_2_legacy Python2Legacy,
+            python_2_auto Python2Auto,
+        }
+    };
+    ($exercise:ident: $($name:ident $client:ident,)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            $exercise($crate::Client::$client).await;
+        }
+    )+};
+}
+
 impl Client {
     pub const ALL: [Self; 6] = [
         Self::TypescriptV1,
@@ -39,6 +70,16 @@ impl Client {
     /// Clients that never speak the modern era.
     pub fn is_legacy(self) -> bool {
         !matches!(self, Self::TypescriptV2Auto | Self::Python2Auto)
+    }
+
+    /// The era that it settles on where the server speaks both.
+    pub fn era(self) -> &'static str {
+        if self.is_legacy() { "legacy" } else { "modern" }
+    }
+
+    /// As [`Client::exercise`], while other tasks go on.
+    pub async fn exercise_at(self, target: String) -> Outcome {
+        tokio::task::spawn_blocking(move || self.exercise(&target)).await.expect("a summary")
     }
 
     /// Runs the exercise against the conformant fixture, or against a gateway in front of it. A target is the URL of an

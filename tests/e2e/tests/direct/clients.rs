@@ -1,43 +1,13 @@
 //! Every official client does its whole exercise against the fixture.
 
-use lockgate_e2e::{Client, Everything, Fixture, sdk};
+use lockgate_e2e::{Client, Everything, Fixture, for_each_client, sdk};
 
-fn exercise(client: Client) {
+async fn exercise(client: Client) {
     let fixture = Fixture::start("conformant");
-    let outcome = client.exercise(fixture.url());
-    println!("direct {}", outcome.summary);
-    assert!(outcome.passed, "{:#}", outcome.summary["failed"]);
+    client.exercise_at(fixture.url().to_owned()).await.check("direct", String::new);
 }
 
-#[test]
-fn typescript_v1() {
-    exercise(Client::TypescriptV1);
-}
-
-#[test]
-fn typescript_v2_legacy() {
-    exercise(Client::TypescriptV2Legacy);
-}
-
-#[test]
-fn typescript_v2_auto() {
-    exercise(Client::TypescriptV2Auto);
-}
-
-#[test]
-fn python_1() {
-    exercise(Client::Python1);
-}
-
-#[test]
-fn python_2_legacy() {
-    exercise(Client::Python2Legacy);
-}
-
-#[test]
-fn python_2_auto() {
-    exercise(Client::Python2Auto);
-}
+for_each_client!(exercise);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rust_sdk_at_every_revision() {
@@ -51,13 +21,12 @@ async fn rust_sdk_at_every_revision() {
 #[test]
 fn dual_era_clients_meet_single_era_servers() {
     let (legacy, modern) = (Fixture::start("legacy"), Fixture::start("modern"));
-    for client in [Client::TypescriptV2Auto, Client::Python2Auto] {
-        let outcome = client.exercise(legacy.url());
-        assert_eq!(outcome.summary["seen"]["connect"]["era"], "legacy", "{client:?} {:#}", outcome.summary);
-        assert!(outcome.passed, "{client:?} {:#}", outcome.summary["failed"]);
-        let outcome = client.exercise(modern.url());
-        assert_eq!(outcome.summary["seen"]["connect"]["era"], "modern", "{client:?} {:#}", outcome.summary);
-        assert!(outcome.passed, "{client:?} {:#}", outcome.summary["failed"]);
+    for (server, era) in [(&legacy, "legacy"), (&modern, "modern")] {
+        for client in [Client::TypescriptV2Auto, Client::Python2Auto] {
+            let outcome = client.exercise(server.url());
+            assert_eq!(outcome.era(), era, "{client:?} {:#}", outcome.summary);
+            outcome.check(&format!("{client:?}"), String::new);
+        }
     }
 }
 

@@ -1,49 +1,18 @@
 //! Every official client sees through the gateway what it sees without it.
 
 use lockgate_e2e::gateway::config;
-use lockgate_e2e::{Client, Everything, Fixture, Gateway, sdk};
+use lockgate_e2e::{Client, Everything, Fixture, Gateway, for_each_client, sdk};
 use serde_json::Value;
 
 async fn exercise(client: Client) {
     let fixture = Fixture::start("conformant");
     let gateway = Gateway::start(&config(fixture.url())).await;
-    let url = gateway.mcp();
-    let outcome = tokio::task::spawn_blocking(move || client.exercise(&url)).await.unwrap();
-    println!("gateway {}", outcome.summary);
-    assert!(outcome.passed, "{:#}\n{}", outcome.summary["failed"], gateway.log());
-    let era = if client.is_legacy() { "legacy" } else { "modern" };
-    assert_eq!(outcome.summary["seen"]["connect"]["era"], era);
+    let outcome = client.exercise_at(gateway.mcp()).await;
+    outcome.check("gateway", || gateway.log());
+    assert_eq!(outcome.era(), client.era());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn typescript_v1() {
-    exercise(Client::TypescriptV1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn typescript_v2_legacy() {
-    exercise(Client::TypescriptV2Legacy).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn typescript_v2_auto() {
-    exercise(Client::TypescriptV2Auto).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn python_1() {
-    exercise(Client::Python1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn python_2_legacy() {
-    exercise(Client::Python2Legacy).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn python_2_auto() {
-    exercise(Client::Python2Auto).await;
-}
+for_each_client!(exercise);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rust_sdk_at_every_revision() {
@@ -62,10 +31,9 @@ async fn dual_era_clients_settle_on_what_the_backend_speaks() {
         let fixture = Fixture::start(mode);
         let gateway = Gateway::start(&config(fixture.url())).await;
         for client in [Client::TypescriptV2Auto, Client::Python2Auto] {
-            let url = gateway.mcp();
-            let outcome = tokio::task::spawn_blocking(move || client.exercise(&url)).await.unwrap();
-            assert_eq!(outcome.summary["seen"]["connect"]["era"], era, "{client:?} {:#}", outcome.summary);
-            assert!(outcome.passed, "{client:?} {:#}\n{}", outcome.summary["failed"], gateway.log());
+            let outcome = client.exercise_at(gateway.mcp()).await;
+            assert_eq!(outcome.era(), era, "{client:?} {:#}", outcome.summary);
+            outcome.check(&format!("{client:?}"), || gateway.log());
         }
     }
 }

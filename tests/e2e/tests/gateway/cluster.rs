@@ -1,77 +1,37 @@
 //! Two nodes that know each other: what one process holds, its clients reach through the other.
 
+use crate::backends::{Backends, KEY, OTHER_KEY, UPDATED, URI, moved, settled};
 use lockgate_e2e::events::Events;
-use lockgate_e2e::gateway::federation;
 use lockgate_e2e::mcp::NEWEST_LEGACY;
-use lockgate_e2e::scripted::{tool, tools};
-use lockgate_e2e::wait::free_port;
-use lockgate_e2e::{Answer, Fixture, Gateway, Mcp, Scripted, Transport, until};
+use lockgate_e2e::scripted::tools;
+use lockgate_e2e::{Answer, Gateway, Mcp, until};
 use serde_json::{Value, json};
 
-const UPDATED: &str = "notifications/resources/updated";
-const URI: &str = "web+note:x";
-const KEY: &str = "8f14e45fceea167a5a36dedd4bea2543c9f0f895fb98ab9159f51fd0297e236d";
-const OTHER_KEY: &str = "45c48cce2e2d7fbdea1afc51c7c6ad26d3d9446802a44259755d38e6d163e820";
-
-fn offer() -> Value {
-    json!({
-        "eras": "legacy",
-        "tools": [tool("count"), tool("ask"), tool("sample"), tool("wait"), tool("progress")],
-        "resources": [{"uri": "note:x", "name": "x"}],
-        "capabilities": {"resources": {"subscribe": true}},
-    })
+async fn start() -> Backends {
+    Backends::start(&["count", "ask", "sample", "wait", "progress"]).await
 }
 
-/// The backends, and where nodes listen for each other.
-struct Backends {
-    web: Scripted,
-    child: Scripted,
-    stateful: Fixture,
-    ports: [u16; 2],
+fn config(backends: &Backends, node: usize, keys: &[&str]) -> String {
+    let keys: String = keys.iter().map(|key| format!("    - {{ id: k{}, secret: \"{key}\" }}\n", &key[..2])).collect();
+    // The same list everywhere: each finds itself in it.
+    let [one, other] = backends.ports;
+    let top = format!(
+        "tickets:\n  keys:\n{keys}cluster:\n  listen: 127.0.0.1:{}\n  peers: [127.0.0.1:{one}, \"localhost:{other}\"]\n",
+        backends.ports[node]
+    );
+    backends.config("", &top)
 }
 
-impl Backends {
-    async fn start() -> Self {
-        let child = Scripted::start(Transport::Stdio, offer()).await;
-        let (web, stateful) = (Scripted::http(offer()).await, Fixture::start("stateful"));
-        Self { web, child, stateful, ports: [free_port(), free_port()] }
-    }
+async fn node(backends: &Backends, node: usize, key: &str) -> Gateway {
+    settled(&config(backends, node, &[key])).await
+}
 
-    fn config(&self, node: usize, keys: &[&str]) -> String {
-        let stateful = format!("  stateful:\n    endpoints: [{{ url: \"{}\" }}]\n", self.stateful.url());
-        let backends =
-            [("web", self.web.backend("web", "")), ("child", self.child.backend("child", "")), ("stateful", stateful)];
-        let keys: String =
-            keys.iter().map(|key| format!("    - {{ id: k{}, secret: \"{key}\" }}\n", &key[..2])).collect();
-        // The same list everywhere: each finds itself in it.
-        let [one, other] = self.ports;
-        let top = format!(
-            "tickets:\n  keys:\n{keys}cluster:\n  listen: 127.0.0.1:{}\n  peers: [127.0.0.1:{one}, \"localhost:{other}\"]\n",
-            self.ports[node]
-        );
-        federation(&backends, "", &top)
-    }
-
-    async fn node(&self, node: usize, key: &str) -> Gateway {
-        let gateway = Gateway::start(&self.config(node, &[key])).await;
-        gateway.settled().await;
-        gateway
-    }
-
-    /// Two nodes; a client that has opened its session at the first, and the same client at the other.
-    async fn nodes(&self) -> (Gateway, Gateway, Mcp, Mcp) {
-        let (one, other) = tokio::join!(self.node(0, KEY), self.node(1, KEY));
-        let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
-        let moved = Mcp { url: other.mcp(), ..client.clone() };
-        (one, other, client, moved)
-    }
-
-    async fn listening(&self) {
-        until("the stream at the backend", async || {
-            self.web.heard().iter().any(|heard| heard.method == "GET" && heard.session.is_some()).then_some(())
-        })
-        .await;
-    }
+/// Two nodes; a client that has opened its session at the first, and the same client at the other.
+async fn nodes(backends: &Backends) -> (Gateway, Gateway, Mcp, Mcp) {
+    let (one, other) = tokio::join!(node(backends, 0, KEY), node(backends, 1, KEY));
+    let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
+    let moved = moved(&client, &other);
+    (one, other, client, moved)
 }
 
 async fn reply(client: &Mcp, asked: &Value, name: &str) -> Answer {
@@ -86,8 +46,8 @@ fn requests(kind: &str, outcome: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_answered_through_another_node() {
-    let backends = Backends::start().await;
-    let (one, other, client, moved) = backends.nodes().await;
+    let backends = start().await;
+    let (one, other, client, moved) = nodes(&backends).await;
     for name in ["web", "child"] {
         let mut stream = client.stream("tools/call", json!({"name": format!("{name}__ask"), "arguments": {}})).await;
         let asked = stream.notification("elicitation/create").await;
@@ -110,8 +70,8 @@ async fn a_question_is_answered_through_another_node() {
 /// The client loses its stream, goes on with it through the other node, and answers there what it is asked on it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_goes_on_through_another_node() {
-    let mut backends = Backends::start().await;
-    let (one, other, client, moved) = backends.nodes().await;
+    let mut backends = start().await;
+    let (one, other, client, moved) = nodes(&backends).await;
     let mut stream = client.listen(None).await;
     assert_eq!(client.send("resources/subscribe", json!({"uri": URI})).await.code(), (200, 0));
     backends.listening().await;
@@ -139,8 +99,8 @@ async fn a_stream_goes_on_through_another_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_is_fetched_through_another_node() {
-    let backends = Backends::start().await;
-    let (_one, _other, client, moved) = backends.nodes().await;
+    let backends = start().await;
+    let (_one, _other, client, moved) = nodes(&backends).await;
     let arguments = json!({"milliseconds": 1500, "token": "fetched"});
     let body = client.body("tools/call", json!({"name": "stateful__slow", "arguments": arguments}));
     let mut stream = Events::new(client.post(&body).send().await.expect("an answer"));
@@ -153,8 +113,8 @@ async fn an_answer_is_fetched_through_another_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_held_that_is_gone_is_said_to_be_lost_at_once() {
-    let mut backends = Backends::start().await;
-    let (mut one, other, client, moved) = backends.nodes().await;
+    let mut backends = start().await;
+    let (mut one, other, client, moved) = nodes(&backends).await;
     let mut listening = client.listen(None).await;
     assert_eq!(client.send("resources/subscribe", json!({"uri": URI})).await.code(), (200, 0));
     backends.listening().await;
@@ -192,15 +152,15 @@ async fn what_a_node_held_that_is_gone_is_said_to_be_lost_at_once() {
 /// Nodes know each other by their keys, and by nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_another_key_is_nobody_until_it_has_the_same() {
-    let backends = Backends::start().await;
-    let (one, stranger) = tokio::join!(backends.node(0, KEY), backends.node(1, OTHER_KEY));
+    let backends = start().await;
+    let (one, stranger) = tokio::join!(node(&backends, 0, KEY), node(&backends, 1, OTHER_KEY));
     let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
     let mut stream = client.stream("tools/call", json!({"name": "web__ask", "arguments": {}})).await;
     let asked = stream.notification("elicitation/create").await;
-    let moved = Mcp { url: stranger.mcp(), ..client.clone() };
+    let moved = moved(&client, &stranger);
     assert_eq!(reply(&moved, &asked, "Ada").await.status, 404, "its session is unknown there");
     // It may open what the other one has sealed, but shows a key that the other one does not know.
-    stranger.write(&backends.config(1, &[OTHER_KEY, KEY]));
+    stranger.write(&config(&backends, 1, &[OTHER_KEY, KEY]));
     until("the keys in use", async || {
         (stranger.reload().await.0 == 200 && stranger.generation().await > 1).then_some(())
     })
@@ -210,7 +170,7 @@ async fn a_node_with_another_key_is_nobody_until_it_has_the_same() {
     let refused = one.metric("lockgate_node_connections_refused_total").await;
     assert!(refused > Some(0.0), "{refused:?}");
     // A rotation goes on to its end.
-    one.write(&backends.config(0, &[KEY, OTHER_KEY]));
+    one.write(&config(&backends, 0, &[KEY, OTHER_KEY]));
     until("the keys in use", async || (one.reload().await.0 == 200 && one.generation().await > 1).then_some(())).await;
     assert_eq!(reply(&moved, &asked, "Ada").await.status, 202);
     assert_eq!(stream.answer().await.1["result"]["content"][0]["text"], "Ada");
@@ -218,8 +178,8 @@ async fn a_node_with_another_key_is_nobody_until_it_has_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancellation_reaches_a_call_at_another_node() {
-    let backends = Backends::start().await;
-    let (one, other, client, moved) = backends.nodes().await;
+    let backends = start().await;
+    let (one, other, client, moved) = nodes(&backends).await;
     let arguments = json!({"milliseconds": 60_000, "token": "cancelled"});
     let body = client.body("tools/call", json!({"name": "web__wait", "arguments": arguments}));
     let call = tokio::spawn(client.post(&body).send());
@@ -235,8 +195,8 @@ async fn a_cancellation_reaches_a_call_at_another_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_ends_at_one_node_ends_at_all() {
-    let backends = Backends::start().await;
-    let (mut one, other, client, moved) = backends.nodes().await;
+    let backends = start().await;
+    let (mut one, other, client, moved) = nodes(&backends).await;
     assert_eq!(client.tool("web__count", json!({})).await.text(), "1");
     assert_eq!(moved.tool("web__count", json!({})).await.text(), "1");
     let mut listening = client.listen(None).await;
@@ -261,8 +221,8 @@ async fn a_session_that_ends_at_one_node_ends_at_all() {
 /// A request that has been handed over is handed on no further, even where each takes the other for who should have it.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_goes_in_circles() {
-    let backends = Backends::start().await;
-    let (mut one, other, client, moved) = backends.nodes().await;
+    let backends = start().await;
+    let (mut one, other, client, moved) = nodes(&backends).await;
     let mut stream = client.stream("tools/call", json!({"name": "web__ask", "arguments": {}})).await;
     let asked = stream.notification("elicitation/create").await;
     // The node comes back as another process of itself, which has the session but not the question any more. It is asked,
@@ -283,8 +243,8 @@ async fn nothing_goes_in_circles() {
 /// What a batch of 2025-03-26 answers goes to whoever has asked, each for itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_in_a_batch_finds_its_node() {
-    let backends = Backends::start().await;
-    let (one, other) = tokio::join!(backends.node(0, KEY), backends.node(1, KEY));
+    let backends = start().await;
+    let (one, other) = tokio::join!(node(&backends, 0, KEY), node(&backends, 1, KEY));
     let client = Mcp::legacy(&one.mcp(), "2025-03-26").await;
     let moved = Mcp { url: other.mcp(), ..client.clone() };
     let mut stream = client.stream("tools/call", json!({"name": "web__sample", "arguments": {}})).await;

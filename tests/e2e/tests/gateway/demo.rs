@@ -3,7 +3,7 @@
 use lockgate_e2e::process::Process;
 use lockgate_e2e::wait::free_port;
 use lockgate_e2e::{Client, Fixture, Mcp, paths, until};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -49,31 +49,36 @@ async fn run_with_no_flags_serves_the_demo() {
     }
 }
 
+/// A gateway that these arguments start at free ports, and its endpoint.
+async fn run(folder: &tempfile::TempDir, arguments: &[&str]) -> (Process, String) {
+    let (listen, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let flags = ["--listen", &listen, "--admin", &admin];
+    let process = lockgate(folder, &["run"].iter().chain(arguments).chain(&flags).copied().collect::<Vec<_>>());
+    ready(&admin).await;
+    (process, format!("http://{listen}/mcp"))
+}
+
+/// The same with the servers that a client's own JSON names.
+async fn run_json(folder: &tempfile::TempDir, servers: Value) -> (Process, String) {
+    let file = folder.path().join("mcp.json");
+    std::fs::write(&file, json!({"mcpServers": servers}).to_string()).unwrap();
+    run(folder, &["--mcp-json", file.to_str().unwrap()]).await
+}
+
 #[tokio::test]
 async fn one_backend_by_command_line() {
     let folder = tempfile::tempdir().unwrap();
     let fixture = Fixture::start("conformant");
-    let (listen, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-    let backend = format!("tools={}", fixture.url());
-    let _gateway = lockgate(&folder, &["run", "--backend", &backend, "--listen", &listen, "--admin", &admin]);
-    ready(&admin).await;
-    let client = Mcp::modern(&format!("http://{listen}/mcp"));
-    assert_eq!(client.tool("test_echo", json!({"text": "hi"})).await.text(), "hi");
+    let (_gateway, url) = run(&folder, &["--backend", &format!("tools={}", fixture.url())]).await;
+    assert_eq!(Mcp::modern(&url).tool("test_echo", json!({"text": "hi"})).await.text(), "hi");
 }
 
 #[tokio::test]
 async fn one_backend_by_the_clients_own_json() {
     let folder = tempfile::tempdir().unwrap();
     let fixture = Fixture::start("conformant");
-    let servers = json!({"mcpServers": {"tools": {"type": "http", "url": fixture.url()}}});
-    let file = folder.path().join("mcp.json");
-    std::fs::write(&file, servers.to_string()).unwrap();
-    let (listen, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-    let arguments = ["run", "--mcp-json", file.to_str().unwrap(), "--listen", &listen, "--admin", &admin];
-    let _gateway = lockgate(&folder, &arguments);
-    ready(&admin).await;
-    let client = Mcp::modern(&format!("http://{listen}/mcp"));
-    assert_eq!(client.tool("test_echo", json!({"text": "hi"})).await.text(), "hi");
+    let (_gateway, url) = run_json(&folder, json!({"tools": {"type": "http", "url": fixture.url()}})).await;
+    assert_eq!(Mcp::modern(&url).tool("test_echo", json!({"text": "hi"})).await.text(), "hi");
 }
 
 /// Servers that are started, and one in the network, as one: each under its prefix, and alone below the same path.
@@ -83,14 +88,8 @@ async fn several_backends_by_the_clients_own_json() {
     let fixture = Fixture::start("conformant");
     let binary = paths::lockgate();
     let started = json!({"command": binary, "args": ["stdio", "--url", fixture.url()], "env": {"EMPTY": ""}});
-    let servers = json!({"mcpServers": {"net": {"url": fixture.url()}, "proc": started}});
-    let file = folder.path().join("mcp.json");
-    std::fs::write(&file, servers.to_string()).unwrap();
-    let (listen, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-    let arguments = ["run", "--mcp-json", file.to_str().unwrap(), "--listen", &listen, "--admin", &admin];
-    let _gateway = lockgate(&folder, &arguments);
-    ready(&admin).await;
-    let client = Mcp::modern(&format!("http://{listen}/mcp"));
+    let (_gateway, url) = run_json(&folder, json!({"net": {"url": fixture.url()}, "proc": started})).await;
+    let client = Mcp::modern(&url);
     for name in ["net__test_echo", "proc__test_echo"] {
         let said = async || {
             let answer = client.tool(name, json!({"text": "hi"})).await;
@@ -98,6 +97,6 @@ async fn several_backends_by_the_clients_own_json() {
         };
         assert_eq!(until(name, said).await, "hi");
     }
-    let alone = Mcp::modern(&format!("http://{listen}/mcp/proc"));
+    let alone = Mcp::modern(&format!("{url}/proc"));
     assert_eq!(alone.tool("test_echo", json!({"text": "hi"})).await.text(), "hi");
 }

@@ -1,6 +1,7 @@
 //! What becomes of a legacy session when something behind the gateway is lost or moved: clients never open their sessions
 //! again, so the gateway does, and says what it cannot bring back.
 
+use lockgate_e2e::events::Events;
 use lockgate_e2e::gateway::{TOKEN, config, config_with};
 use lockgate_e2e::mcp::NEWEST_LEGACY;
 use lockgate_e2e::{Answer, Fixture, Gateway, Mcp, until};
@@ -35,15 +36,21 @@ async fn initialize(gateway: &Gateway) -> Answer {
     Answer::read(client.post(&body).send().await.expect("an answer")).await
 }
 
+/// A client's stream of what it has subscribed to, on which the backend has told it something.
+async fn subscribed(fixture: &Fixture, client: &Mcp) -> Events {
+    client.send("resources/subscribe", json!({"uri": "state:watched"})).await;
+    let mut stream = client.listen(None).await;
+    listening(fixture).await;
+    fixture.poke("state:watched").await;
+    stream.notification("notifications/resources/updated").await;
+    stream
+}
+
 /// The first thing that a listening client does after a backend restart is to come back with its last event.
 #[tokio::test]
 async fn a_listener_goes_on_after_the_backend_restarted() {
     let (fixture, _gateway, client) = stateful().await;
-    client.send("resources/subscribe", json!({"uri": "state:watched"})).await;
-    let mut stream = client.listen(None).await;
-    listening(&fixture).await;
-    fixture.poke("state:watched").await;
-    stream.notification("notifications/resources/updated").await;
+    let mut stream = subscribed(&fixture, &client).await;
     fixture.forget().await;
     while stream.next().await.is_some() {}
     let last = stream.last_id.clone().expect("an event id");
@@ -65,11 +72,7 @@ async fn a_listener_goes_on_after_the_backend_restarted() {
 #[tokio::test]
 async fn a_listener_follows_its_session_when_a_call_opened_it_again() {
     let (fixture, _gateway, client) = stateful().await;
-    client.send("resources/subscribe", json!({"uri": "state:watched"})).await;
-    let mut stream = client.listen(None).await;
-    listening(&fixture).await;
-    fixture.poke("state:watched").await;
-    stream.notification("notifications/resources/updated").await;
+    let mut stream = subscribed(&fixture, &client).await;
     fixture.forget().await;
     while stream.next().await.is_some() {}
     assert_eq!(client.tool("count", json!({})).await.text(), "1");
@@ -90,7 +93,7 @@ async fn a_listener_follows_its_session_when_a_call_opened_it_again() {
 async fn an_answer_lost_with_its_session_is_said_to_be_lost() {
     let (fixture, _gateway, client) = stateful().await;
     let body = client.body("tools/call", json!({"name": "slow", "arguments": {"milliseconds": 60_000}}));
-    let mut stream = lockgate_e2e::events::Events::new(client.post(&body).send().await.unwrap());
+    let mut stream = Events::new(client.post(&body).send().await.unwrap());
     stream.next().await.expect("a priming event");
     fixture.forget().await;
     while stream.next().await.is_some() {}

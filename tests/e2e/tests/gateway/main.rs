@@ -1,5 +1,6 @@
 //! The gateway between real clients and real, careless, stateful and broken servers.
 
+mod backends;
 mod batches;
 mod clients;
 mod cluster;

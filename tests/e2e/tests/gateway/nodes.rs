@@ -1,74 +1,32 @@
 //! Two gateways with the same keys and no shared store: what one has begun, the other goes on with.
 
+use crate::backends::{Backends, KEY, OTHER_KEY, UPDATED, URI, moved, settled};
 use lockgate_e2e::events::Events;
-use lockgate_e2e::gateway::federation;
 use lockgate_e2e::mcp::NEWEST_LEGACY;
-use lockgate_e2e::scripted::{tool, tools};
-use lockgate_e2e::{Answer, Fixture, Gateway, Mcp, Scripted, Transport, until};
-use serde_json::{Value, json};
+use lockgate_e2e::scripted::tools;
+use lockgate_e2e::{Answer, Gateway, Mcp, until};
+use serde_json::json;
 
-const UPDATED: &str = "notifications/resources/updated";
-const URI: &str = "web+note:x";
-const KEY: &str = "8f14e45fceea167a5a36dedd4bea2543c9f0f895fb98ab9159f51fd0297e236d";
-const OTHER_KEY: &str = "45c48cce2e2d7fbdea1afc51c7c6ad26d3d9446802a44259755d38e6d163e820";
-
-fn offer() -> Value {
-    json!({
-        "eras": "legacy",
-        "tools": [tool("count"), tool("level"), tool("ask")],
-        "resources": [{"uri": "note:x", "name": "x"}],
-        "capabilities": {"logging": {}, "resources": {"subscribe": true}},
-    })
+async fn start() -> Backends {
+    Backends::start(&["count", "level", "ask"]).await
 }
 
-/// The backends, behind as many gateways as there are.
-struct Backends {
-    web: Scripted,
-    child: Scripted,
-    /// Its answers are streams that can be resumed.
-    stateful: Fixture,
+async fn node(backends: &Backends, key: &str) -> Gateway {
+    let keys = format!("tickets:\n  keys: [{{ id: k1, secret: \"{key}\" }}]\n");
+    settled(&backends.config("    page_size: 2\n", &keys)).await
 }
 
-impl Backends {
-    async fn start() -> Self {
-        let child = Scripted::start(Transport::Stdio, offer()).await;
-        Self { web: Scripted::http(offer()).await, child, stateful: Fixture::start("stateful") }
-    }
-
-    async fn node(&self, key: &str) -> Gateway {
-        let stateful = format!("  stateful:\n    endpoints: [{{ url: \"{}\" }}]\n", self.stateful.url());
-        let backends =
-            [("web", self.web.backend("web", "")), ("child", self.child.backend("child", "")), ("stateful", stateful)];
-        let keys = format!("tickets:\n  keys: [{{ id: k1, secret: \"{key}\" }}]\n");
-        let gateway = Gateway::start(&federation(&backends, "    page_size: 2\n", &keys)).await;
-        gateway.settled().await;
-        gateway
-    }
-
-    /// Two nodes, and a client that has opened its session at the first.
-    async fn nodes(&self) -> (Gateway, Gateway, Mcp) {
-        let (one, other) = tokio::join!(self.node(KEY), self.node(KEY));
-        let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
-        (one, other, client)
-    }
-
-    async fn listening(&self) {
-        until("the stream at the backend", async || {
-            self.web.heard().iter().any(|heard| heard.method == "GET" && heard.session.is_some()).then_some(())
-        })
-        .await;
-    }
-}
-
-/// The same client, sent to another node.
-fn moved(client: &Mcp, to: &Gateway) -> Mcp {
-    Mcp { url: to.mcp(), ..client.clone() }
+/// Two nodes, and a client that has opened its session at the first.
+async fn nodes(backends: &Backends) -> (Gateway, Gateway, Mcp) {
+    let (one, other) = tokio::join!(node(backends, KEY), node(backends, KEY));
+    let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
+    (one, other, client)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_node_serves_the_session_of_one_that_was_killed() {
-    let backends = Backends::start().await;
-    let (mut one, other, client) = backends.nodes().await;
+    let backends = start().await;
+    let (mut one, other, client) = nodes(&backends).await;
     for name in ["web__count", "child__count"] {
         assert_eq!(client.tool(name, json!({})).await.text(), "1");
     }
@@ -93,8 +51,8 @@ async fn another_node_serves_the_session_of_one_that_was_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_at_another_node_begins_with_what_may_have_been_missed() {
-    let mut backends = Backends::start().await;
-    let (mut one, other, client) = backends.nodes().await;
+    let mut backends = start().await;
+    let (mut one, other, client) = nodes(&backends).await;
     let mut stream = client.listen(None).await;
     assert_eq!(client.send("resources/subscribe", json!({"uri": URI})).await.code(), (200, 0));
     backends.listening().await;
@@ -123,8 +81,8 @@ async fn a_stream_at_another_node_begins_with_what_may_have_been_missed() {
 /// A node that comes back knows the sessions at the backends: they send what was missed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_comes_back_resumes_streams_at_the_backends() {
-    let mut backends = Backends::start().await;
-    let mut node = backends.node(KEY).await;
+    let mut backends = start().await;
+    let mut node = node(&backends, KEY).await;
     let client = Mcp::legacy(&node.mcp(), NEWEST_LEGACY).await;
     let mut stream = client.listen(None).await;
     assert_eq!(client.send("resources/subscribe", json!({"uri": URI})).await.code(), (200, 0));
@@ -151,8 +109,8 @@ async fn a_node_that_comes_back_resumes_streams_at_the_backends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_is_resumed_or_said_to_be_lost() {
     for returns in [true, false] {
-        let backends = Backends::start().await;
-        let (mut one, other, client) = backends.nodes().await;
+        let backends = start().await;
+        let (mut one, other, client) = nodes(&backends).await;
         let arguments = json!({"milliseconds": 1500, "token": "resumed"});
         let body = client.body("tools/call", json!({"name": "stateful__slow", "arguments": arguments}));
         let mut stream = Events::new(client.post(&body).send().await.expect("an answer"));
@@ -187,8 +145,8 @@ async fn an_answer_is_resumed_or_said_to_be_lost() {
 /// A question waits in one process. Its answer at another node finds nobody, and is told so at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_answered_where_it_was_asked() {
-    let backends = Backends::start().await;
-    let (one, other, client) = backends.nodes().await;
+    let backends = start().await;
+    let (one, other, client) = nodes(&backends).await;
     let mut stream = client.stream("tools/call", json!({"name": "web__ask", "arguments": {}})).await;
     let asked = stream.notification("elicitation/create").await;
     let result = json!({"action": "accept", "content": {"name": "Ada"}});
@@ -203,8 +161,8 @@ async fn a_question_is_answered_where_it_was_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_another_key_knows_nothing() {
-    let backends = Backends::start().await;
-    let (one, stranger) = tokio::join!(backends.node(KEY), backends.node(OTHER_KEY));
+    let backends = start().await;
+    let (one, stranger) = tokio::join!(node(&backends, KEY), node(&backends, OTHER_KEY));
     let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
     let cursor = client.send("tools/list", json!({})).await.json()["result"]["nextCursor"].clone();
     assert!(cursor.is_string());

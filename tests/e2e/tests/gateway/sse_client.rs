@@ -4,7 +4,7 @@ use lockgate_e2e::clients::sse;
 use lockgate_e2e::events::Events;
 use lockgate_e2e::gateway::{config, config_with};
 use lockgate_e2e::mcp::client;
-use lockgate_e2e::{Client, Fixture, Gateway, until};
+use lockgate_e2e::{Client, Fixture, Gateway, for_each_client, until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -13,33 +13,20 @@ async fn start(backend: &str) -> Gateway {
     Gateway::start(&config_with(backend, "", "    sse: true\n")).await
 }
 
-async fn exercise(client: Client, path: &str) {
+async fn exercise(client: Client) {
     let fixture = Fixture::start("conformant");
     let gateway = start(fixture.url()).await;
-    let target = sse(&gateway.url(path));
-    let outcome = tokio::task::spawn_blocking(move || client.exercise(&target)).await.unwrap();
-    println!("sse {}", outcome.summary);
-    assert!(outcome.passed, "{:#}\n{}", outcome.summary["failed"], gateway.log());
+    // Below the endpoint's own path as well as below that of the virtual server.
+    let path = match client {
+        Client::TypescriptV2Legacy | Client::Python2Legacy => "/servers/default/sse",
+        _ => "/mcp/sse",
+    };
+    client.exercise_at(sse(&gateway.url(path))).await.check("sse", || gateway.log());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn typescript_v1() {
-    exercise(Client::TypescriptV1, "/mcp/sse").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn typescript_v2_legacy() {
-    exercise(Client::TypescriptV2Legacy, "/servers/default/sse").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn python_1() {
-    exercise(Client::Python1, "/mcp/sse").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn python_2_legacy() {
-    exercise(Client::Python2Legacy, "/servers/default/sse").await;
+for_each_client! {
+    exercise: typescript_v1 TypescriptV1, typescript_v2_legacy TypescriptV2Legacy, python_1 Python1,
+    python_2_legacy Python2Legacy,
 }
 
 /// A client that speaks the transport by hand.

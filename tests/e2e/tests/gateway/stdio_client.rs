@@ -2,7 +2,7 @@
 
 use lockgate_e2e::clients::stdio;
 use lockgate_e2e::gateway::config;
-use lockgate_e2e::{Client, Fixture, Gateway, paths, until};
+use lockgate_e2e::{Client, Fixture, Gateway, for_each_client, paths, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -19,43 +19,12 @@ fn command(arguments: &[&str]) -> String {
 async fn exercise(client: Client) {
     let fixture = Fixture::start("conformant");
     let gateway = Gateway::start(&config(fixture.url())).await;
-    let target = command(&["--url", &gateway.mcp()]);
-    let outcome = tokio::task::spawn_blocking(move || client.exercise(&target)).await.unwrap();
-    println!("stdio {}", outcome.summary);
-    assert!(outcome.passed, "{:#}\n{}", outcome.summary["failed"], gateway.log());
-    let era = if client.is_legacy() { "legacy" } else { "modern" };
-    assert_eq!(outcome.summary["seen"]["connect"]["era"], era);
+    let outcome = client.exercise_at(command(&["--url", &gateway.mcp()])).await;
+    outcome.check("stdio", || gateway.log());
+    assert_eq!(outcome.era(), client.era());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn typescript_v1() {
-    exercise(Client::TypescriptV1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn typescript_v2_legacy() {
-    exercise(Client::TypescriptV2Legacy).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn typescript_v2_auto() {
-    exercise(Client::TypescriptV2Auto).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn python_1() {
-    exercise(Client::Python1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn python_2_legacy() {
-    exercise(Client::Python2Legacy).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn python_2_auto() {
-    exercise(Client::Python2Auto).await;
-}
+for_each_client!(exercise);
 
 /// Without a gateway that runs, one is started in the same process: the client needs one command and nothing else.
 #[tokio::test(flavor = "multi_thread")]
@@ -65,9 +34,8 @@ async fn a_configuration_alone_is_enough() {
     gateway.kill();
     let file = gateway.file().to_str().unwrap().to_owned();
     for client in [Client::TypescriptV1, Client::Python2Auto] {
-        let target = command(&["--config", &file, "--server", "default"]);
-        let outcome = tokio::task::spawn_blocking(move || client.exercise(&target)).await.unwrap();
-        assert!(outcome.passed, "{client:?} {:#}", outcome.summary["failed"]);
+        let outcome = client.exercise_at(command(&["--config", &file, "--server", "default"])).await;
+        outcome.check(&format!("{client:?}"), String::new);
     }
     // Nobody else could come in meanwhile, and nothing was kept.
     assert!(TcpStream::connect(gateway.address()).is_err());
