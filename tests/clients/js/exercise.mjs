@@ -1,35 +1,19 @@
 // The fixed exercise against the conformant fixture. A driver hides what differs between SDK versions.
 
 import assert from 'node:assert/strict';
+import { steps, untilWithin } from './steps.mjs';
 
 const WATCHED = 'test://watched-resource';
-const PATIENCE_MS = 10_000;
+const until = untilWithin(10_000);
 
 const text = result => result.content[0].text;
-
-/** Resolves as soon as `condition()` holds; fails after PATIENCE_MS. */
-async function until(condition, what) {
-    const deadline = Date.now() + PATIENCE_MS;
-    while (!(await condition())) {
-        if (Date.now() > deadline) throw new Error(`${what} did not happen within ${PATIENCE_MS} ms`);
-        await new Promise(resolve => setTimeout(resolve, 20));
-    }
-}
 
 /**
  * @param driver { connect, close, missingResource, era, revision, server, tools, call, prompts, prompt, resources, templates, read,
  *                 complete, level, subscribe, listen, seen: { logs, updates, toolChanges, promptChanges } }
  */
 export async function exercise(driver) {
-    const seen = {};
-    const failed = [];
-    const step = async (what, act) => {
-        try {
-            seen[what] = (await act()) ?? true;
-        } catch (error) {
-            failed.push(`${what}: ${error?.message ?? error}`);
-        }
-    };
+    const { seen, failed, step } = steps();
     const call = (tool, args, options) => driver.call({ name: tool, ...(args && { arguments: args }) }, options);
 
     await step('connect', async () => {

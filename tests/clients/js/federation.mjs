@@ -11,28 +11,13 @@
 // }
 
 import assert from 'node:assert/strict';
+import { steps, untilWithin } from './steps.mjs';
 
-const PATIENCE_MS = 30_000;
-
-async function until(condition, what) {
-    const deadline = Date.now() + PATIENCE_MS;
-    while (!(await condition())) {
-        if (Date.now() > deadline) throw new Error(`${what} did not happen within ${PATIENCE_MS} ms`);
-        await new Promise(resolve => setTimeout(resolve, 20));
-    }
-}
+const until = untilWithin(30_000);
 
 export async function federation(driver) {
     const plan = JSON.parse(process.env.PLAN);
-    const seen = {};
-    const failed = [];
-    const step = async (what, act) => {
-        try {
-            seen[what] = (await act()) ?? true;
-        } catch (error) {
-            failed.push(`${what}: ${error?.message ?? error}`);
-        }
-    };
+    const { seen, failed, step } = steps();
     const call = async ([name, args, expected]) => {
         const answer = JSON.stringify(await driver.call({ name, arguments: args }));
         assert(answer.includes(expected), `${name}: no ${expected} in ${answer}`);
