@@ -4,6 +4,8 @@
 mod cursor;
 #[path = "../../tests/fuzz/src/inventory.rs"]
 mod inventory;
+#[path = "../../tests/fuzz/src/keys.rs"]
+mod keys;
 #[path = "../../tests/fuzz/src/mirror.rs"]
 mod mirror;
 #[path = "../../tests/fuzz/src/replay.rs"]

@@ -3,19 +3,12 @@
 //!
 //! The input is taken both for the text and for what is sealed.
 
+use crate::keys::{KEYS, SERVER};
 use lockgate_filters::federate::Kind;
 use lockgate_filters::federate::cursor::{NoCursor, Position};
 use lockgate_filters::federate::event_id::Source;
 use lockgate_filters::federate::question::{Question, RAW_BYTES_MAX, Subject};
-use lockgate_filters::ticket::{Key, Keyring, NodeId, Purpose, SMALL_TEXT_BYTES_MAX, SessionId};
-use std::sync::LazyLock;
-
-const SERVER: &str = "default";
-
-static KEYS: LazyLock<Keyring> = LazyLock::new(|| {
-    let key = Key::derive("k1", b"a secret that only fuzz targets know").expect("a good secret");
-    Keyring::new(vec![key]).expect("a keyring")
-});
+use lockgate_filters::ticket::{NodeId, Purpose, SMALL_TEXT_BYTES_MAX, SessionId};
 
 /// Checks a text, or what is sealed in one.
 pub fn check(data: &[u8]) {

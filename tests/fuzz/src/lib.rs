@@ -4,6 +4,7 @@ pub mod config;
 pub mod cursor;
 pub mod greeting;
 pub mod inventory;
+pub mod keys;
 pub mod mirror;
 pub mod peer;
 pub mod response;

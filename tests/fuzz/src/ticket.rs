@@ -2,17 +2,9 @@
 //!
 //! The input is taken both for the text of a ticket and for the bytes inside one.
 
+use crate::keys::{KEYS, SERVER};
 use lockgate_filters::exchange::UnixMillis;
-use lockgate_filters::ticket::{Key, Keyring, TICKET_BYTES_MAX, Ticket, TicketFault};
-use std::sync::LazyLock;
-
-const SERVER: &str = "default";
-
-/// The corpus holds tickets that this key sealed for another virtual server, never for [`SERVER`].
-static KEYS: LazyLock<Keyring> = LazyLock::new(|| {
-    let key = Key::derive("k1", b"a secret that only fuzz targets know").expect("a good secret");
-    Keyring::new(vec![key]).expect("a keyring")
-});
+use lockgate_filters::ticket::{TICKET_BYTES_MAX, Ticket, TicketFault};
 
 /// Checks a text, or the inside of a ticket.
 pub fn check(data: &[u8]) {
