@@ -1,0 +1,66 @@
+//! What the client of a session is told without having asked: on which of its streams, and what it may have missed.
+
+use super::Session;
+use crate::session::lists::Lists;
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::futures::Notified;
+
+impl Session {
+    /// Takes the session's news for a new stream: whoever had them before is told so, since each message goes to one stream
+    /// only (2025-11-25, "Multiple Connections").
+    pub fn take_news(&self) -> u64 {
+        let number = self.newsreader.fetch_add(1, Relaxed) + 1;
+        self.superseded.notify_waiters();
+        number
+    }
+
+    /// The number of the stream that has the session's news.
+    pub fn newsreader(&self) -> u64 {
+        self.newsreader.load(Relaxed)
+    }
+
+    /// Waits until another stream has taken the news from the one with this number. Dropping the future loses nothing.
+    pub async fn news_taken(&self, number: u64) {
+        loop {
+            let superseded = self.superseded.notified();
+            if self.newsreader.load(Relaxed) != number {
+                return;
+            }
+            superseded.await;
+        }
+    }
+
+    /// Which versions of the lists the client has been told of.
+    pub fn heard(&self, versions: [u64; 3]) {
+        self.state.lock().heard = Some(versions);
+    }
+
+    /// Which versions of the lists the client was last told of; `None` where nobody here knows.
+    pub fn last_heard(&self) -> Option<[u64; 3]> {
+        self.state.lock().heard
+    }
+
+    /// Waits until a backend gives this session something, or there is something to tell. To be called before it is looked what
+    /// there is.
+    pub fn next_bound(&self) -> Notified<'_> {
+        self.bound.notified()
+    }
+
+    /// Notes which changes the backend announces.
+    pub fn announces(&self, lists: Lists) {
+        self.state.lock().announces = lists;
+    }
+
+    /// Announcements of the backend may have been lost: the client is to be told on its GET stream, or on its next one.
+    pub fn missed_news(&self) {
+        self.state.lock().unheard = true;
+        // Whoever is there to be told looks again.
+        self.bound.notify_waiters();
+    }
+
+    /// What the client must be told because announcements may have been lost; nothing the next time.
+    pub fn take_unheard(&self) -> Lists {
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.unheard) { state.announces } else { Lists::default() }
+    }
+}
