@@ -42,7 +42,7 @@ async fn scripted(script: impl Fn(&str, &Received) -> Act + Send + Sync + 'stati
         let (script, journal) = (script.clone(), journal.clone());
         async move {
             while let Some(request) = receive(&mut stream).await {
-                let verb = request.line().split(' ').next().unwrap().to_owned();
+                let verb = request.verb().to_owned();
                 let name = if verb == "POST" { request.method() } else { verb };
                 let name = if name.is_empty() { "response".to_owned() } else { name };
                 let act = script(&name, &request);
@@ -94,6 +94,13 @@ impl Client {
             stdio::serve(input, output, server, limits, patience, pending::<()>()).await;
         });
         Client { to: Some(to), from: BufReader::new(from).lines(), bridge }
+    }
+
+    /// Once it has opened a session.
+    async fn opened(mut self) -> Client {
+        self.say(initialize()).await;
+        self.hear().await;
+        self
     }
 
     async fn say(&mut self, message: impl ToString) {
@@ -157,15 +164,12 @@ fn accepted() -> Act {
     Act::Say(answer("202 Accepted", "", ""))
 }
 
-/// A result that repeats the id of the request.
 fn result(request: &Received, result: Value) -> Vec<u8> {
-    let asked: Value = serde_json::from_slice(&request.body).unwrap();
-    json(&json!({ "jsonrpc": "2.0", "id": asked["id"], "result": result }).to_string())
+    request.result(result)
 }
 
 fn opened(request: &Received) -> Vec<u8> {
-    let text = String::from_utf8(result(request, json!({ "protocolVersion": "2025-06-18" }))).unwrap();
-    text.replacen("content-type", "mcp-session-id: s1\r\ncontent-type", 1).into_bytes()
+    request.result_with("mcp-session-id: s1\r\n", json!({ "protocolVersion": "2025-06-18" }))
 }
 
 /// The begin of an event stream that ends with its connection.
@@ -338,9 +342,7 @@ async fn a_legacy_cancellation_is_told_at_once() {
         _ => accepted(),
     })
     .await;
-    let mut client = Client::of(address);
-    client.say(initialize()).await;
-    client.hear().await;
+    let mut client = Client::of(address).opened().await;
     client.say(legacy(1, "tools/call", json!({ "name": "wait" }))).await;
     until(&mut journal, "tools/call").await;
     client.say(json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } })).await;
@@ -428,9 +430,7 @@ async fn a_cut_stream_is_taken_up_where_it_ended() {
         _ => accepted(),
     })
     .await;
-    let mut client = Client::of(address);
-    client.say(initialize()).await;
-    client.hear().await;
+    let mut client = Client::of(address).opened().await;
     client.say(legacy(3, "tools/call", json!({ "name": "x" }))).await;
     let note = client.hear().await;
     assert_eq!(note["method"], "notifications/message", "{note}");
@@ -456,9 +456,7 @@ async fn the_rest_of_a_cut_stream_is_brought() {
         _ => accepted(),
     })
     .await;
-    let mut client = Client::of(address);
-    client.say(initialize()).await;
-    client.hear().await;
+    let mut client = Client::of(address).opened().await;
     client.say(legacy(3, "tools/call", json!({ "name": "x" }))).await;
     assert_eq!(client.hear().await["result"]["x"], 1);
     client.end().await;
@@ -472,9 +470,7 @@ async fn the_last_answers_are_waited_for() {
         _ => accepted(),
     })
     .await;
-    let mut client = Client::of(address);
-    client.say(initialize()).await;
-    client.hear().await;
+    let mut client = Client::of(address).opened().await;
     client.say(legacy(1, "slow", json!({}))).await;
     let rest = client.end().await;
     assert_eq!(rest.len(), 1);
@@ -491,9 +487,7 @@ async fn an_answer_that_never_comes_does_not_keep_the_end() {
     })
     .await;
     let patience = Patience { answers: Duration::from_millis(50), ..patience() };
-    let mut client = Client::with(address, Limits::default(), patience);
-    client.say(initialize()).await;
-    client.hear().await;
+    let mut client = Client::with(address, Limits::default(), patience).opened().await;
     client.say(legacy(1, "never", json!({}))).await;
     until(&mut journal, "never").await;
     assert_eq!(client.end().await, Vec::<Value>::new());

@@ -138,9 +138,8 @@ pub(super) async fn end_at(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{
-        BackendSettings, EndpointSettings, PoolSettings, Protocol, Registry, StockSettings, Timeouts, ToolSettings,
-    };
+    use crate::upstream::testing::backend_at;
+    use crate::upstream::{BackendSettings, Protocol, Registry, Timeouts};
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -163,18 +162,9 @@ mod tests {
             }
         });
         let settings = BackendSettings {
-            name: "demo".into(),
-            endpoints: vec![EndpointSettings::new(url.parse().expect("a URL"))],
-            command: None,
             protocol: Protocol::Legacy,
             timeouts: Timeouts { first_byte: Duration::from_millis(200), ..Timeouts::default() },
-            forward_headers: Vec::new(),
-            answer_bytes: 1 << 20,
-            sse_event: 1 << 16,
-            pool: PoolSettings::default(),
-            tools: ToolSettings::default(),
-            stock: StockSettings::default(),
-            stocked: false,
+            ..backend_at("demo", url)
         };
         (Registry::new().prepare(&[settings]).expect("usable settings"), asked)
     }

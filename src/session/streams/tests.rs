@@ -28,6 +28,14 @@ async fn push(record: &StreamRecord, id: impl Into<Option<&'static str>>, frame:
     record.push(id.into().map(Bytes::from), Bytes::copy_from_slice(frame.as_bytes())).await
 }
 
+/// A recorder, and a stream of which one event is recorded.
+async fn recorded() -> (Arc<Recorder>, StreamRecord) {
+    let recorder = recorder();
+    let record = recorder.start(StreamKind::Post, None, &source());
+    push(&record, "1", "one").await;
+    (recorder, record)
+}
+
 /// What a follower gets without waiting.
 async fn ready(resume: &mut Resume) -> Vec<String> {
     let mut frames = Vec::new();
@@ -85,9 +93,7 @@ async fn a_renewed_session_keeps_what_was_recorded_and_forgets_what_ids_meant() 
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_with_something_left_is_not_spent() {
-    let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None, &source());
-    push(&record, "1", "one").await;
+    let (recorder, mut record) = recorded().await;
     record.detach();
     push(&record, None, "no id").await;
     record.finish(End::Cut);
@@ -100,9 +106,7 @@ async fn a_stream_with_something_left_is_not_spent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_waits_for_what_comes() {
-    let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None, &source());
-    push(&record, "1", "one").await;
+    let (recorder, mut record) = recorded().await;
     record.detach();
     let mut resume = recorder.resume(b"1").unwrap();
     let follower = tokio::spawn(async move { (resume.next().await, resume.next().await, resume.end()) });
@@ -142,9 +146,7 @@ async fn a_priming_event_is_a_position() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_without_id_is_sent_once_at_most() {
-    let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None, &source());
-    push(&record, "1", "one").await;
+    let (recorder, mut record) = recorded().await;
     push(&record, None, "passed on by the lane").await;
     record.detach();
     push(&record, None, "kept").await;
@@ -183,9 +185,7 @@ async fn a_get_stream_is_rejoined_where_it_was_left() {
 
 #[tokio::test(start_paused = true)]
 async fn the_newest_follower_takes_over() {
-    let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None, &source());
-    push(&record, "1", "one").await;
+    let (recorder, mut record) = recorded().await;
     record.detach();
     let mut first = recorder.resume(b"1").unwrap();
     let waiting = tokio::spawn(async move { (first.next().await, first.end()) });
@@ -198,9 +198,7 @@ async fn the_newest_follower_takes_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_takes_over_from_a_client_that_is_not_known_to_be_gone() {
-    let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None, &source());
-    push(&record, "1", "one").await;
+    let (recorder, mut record) = recorded().await;
     let mut resume = recorder.resume(b"1").unwrap();
     assert_eq!(record.told().await, Told::TakenOver);
     assert!(!push(&record, None, "two").await, "no longer the first client's");
@@ -211,9 +209,7 @@ async fn a_follower_takes_over_from_a_client_that_is_not_known_to_be_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_a_client_is_let_go_in_time() {
-    let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None, &source());
-    push(&record, "1", "one").await;
+    let (recorder, mut record) = recorded().await;
     assert!(timeout(60 * MINUTE, record.told()).await.is_err(), "a client is attached");
     record.detach();
     advance(4 * MINUTE).await;
@@ -268,9 +264,7 @@ async fn evicted_events_leave_a_gap_that_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn the_newest_event_is_kept_even_if_it_is_longer_than_the_ring() {
-    let recorder = recorder();
-    let mut record = recorder.start(StreamKind::Post, None, &source());
-    push(&record, "1", "one").await;
+    let (recorder, mut record) = recorded().await;
     record.detach();
     push(&record, "2", &"x".repeat(100_000)).await;
     record.finish(End::Complete);
@@ -299,9 +293,7 @@ async fn all_sessions_together_are_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_finished_stream_is_forgotten_when_its_time_is_over() {
-    let recorder = recorder();
-    let record = recorder.start(StreamKind::Post, None, &source());
-    push(&record, "1", "one").await;
+    let (recorder, record) = recorded().await;
     record.finish(End::Complete);
     advance(4 * MINUTE).await;
     assert!(recorder.resume(b"1").is_some());
