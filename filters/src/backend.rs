@@ -9,8 +9,8 @@ use crate::rpc::params::ToolParams;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How exactly it is known when a backend's items were last shown, in milliseconds.
 const SHOWN_PRECISION: u64 = 1000;
@@ -67,6 +67,10 @@ pub struct Backend {
     /// Its name in the configuration.
     pub name: Arc<str>,
     facts: ArcSwap<Facts>,
+    /// Which eras it speaks, as the facts say: looked at for every backend of a virtual server with each request.
+    eras: AtomicU8,
+    /// Held while facts and eras are published, so that they agree in the end.
+    learning: Mutex<()>,
     /// When clients were last shown what it offers, or waited to be told of changes; in milliseconds.
     shown: AtomicU64,
     /// How often it has said that its lists changed.
@@ -78,7 +82,9 @@ impl Backend {
     pub fn new(name: impl Into<Arc<str>>, facts: Facts) -> Backend {
         Backend {
             name: name.into(),
+            eras: AtomicU8::new(packed(facts.modern, facts.legacy)),
             facts: ArcSwap::from_pointee(facts),
+            learning: Mutex::new(()),
             shown: AtomicU64::new(0),
             changes: AtomicU64::new(0),
         }
@@ -87,6 +93,12 @@ impl Backend {
     /// What is known now. The guard is cheap and must not be held across an await.
     pub fn facts(&self) -> Guard<Arc<Facts>> {
         self.facts.load()
+    }
+
+    /// Whether it speaks the modern era, and whether the legacy one.
+    pub fn eras(&self) -> (Speaks, Speaks) {
+        let eras = self.eras.load(Ordering::Acquire);
+        (Speaks::unpacked(eras >> 2), Speaks::unpacked(eras & 3))
     }
 
     /// Whether nobody has found out yet what it offers, or that it cannot be asked.
@@ -123,14 +135,25 @@ impl Backend {
         self.changes.load(Ordering::Relaxed)
     }
 
-    /// Publishes new facts; the closure may run more than once.
-    pub fn learn(&self, mut change: impl FnMut(&mut Facts)) {
-        self.facts.rcu(|known| {
-            let mut facts = Facts::clone(known);
-            change(&mut facts);
-            facts
-        });
+    /// Publishes new facts.
+    pub fn learn(&self, change: impl FnOnce(&mut Facts)) {
+        let _turn = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut facts = Facts::clone(&self.facts.load());
+        change(&mut facts);
+        let eras = packed(facts.modern, facts.legacy);
+        self.facts.store(Arc::new(facts));
+        self.eras.store(eras, Ordering::Release);
     }
+}
+
+impl Speaks {
+    fn unpacked(bits: u8) -> Speaks {
+        [Speaks::Unknown, Speaks::Yes].get(bits as usize).copied().unwrap_or(Speaks::No)
+    }
+}
+
+fn packed(modern: Speaks, legacy: Speaks) -> u8 {
+    (modern as u8) << 2 | legacy as u8
 }
 
 impl fmt::Debug for Backend {

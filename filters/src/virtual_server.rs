@@ -32,21 +32,15 @@ impl VirtualServer {
         if !self.admitted().any(|revision| revision.era() == era) {
             return Speaks::No;
         }
-        let speaks_none = |backend: &Arc<Backend>| {
-            let facts = backend.facts();
-            (facts.modern, facts.legacy) == (Speaks::No, Speaks::No)
-        };
-        if self.backends.iter().all(speaks_none) {
-            return Speaks::No;
-        }
-        let mut offered = Speaks::Unknown;
+        let mut offered = Speaks::No;
         for backend in &self.backends {
-            let facts = backend.facts();
-            if (facts.modern, facts.legacy) == (Speaks::No, Speaks::No) {
+            let (modern, legacy) = backend.eras();
+            if (modern, legacy) == (Speaks::No, Speaks::No) {
                 continue;
             }
-            match if era == Era::Modern { facts.modern } else { facts.legacy } {
+            match if era == Era::Modern { modern } else { legacy } {
                 Speaks::No => return Speaks::No,
+                Speaks::Unknown if offered == Speaks::No => offered = Speaks::Unknown,
                 Speaks::Unknown => {}
                 Speaks::Yes => offered = Speaks::Yes,
             }

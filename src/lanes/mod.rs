@@ -160,7 +160,10 @@ pub(crate) async fn carry_out(
     let mut way =
         Way { gateway, session, trip, server, link, translate: None, healed: false, node: None, underway: None };
     if way.server.policy.federation.is_some() {
-        return federated::run(way, lane).await;
+        // What one backend is to answer goes the way of a server with one backend, in the room that is there for it.
+        let Some(member) = federated::addressee(&way, lane) else { return federated::run(way, lane).await };
+        federated::head_for(&mut way, member).await?;
+        return forward::run(way).await;
     }
     find_node_session(&mut way, lane).await?;
     match lane {

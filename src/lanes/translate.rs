@@ -14,6 +14,7 @@ use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::event_id::{self, EventId, Stream};
 use lockgate_filters::federate::outward::{self, Asking};
 use lockgate_filters::federate::uris::MemberUris;
+use lockgate_filters::rpc::answer::{Answer, answer, plainly_answers};
 use lockgate_filters::rpc::id;
 use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{self, Kind, Limits, Message};
@@ -161,7 +162,7 @@ impl Translate {
         if !self.changes_answers() || !outward::may_name_uris(&message) {
             return message;
         }
-        if scan::scan_envelope(&message, &LIMITS).is_err() {
+        if answer(&message, &LIMITS).is_err() {
             // A client could read in it what was not seen here.
             let text = format!("backend \"{}\" gave an answer that is no JSON-RPC message", self.link.name());
             let refusal = Refusal::new(Fault::BackendProtocol, RULE).saying(text);
@@ -175,27 +176,24 @@ impl Translate {
     pub fn message(&self, data: &Bytes) -> Becomes {
         let asks = memmem::find(data, b"\"method\"").is_some() || memmem::find(data, b"\\u").is_some();
         if !asks {
-            return match scan::scan_envelope(data, &LIMITS) {
-                Ok(message) if message.kind == Kind::Response => self.answer(&message, data),
-                _ => Becomes::Nothing,
-            };
+            return self.answer(data);
         }
         let Ok(message) = scan::scan_envelope(data, &LIMITS) else { return Becomes::Nothing };
         match message.kind {
-            Kind::Response => self.answer(&message, data),
+            Kind::Response => self.answer(data),
             Kind::Request => self.request(&message, data),
             Kind::Notification => self.notification(&message, data),
         }
     }
 
     /// Whether this may be the response that the backend owes; an error need not say to what.
-    fn is_owed(&self, message: &Message, data: &[u8]) -> bool {
+    fn is_owed(&self, answer: &Answer, data: &[u8]) -> bool {
         match &self.owes {
             Owes::Nothing => false,
             Owes::Again(None) => true,
-            Owes::To(asked) | Owes::Again(Some(asked)) => match message.id {
+            Owes::To(asked) | Owes::Again(Some(asked)) => match answer.id {
                 Some(own) => id::same(own.span.of(data), asked),
-                None => message.error.is_some(),
+                None => answer.is_error,
             },
         }
     }
@@ -220,13 +218,15 @@ impl Translate {
     }
 
     /// Whether a whole answer is the response that the backend owes.
-    pub fn admits(&self, answer: &[u8]) -> bool {
-        scan::scan_envelope(answer, &LIMITS)
-            .is_ok_and(|message| message.kind == Kind::Response && self.is_owed(&message, answer))
+    pub fn admits(&self, said: &[u8]) -> bool {
+        if self.asked().is_some_and(|asked| plainly_answers(said, asked)) {
+            return true;
+        }
+        answer(said, &LIMITS).is_ok_and(|answer| self.is_owed(&answer, said))
     }
 
-    fn answer(&self, message: &Message, data: &Bytes) -> Becomes {
-        if !self.is_owed(message, data) {
+    fn answer(&self, data: &Bytes) -> Becomes {
+        if !self.admits(data) {
             tracing::warn!(backend = %self.link.name(), "a backend gave a response that it does not owe");
             return Becomes::Nothing;
         }

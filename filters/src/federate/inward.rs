@@ -21,10 +21,12 @@ use crate::splice::{Edit, quoted};
 use crate::ticket::Keyring;
 use crate::virtual_server::VirtualServer;
 use http::HeaderValue;
+use memchr::memchr;
+use memchr::memmem::Finder;
 use smallvec::smallvec;
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The longest URI that is repeated in a refusal, in bytes.
 const URI_BYTES: usize = 2048;
@@ -303,6 +305,9 @@ impl Routing<'_> {
     /// task of its own, which nobody could ask for here, as ids of tasks do not say whose they are.
     fn uncarried(&self) -> Option<Edit> {
         let declared = self.message.params.as_ref()?.meta.as_ref()?.client_capabilities?;
+        if !may_hold_tasks(declared.span.of(self.body)) {
+            return None;
+        }
         let extensions = member(declared.span.of(self.body), "extensions")?.span.within(declared.span);
         let object = extensions.of(self.body);
         member(object, TASKS_EXTENSION)?;
@@ -359,6 +364,12 @@ impl Routing<'_> {
         // Which resource is missing (2026-07-28, resources, error handling).
         refusal.with_data(format!("\"uri\":{}", serde_json::Value::from(name)))
     }
+}
+
+/// Whether the Tasks extension may be named in a piece of JSON: told without reading it.
+fn may_hold_tasks(json: &[u8]) -> bool {
+    static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TASKS_EXTENSION));
+    json.len() > TASKS_EXTENSION.len() && (NAME.find(json).is_some() || memchr(b'\\', json).is_some())
 }
 
 fn own(owner: Owner<'_>) -> Owner<'static> {

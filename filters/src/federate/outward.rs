@@ -14,17 +14,19 @@ use crate::ticket::{Keyring, NodeId, SessionId};
 use bytes::Bytes;
 use memchr::memmem;
 use smallvec::SmallVec;
+use std::sync::LazyLock;
 
 /// The most URIs that are replaced in one message; what comes behind them stays as the backend wrote it.
 pub const EDITS_MAX: usize = 100_000;
 
 /// What a message must hold if it holds the name of a member that may be replaced: `uri`, `resourceUri` (both by their
 /// end), `outputTemplate`, or an escape that may stand for one of these.
-const SIGNS: [&[u8]; 3] = [b"ri\"", b"outputTemplate\"", b"\\u00"];
+static SIGNS: LazyLock<[memmem::Finder<'static>; 3]> =
+    LazyLock::new(|| ["ri\"", "outputTemplate\"", "\\u00"].map(|sign| memmem::Finder::new(sign)));
 
 /// Whether a message can hold anything to replace.
 pub fn may_name_uris(message: &[u8]) -> bool {
-    SIGNS.into_iter().any(|sign| memmem::find(message, sign).is_some())
+    SIGNS.iter().any(|sign| sign.find(message).is_some())
 }
 
 /// Whether the results of a method can hold URIs of a backend.

@@ -163,6 +163,11 @@ impl<'w, 'a> Reader<'w, 'a> {
     }
 }
 
+/// Whether a decoder that ignores case would take a name for one that makes a message what it is.
+pub(super) fn is_ambiguous(name: &[u8]) -> bool {
+    MESSAGE_MEMBERS.iter().any(|known| folds_equal(name, known))
+}
+
 const MESSAGE_MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
 /// A member that is remembered, and where.

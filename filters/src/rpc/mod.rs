@@ -1,5 +1,6 @@
 //! JSON-RPC 2.0 as MCP uses it: one strict scan, borrowed spans, header mirrors.
 
+pub mod answer;
 mod envelope;
 pub mod id;
 pub mod members;

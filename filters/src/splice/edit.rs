@@ -21,7 +21,10 @@ impl Edit {
 
 /// A text as a JSON string.
 pub fn quoted(text: &str) -> Bytes {
-    serde_json::Value::from(text).to_string().into()
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    // Writing a text into memory cannot fail.
+    let _ = serde_json::to_writer(&mut quoted, text);
+    quoted.into()
 }
 
 /// The part of `body` that `span` names, with these edits made.

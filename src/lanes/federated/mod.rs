@@ -19,7 +19,6 @@ pub(super) use ask::{Asked, answer_locally};
 use bytes::Bytes;
 use http::StatusCode;
 use lockgate_filters::fault::{Fault, Refusal};
-use lockgate_filters::federate::target::Hop;
 use lockgate_filters::federate::{Local, Target};
 use lockgate_filters::lane::Lane;
 use lockgate_filters::rpc::scan::Kind;
@@ -32,7 +31,17 @@ const RULE: &str = "federated";
 /// needs itself, and a call no more than a call.
 type Carried<'a> = Pin<Box<dyn Future<Output = Result<(), Broken>> + Send + 'a>>;
 
-/// Carries a request out.
+/// The member that a request goes to, where it goes to one alone and to nobody else.
+pub(super) fn addressee(way: &Way<'_>, lane: Lane) -> Option<usize> {
+    match (lane, way.trip.exchange.target(0)) {
+        (Lane::Open | Lane::Discover | Lane::Forward | Lane::Local | Lane::Spread, Target::Member(hop)) => {
+            Some(hop.member)
+        }
+        _ => None,
+    }
+}
+
+/// Carries any other request out.
 pub(super) fn run(way: Way<'_>, lane: Lane) -> Carried<'_> {
     match lane {
         Lane::Hold => Box::pin(hold(way)),
@@ -40,7 +49,6 @@ pub(super) fn run(way: Way<'_>, lane: Lane) -> Carried<'_> {
         Lane::Gather => Box::pin(gather(way)),
         Lane::Open | Lane::Discover | Lane::Forward | Lane::Local | Lane::Spread => {
             match way.trip.exchange.target(0).clone() {
-                Target::Member(hop) => Box::pin(to_member(way, hop)),
                 Target::Here(Local::Listen(wanted)) => Box::pin(listen::run(way, *wanted)),
                 target => Box::pin(answer(way, target)),
             }
@@ -81,7 +89,7 @@ async fn answer(mut way: Way<'_>, target: Target) -> Result<(), Broken> {
             let answer = here::answer(&mut way, 0, &local).await?;
             respond::message(way.session, way.trip, &[], answer).await.map_err(Broken::from)
         }
-        Target::Member(hop) => Box::pin(to_member(way, hop)).await,
+        Target::Member(hop) => Box::pin(to_member(way, hop.member)).await,
         Target::Asker { question, hop } => {
             way.node = known_if_any(&way)?;
             if Box::pin(elsewhere::answer(&mut way, &question)).await? {
@@ -90,7 +98,7 @@ async fn answer(mut way: Way<'_>, target: Target) -> Result<(), Broken> {
             way.node = Some(known(&way).await?);
             let link = link(&way, hop.member)?;
             ask::still_waits(&way, &question, &link)?;
-            Box::pin(to_member(way, hop)).await
+            Box::pin(to_member(way, hop.member)).await
         }
         Target::All => {
             way.node = known_if_any(&way)?;
@@ -112,29 +120,35 @@ pub(super) fn link(way: &Way<'_>, member: usize) -> Result<Arc<Link>, Refusal> {
 }
 
 /// One message to one backend, its answer brought back.
-async fn to_member(mut way: Way<'_>, hop: Hop) -> Result<(), Broken> {
-    way.link = link(&way, hop.member)?;
+async fn to_member(mut way: Way<'_>, member: usize) -> Result<(), Broken> {
+    head_for(&mut way, member).await?;
+    forward::run(way).await
+}
+
+/// Prepares what it takes to send the request to a member, the session there with it.
+pub(super) async fn head_for(way: &mut Way<'_>, member: usize) -> Result<(), Broken> {
+    way.link = link(way, member)?;
     let kind = way.trip.exchange.scan.messages.first().map(|message| message.kind);
     let asked = way.trip.request_id().filter(|_| kind == Some(Kind::Request)).map(Bytes::copy_from_slice);
     if way.trip.exchange.ticket.is_some() {
         let node = match way.node.clone() {
             Some(node) => node,
-            None => known(&way).await?,
+            None => known(way).await?,
         };
         way.node = Some(Arc::clone(&node));
         if let Some(id) = asked.clone() {
             way.underway = node.send_on(id, progress_token(&way.trip.exchange, 0), &way.link.backend.place);
         }
         if node.upstream(&way.link.backend.place).is_none() {
-            Box::pin(revive::renew(&way, &way.link, None)).await?;
+            Box::pin(revive::renew(way, &way.link, None)).await?;
         }
     }
     let exchange = &way.trip.exchange;
     let method = exchange.scan.messages.first().and_then(|message| message.method);
     let method = method.and_then(|method| method.text(&exchange.body)).unwrap_or_default();
     let owes = asked.map_or(Owes::Nothing, Owes::To);
-    way.translate = Translate::of(&way, hop.member, &method, owes);
-    forward::run(way).await
+    way.translate = Translate::of(way, member, &method, owes);
+    Ok(())
 }
 
 /// What this node knows of the session that the request's ticket names; a session that it has forgotten is taken in again.
