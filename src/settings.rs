@@ -29,6 +29,7 @@ use lockgate_filters::federate::audience::may_identify;
 use lockgate_filters::rpc::params::ParamLimits;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use url::{Host, Url};
 
 /// A listener's settings.
@@ -130,6 +131,9 @@ pub fn admin(config: &Config) -> admin::Limits {
     }
 }
 
+/// How much of an answer is on its way through another node at most, beside what the kernel holds, in bytes.
+const ON_THE_WAY: u64 = 64 << 10;
+
 /// How other nodes are found.
 pub fn cluster(config: &Config) -> cluster::Settings {
     let settings = &config.cluster;
@@ -144,6 +148,9 @@ pub fn cluster(config: &Config) -> cluster::Settings {
         exchanges: settings.exchanges as usize,
         connect_time: settings.connect_time.get(),
         resolve_interval: settings.resolve_interval.get(),
+        // Between two times that a node takes something, its client may take all that is on its way through it.
+        write_time: config.limits.write_time.get()
+            + Duration::from_secs(ON_THE_WAY / config.limits.write_rate.get().max(1)),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::greeting::{self, Greeting, Refused, Welcome};
 use super::room::{Seat, Stranger};
-use super::{Cluster, keep_alive};
+use super::{Cluster, Line, keep_alive};
 use crate::drain::Drain;
 use crate::listen::within::{Arrival, Forwarded};
 use crate::listen::{Listener, Within};
@@ -20,7 +20,6 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 /// How long another node may take until the head of its request is here.
 const ARRIVAL: Duration = Duration::from_secs(5);
@@ -64,7 +63,7 @@ impl Cluster {
     async fn take_in(&self, stream: TcpStream, place: SocketAddr, stranger: Stranger, within: &Within, drain: Drain) {
         let arrived = timeout(ARRIVAL, self.welcome(stream, place, stranger, within, &drain)).await;
         match arrived.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(Some((stream, arrival, _seat))) => within.carry(stream, arrival).await,
+            Ok(Some((line, arrival, _seat))) => within.carry(line, arrival).await,
             Ok(None) => {}
             Err(error) => self.turn_away(place, &error.to_string()),
         }
@@ -83,9 +82,12 @@ impl Cluster {
         stranger: Stranger,
         within: &Within,
         drain: &Drain,
-    ) -> io::Result<Option<(TlsStream<TcpStream>, Arrival, Seat)>> {
-        keep_alive(&stream)?;
-        let mut stream = TlsAcceptor::from(Arc::clone(&self.identity()?.server)).accept(stream).await?;
+    ) -> io::Result<Option<(Line, Arrival, Seat)>> {
+        let settings = self.settings.load_full();
+        keep_alive(&stream, &settings)?;
+        let identity = self.identity()?;
+        let stream = TlsAcceptor::from(Arc::clone(&identity.server)).accept(stream).await?;
+        let mut stream = Line::new(stream, &identity, &self.keys, settings.write_time)?;
         let greeting = greeting::receive(&mut stream).await?;
         let greeting: Greeting = greeting::read(&greeting)?;
         let judged = self.judge(&greeting, within, drain);
@@ -93,13 +95,18 @@ impl Cluster {
         if refused == Some(Refused::Full) {
             self.turn_away(place, "there are too many");
         }
+        // From here on the other node counts on it: a stop waits for what was welcome.
+        let in_flight = matches!(judged, Ok(Some(_))).then(|| drain.enter());
         greeting::send(&mut stream, &Welcome { is: self.is, refused }).await?;
         drop(stranger);
-        let (Ok(Some((listener, seat))), Some(arriving)) = (judged, greeting.exchange) else { return Ok(None) };
+        let (Ok(Some((listener, seat))), Some(arriving), Some(in_flight)) = (judged, greeting.exchange, in_flight)
+        else {
+            return Ok(None);
+        };
         let head = head(&mut stream, listener.settings().limits.head_read_max()).await?;
         let (peer, client) = (arriving.peer, arriving.client);
         let forwarded = Forwarded { correlation: arriving.correlation };
-        Ok(Some((stream, Arrival { listener, peer, client, forwarded, head }, seat)))
+        Ok(Some((stream, Arrival { listener, peer, client, forwarded, head, in_flight }, seat)))
     }
 
     /// Whether what comes is taken, at which listener, and its place among those that are; none where nothing follows.
@@ -126,7 +133,7 @@ impl Cluster {
 }
 
 /// Receives a request as far as its head, and what has come of its body.
-async fn head(stream: &mut TlsStream<TcpStream>, most: usize) -> io::Result<BytesMut> {
+async fn head(stream: &mut Line, most: usize) -> io::Result<BytesMut> {
     let mut bytes = BytesMut::with_capacity(1024);
     let mut seen = 0;
     loop {

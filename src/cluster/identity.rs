@@ -5,7 +5,7 @@
 //! moment in which nodes do not know each other.
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use lockgate_filters::ticket::{Key, Keyring};
+use lockgate_filters::ticket::{self, Keyring};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::aws_lc_rs::{default_provider, sign::any_eddsa_type};
@@ -31,7 +31,14 @@ pub(super) struct Identity {
     pub server: Arc<ServerConfig>,
     /// For connections to them.
     pub client: Arc<ClientConfig>,
+    /// The public key that it shows.
+    pub shown: Key,
+    /// Those of everybody who is a node, its own among them.
+    pub known: Arc<[Key]>,
 }
+
+/// A public key, as TLS knows it.
+pub(super) type Key = CertificateDer<'static>;
 
 impl Identity {
     /// That of a node which holds these keys.
@@ -41,8 +48,10 @@ impl Identity {
     pub fn of(keys: &Keyring) -> Result<Identity, Error> {
         let pairs = keys.keys().iter().map(pair).collect::<Result<Vec<_>, _>>()?;
         let first = pairs.first().cloned().ok_or(Error::General("there is no ticket key".to_owned()))?;
+        let shown = first.cert.first().cloned().ok_or(Error::General("a key pair has no public key".to_owned()))?;
+        let keys: Arc<[Key]> = pairs.iter().flat_map(|pair| pair.cert.first().cloned()).collect();
         let known = Arc::new(Known {
-            keys: pairs.iter().flat_map(|pair| pair.cert.first().cloned()).collect(),
+            keys: Arc::clone(&keys),
             algorithms: default_provider().signature_verification_algorithms,
         });
         let provider = Arc::new(default_provider());
@@ -62,7 +71,7 @@ impl Identity {
         client.alpn_protocols = vec![PROTOCOL.to_vec()];
         client.resumption = Resumption::disabled();
         client.enable_sni = false;
-        Ok(Identity { server: Arc::new(server), client: Arc::new(client) })
+        Ok(Identity { server: Arc::new(server), client: Arc::new(client), shown, known: keys })
     }
 }
 
@@ -72,7 +81,7 @@ pub(super) fn nobody() -> ServerName<'static> {
 }
 
 /// The key pair of a ticket key.
-fn pair(key: &Key) -> Result<Arc<CertifiedKey>, Error> {
+fn pair(key: &ticket::Key) -> Result<Arc<CertifiedKey>, Error> {
     let failed = |_| Error::General("no key pair could be derived from a ticket key".to_owned());
     let pair = Ed25519KeyPair::from_seed_unchecked(key.node_seed()).map_err(|_| failed(()))?;
     let pair = pair.to_pkcs8v1().map_err(|_| failed(()))?;
@@ -84,7 +93,7 @@ fn pair(key: &Key) -> Result<Arc<CertifiedKey>, Error> {
 /// The public keys of those who are nodes.
 #[derive(Debug)]
 struct Known {
-    keys: Vec<CertificateDer<'static>>,
+    keys: Arc<[Key]>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 

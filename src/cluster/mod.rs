@@ -9,12 +9,13 @@
 //!   address is ever taken from what a client sends.
 //! - `identity` is how nodes know each other, and why nobody else is heard.
 //! - [`greeting`] is what they say to each other; `directory` remembers who is where.
-//! - `reach` finds a process and hands a request over, `accept` takes what is handed over.
+//! - `reach` finds a process and hands a request over, `accept` takes what is handed over; a `line` is the connection.
 
 mod accept;
 mod directory;
 pub mod greeting;
 mod identity;
+mod line;
 mod places;
 mod reach;
 mod room;
@@ -25,6 +26,7 @@ mod testing;
 mod tests;
 
 pub use greeting::{Aim, Arriving, Boot, Process, Refused};
+pub use line::Line;
 pub use reach::{Errand, Reached, Unreached};
 pub use room::Seat;
 pub use settings::{Peer, Settings};
@@ -32,6 +34,7 @@ pub use settings::{Peer, Settings};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use directory::Directory;
 use identity::Identity;
+use line::Keys;
 use lockgate_filters::ticket::Keyring;
 use places::{Named, Places};
 use room::{Porch, Room};
@@ -46,7 +49,8 @@ use tokio::net::TcpStream;
 /// How long a silent connection goes before the kernel asks whether the other node is still there, how often it asks, and
 /// how many answers may be missing. A stream may be silent for as long as it likes; a machine that is gone says nothing.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
-/// How long another node may leave unacknowledged what was sent to it.
+/// How long another node may leave unacknowledged what was sent to it, at least: what it has no room for, because its client
+/// is slow, counts as well.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
@@ -57,6 +61,8 @@ pub struct Cluster {
     settings: ArcSwap<Settings>,
     /// None before it was told anything.
     identity: ArcSwapOption<Identity>,
+    /// The public keys of those who are nodes: connections end with theirs.
+    keys: Keys,
     places: Places,
     directory: Directory,
     outgoing: Room,
@@ -86,6 +92,7 @@ impl Cluster {
             is,
             settings: ArcSwap::default(),
             identity: ArcSwapOption::empty(),
+            keys: Keys::new(Arc::default()),
             places: Places::default(),
             directory: Directory::default(),
             outgoing: Room::default(),
@@ -111,7 +118,10 @@ impl Cluster {
         // First, so that whoever looks up the old peers is told to look again.
         self.settings.store(Arc::clone(&settings));
         self.places.set(&settings);
+        let known = Arc::clone(&change.identity.known);
         self.identity.store(Some(Arc::new(change.identity)));
+        // Last: what is made from now on is made with these, and what was made with others ends.
+        self.keys.send_replace(known);
     }
 
     /// What other nodes know it by.
@@ -152,14 +162,14 @@ impl Cluster {
 }
 
 /// Sees to it that a connection to a machine that is gone ends.
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+fn keep_alive(stream: &TcpStream, settings: &Settings) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (idle, interval, probes) = KEEPALIVE;
     let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED.max(settings.write_time)))?;
     Ok(())
 }
 

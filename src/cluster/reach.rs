@@ -3,7 +3,7 @@
 use super::greeting::{self, Aim, Arriving, Greeting, Process, Refused, Welcome};
 use super::places::PLACES_MAX;
 use super::room::Seat;
-use super::{Cluster, at, identity, keep_alive};
+use super::{Cluster, Line, at, identity, keep_alive};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,6 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 /// How many notices may be on their way to other nodes at a time: two to each of as many as there can be. They have a room of
 /// their own, since nobody waits for them and clients can send any number.
@@ -34,7 +33,7 @@ pub enum Errand {
 #[derive(Debug)]
 pub struct Reached {
     /// The connection, on which the request of HTTP/1.1 follows.
-    pub stream: TlsStream<TcpStream>,
+    pub stream: Line,
     /// Who it is.
     pub process: Process,
     /// Counts as one of those that are under way for as long as it is held.
@@ -130,11 +129,7 @@ impl Cluster {
         self.directory.was_taken(&place)
     }
 
-    async fn hand_over(
-        &self,
-        place: SocketAddr,
-        arriving: &Arriving,
-    ) -> Result<(TlsStream<TcpStream>, Process), Unreached> {
+    async fn hand_over(&self, place: SocketAddr, arriving: &Arriving) -> Result<(Line, Process), Unreached> {
         match self.knock(place, Some(arriving)).await {
             Ok((stream, Welcome { is, refused: None })) => Ok((stream, is)),
             Ok((_, Welcome { refused: Some(why), .. })) => Err(Unreached::Refused(why)),
@@ -193,11 +188,7 @@ impl Cluster {
     }
 
     /// Connects to a node and says what is wanted. Who it is, is remembered; whoever does not answer is forgotten.
-    async fn knock(
-        &self,
-        place: SocketAddr,
-        exchange: Option<&Arriving>,
-    ) -> io::Result<(TlsStream<TcpStream>, Welcome)> {
+    async fn knock(&self, place: SocketAddr, exchange: Option<&Arriving>) -> io::Result<(Line, Welcome)> {
         let knocked = timeout(self.patience(), self.greet(place, exchange)).await;
         let knocked = knocked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match &knocked {
@@ -210,15 +201,14 @@ impl Cluster {
         knocked
     }
 
-    async fn greet(
-        &self,
-        place: SocketAddr,
-        exchange: Option<&Arriving>,
-    ) -> io::Result<(TlsStream<TcpStream>, Welcome)> {
+    async fn greet(&self, place: SocketAddr, exchange: Option<&Arriving>) -> io::Result<(Line, Welcome)> {
         let stream = TcpStream::connect(place).await?;
-        keep_alive(&stream)?;
-        let connector = TlsConnector::from(Arc::clone(&self.identity()?.client));
-        let mut stream = connector.connect(identity::nobody(), stream).await?;
+        let settings = self.settings.load_full();
+        keep_alive(&stream, &settings)?;
+        let identity = self.identity()?;
+        let connector = TlsConnector::from(Arc::clone(&identity.client));
+        let stream = connector.connect(identity::nobody(), stream).await?;
+        let mut stream = Line::new(stream, &identity, &self.keys, settings.write_time)?;
         greeting::send(&mut stream, &Greeting { from: self.is.boot, exchange: exchange.cloned() }).await?;
         let welcome = greeting::receive(&mut stream).await?;
         let welcome: Welcome = greeting::read(&welcome)?;

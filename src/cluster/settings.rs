@@ -16,6 +16,8 @@ pub struct Settings {
     pub connect_time: Duration,
     /// How often names are looked up.
     pub resolve_interval: Duration,
+    /// How long one of them may take nothing of what is sent to it: longer than the slowest client that it may have.
+    pub write_time: Duration,
 }
 
 /// Where another node is.
@@ -35,6 +37,7 @@ impl Default for Settings {
             exchanges: 1_000,
             connect_time: Duration::from_secs(1),
             resolve_interval: Duration::from_secs(15),
+            write_time: Duration::from_secs(94),
         }
     }
 }

@@ -162,3 +162,44 @@ async fn who_says_nothing_keeps_its_place_from_strangers_alone() {
     }
     assert!(silent.len() > room::STRANGERS_OF_ONE_MAX);
 }
+
+/// An application to which nothing comes.
+struct Nothing;
+
+#[async_trait::async_trait]
+impl pingora_core::apps::HttpServerApp for Nothing {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        _session: pingora_core::protocols::http::ServerSession,
+        _shutdown: &pingora_core::server::ShutdownWatch,
+    ) -> Option<pingora_core::apps::ReusedHttpStream> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn what_was_welcome_is_waited_for_by_a_stop() {
+    let (taking, _, _) = start(1, &[1], &[]).await;
+    let (within, drain, app) = (Arc::new(Within::new()), Drain::new(), Arc::new(Nothing));
+    let settings = crate::listen::ListenerSettings::new("main", SocketAddr::from(([127, 0, 0, 1], 0)));
+    let bound = crate::listen::BoundListener::bind(settings, crate::listen::Admission::new()).unwrap();
+    within.open(&app, drain.clone(), vec![bound.handle()]);
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let place = socket.local_addr().unwrap();
+    tokio::spawn(taking.serve(socket, within, drain.clone()));
+    let (asking, ..) = start(3, &[1], &[]).await;
+    asking.apply(told(&[place]));
+    assert_eq!(asking.known(), 0);
+    asking.look_around().await;
+    assert_eq!((asking.known(), drain.in_flight()), (1, 0), "who only asks is nothing to wait for");
+    let reached = asking.reach(&arriving(Aim::Boot(Boot([1; 8]))), Errand::Exchange).await.unwrap();
+    assert_eq!(drain.in_flight(), 1, "though nothing of it is here yet");
+    drop(reached);
+    let over = async {
+        while drain.in_flight() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), over).await.unwrap();
+}

@@ -89,11 +89,11 @@ pub(super) async fn resume(way: &mut Way<'_>) -> Result<bool, Broken> {
     }
 }
 
-/// Tells all other nodes what this message says, and waits for none.
-pub(super) fn tell(way: &Way<'_>, kind: NodeRequest, index: usize) {
+/// Tells all other nodes what these messages say, in one request, and waits for none.
+pub(super) fn tell(way: &Way<'_>, kind: NodeRequest, indices: &[usize]) {
     // Without a session there is nothing that it could be about.
     if way.trip.exchange.ticket.is_some()
-        && let Some(parcel) = message(way, index).and_then(|body| Parcel::of(way, kind, Aim::Anyone, body))
+        && let Some(parcel) = messages(way, indices).and_then(|body| Parcel::of(way, kind, Aim::Anyone, body))
         && let Ok(parcel) = parcel.into_notice(way)
     {
         tokio::spawn(parcel.tell_all());
@@ -127,6 +127,18 @@ async fn unless_over<T>(way: &mut Way<'_>, work: impl Future<Output = T>) -> Res
 fn message(way: &Way<'_>, index: usize) -> Option<Bytes> {
     let exchange = &way.trip.exchange;
     Some(edited(&exchange.body, exchange.scan.messages.get(index)?.span, &[]))
+}
+
+/// Several of them: a batch, where there is more than one.
+fn messages(way: &Way<'_>, indices: &[usize]) -> Option<Bytes> {
+    match indices {
+        [] => None,
+        [one] => message(way, *one),
+        several => {
+            let found = several.iter().filter_map(|index| message(way, *index)).collect::<Vec<_>>();
+            Some([&b"["[..], &found.join(&b","[..]), b"]"].concat().into())
+        }
+    }
 }
 
 /// The event of this session that the client has last, where it is one of ours.

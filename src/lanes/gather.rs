@@ -38,9 +38,12 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
 async fn answered_here(way: &mut Way<'_>) -> Result<Vec<Asked>, Broken> {
     let mut answered = Vec::new();
     if way.server.policy.federation.is_some() {
+        let mut elsewhere = Vec::new();
         for index in 0..way.trip.exchange.scan.messages.len() {
-            answered.push(federated::answer_locally(way, index).await?);
+            answered.push(federated::answer_locally(way, index, &mut elsewhere).await?);
         }
+        // All of them at once: a batch costs other nodes no more than one message.
+        federated::tell_others(way, &elsewhere);
     }
     Ok(answered)
 }

@@ -3,7 +3,7 @@
 
 use super::connection::Connection;
 use super::listener::Listener;
-use crate::drain::Drain;
+use crate::drain::{Drain, InFlight};
 use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora_core::apps::HttpServerApp;
@@ -56,6 +56,8 @@ pub struct Arrival {
     pub forwarded: Forwarded,
     /// Its head, and what has come of its body.
     pub head: BytesMut,
+    /// Counts it as in flight.
+    pub in_flight: InFlight,
 }
 
 /// What a request comes in on.
@@ -93,7 +95,8 @@ impl Within {
         // One of its own: what is known of a connection's request is not shared with the client's.
         let again = Connection::new(settings.clone(), *peer, *client, own.clone()).forwarded_as(connection.forwarded());
         let facts = Some(facts(again).map_err(io::Error::other)?);
-        tokio::spawn(app.carry(InnerStream { io: Box::new(theirs), facts }, None, drain.clone()));
+        let stream = InnerStream { io: Box::new(theirs), facts };
+        tokio::spawn(app.carry(stream, None, drain.enter(), drain.clone()));
         Ok(ours)
     }
 
@@ -106,10 +109,11 @@ impl Within {
     pub async fn carry(&self, wire: impl Wire, arrival: Arrival) {
         let Some(Inside { app, drain, .. }) = self.0.get() else { return };
         let Some(app) = app.upgrade() else { return };
-        let Arrival { listener, peer, client, forwarded, head } = arrival;
+        let Arrival { listener, peer, client, forwarded, head, in_flight } = arrival;
         let connection = Connection::new(listener.settings(), peer, client, drain.clone());
         let Ok(facts) = facts(connection.forwarded_as(Some(&forwarded))) else { return };
-        app.carry(InnerStream { io: Box::new(wire), facts: Some(facts) }, Some(head), drain.clone()).await;
+        let stream = InnerStream { io: Box::new(wire), facts: Some(facts) };
+        app.carry(stream, Some(head), in_flight, drain.clone()).await;
     }
 }
 
@@ -131,6 +135,7 @@ trait Carry: Send + Sync {
         self: Arc<Self>,
         stream: InnerStream,
         head: Option<BytesMut>,
+        in_flight: InFlight,
         drain: Drain,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
@@ -140,10 +145,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> Carry for A {
         self: Arc<Self>,
         stream: InnerStream,
         head: Option<BytesMut>,
+        in_flight: InFlight,
         drain: Drain,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let _in_flight = drain.enter();
+            let _in_flight = in_flight;
             let notice = drain.notice();
             tokio::pin!(notice);
             Drain::stir(notice.as_mut()).await;

@@ -59,6 +59,7 @@ fn the_rooms_are_told() {
         exchanges: 38,
         connect_time: seconds(39),
         resolve_interval: seconds(40),
+        write_time: seconds(12 + (64 << 10) / 13),
     };
     assert_eq!(cluster(&config), nodes);
     let operators = admin(&config);

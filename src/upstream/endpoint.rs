@@ -260,9 +260,10 @@ impl Target {
             None => url.path().to_owned(),
         };
         let host = url.host_str().unwrap_or_default();
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
+        let authority = match (&settings.authority, url.port()) {
+            (Some(authority), _) => authority.to_string(),
+            (None, Some(port)) => format!("{host}:{port}"),
+            (None, None) => host.to_owned(),
         };
         let unusable = |error: &dyn fmt::Display| SettingsError::new(Setting::Url, error.to_string());
         let uri = Uri::builder()

@@ -85,6 +85,8 @@ pub struct EndpointSettings {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether requests of clients carry the client's `User-Agent` instead of the gateway's.
     pub forwards_user_agent: bool,
+    /// What requests name as their host, where that must not be put in the URL's own form.
+    pub authority: Option<Box<str>>,
 }
 
 impl EndpointSettings {
@@ -97,6 +99,7 @@ impl EndpointSettings {
             tls: TlsSettings::default(),
             headers: Vec::new(),
             forwards_user_agent: false,
+            authority: None,
         }
     }
 }

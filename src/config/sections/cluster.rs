@@ -15,7 +15,7 @@ pub struct Cluster {
     /// Where the other nodes are found. A name stands for all its addresses, and this node itself may be among them. At
     /// most 64.
     pub peers: Vec<PeerAddress>,
-    /// Connections from other nodes at a time; those beyond are closed at once.
+    /// Requests from other nodes at a time, each on a connection of its own; those beyond are told that there are too many.
     pub connections: u32,
     /// Requests that other nodes are asked to carry out at a time, streams included.
     pub exchanges: u32,

@@ -101,6 +101,12 @@ fn header_fields_are_set_or_passed_on() {
     expect("demo: { ", &with("forward_headers: [mcp-session-id]"), "", &["the gateway sets this header field itself"]);
     expect(
         "demo: { ",
+        &with("forward_headers: [x-a, Mcp-Param-Tenant]"),
+        "",
+        &["forward_headers[1]: the gateway sets this header field itself: `mcp-*` fields pass on by themselves"],
+    );
+    expect(
+        "demo: { ",
         &with("forward_headers: [user-agent, connection]"),
         "",
         &["forward_headers[1]: the gateway sets this header field itself: it belongs to one connection"],

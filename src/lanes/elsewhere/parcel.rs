@@ -62,6 +62,8 @@ pub(super) struct Parcel {
     /// Its place among what the session has on its way, where nobody waits for it.
     notice: Option<Arc<Notice>>,
     url: Url,
+    /// What the client calls the gateway, with the port where it names one.
+    host: Box<str>,
     request: UpstreamRequest,
     answer_bytes: usize,
 }
@@ -133,6 +135,7 @@ impl Parcel {
             errand: Errand::Exchange,
             notice: None,
             url: Url::parse(&format!("http://{host}{target}")).ok()?,
+            host: host.into(),
             request: UpstreamRequest {
                 verb,
                 fields: carried(&request.headers),
@@ -260,7 +263,11 @@ impl Parcel {
             let stream = once.lock().take().ok_or(io::ErrorKind::NotConnected)?;
             Ok(Box::new(InnerStream::outward(stream)))
         });
-        let settings = EndpointSettings { forwards_user_agent: true, ..EndpointSettings::new(self.url.clone()) };
+        let settings = EndpointSettings {
+            forwards_user_agent: true,
+            authority: Some(self.host.clone()),
+            ..EndpointSettings::new(self.url.clone())
+        };
         // Each connection is for one request.
         let pool = PoolSettings { idle_connections: 0, ..PoolSettings::default() };
         let connector = Connector::new();

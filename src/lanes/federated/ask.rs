@@ -1,6 +1,7 @@
 //! What backends ask of clients, and the members of a batch that no backend is asked for.
 
-use super::super::{Broken, Way, elsewhere, forward};
+use super::super::elsewhere::answer_of_batch;
+use super::super::{Broken, Way, forward};
 use super::{here, known, link, tell};
 use crate::snapshot::Link;
 use bytes::Bytes;
@@ -33,11 +34,16 @@ pub(in crate::lanes) enum Asked {
     Soon(Soon),
 }
 
-/// Carries out a member of a batch, unless a backend must.
-pub(in crate::lanes) async fn answer_locally(way: &mut Way<'_>, index: usize) -> Result<Asked, Broken> {
+/// Carries out a member of a batch, unless a backend must. What other nodes are to be told of is put with what is told
+/// `elsewhere`.
+pub(in crate::lanes) async fn answer_locally(
+    way: &mut Way<'_>,
+    index: usize,
+    elsewhere: &mut Vec<usize>,
+) -> Result<Asked, Broken> {
     Ok(match way.trip.exchange.target(index).clone() {
         Target::Member(_) => Asked::Backend,
-        Target::Asker { question, hop } => match elsewhere::answer_of_batch(way, index, &question) {
+        Target::Asker { question, hop } => match answer_of_batch(way, index, &question) {
             Some(taking) => Asked::Soon(Box::pin(async move { taking.await.map(|()| None) })),
             None => {
                 let waits = link(way, hop.member).and_then(|link| still_waits(way, &question, &link));
@@ -60,7 +66,9 @@ pub(in crate::lanes) async fn answer_locally(way: &mut Way<'_>, index: usize) ->
             Asked::Here(Ok(None))
         }
         Target::Owner { request } => {
-            tell::owner(way, index, request);
+            if !tell::owner_here(way, index, request) {
+                elsewhere.push(index);
+            }
             Asked::Here(Ok(None))
         }
         Target::Refused(refusal) => Asked::Here(Err(*refusal)),

@@ -24,6 +24,7 @@ use lockgate_filters::lane::Lane;
 use lockgate_filters::rpc::scan::Kind;
 use std::pin::Pin;
 use std::sync::Arc;
+pub(super) use tell::others as tell_others;
 
 const RULE: &str = "federated";
 

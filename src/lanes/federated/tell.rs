@@ -44,11 +44,22 @@ pub(super) fn all(way: &Way<'_>, index: usize) {
 /// Passes a cancellation on to the backend that the request is at. There is none where it was not sent yet: then it is not.
 /// What is not under way here may be at another node.
 pub(super) fn owner(way: &Way<'_>, index: usize, request: Value) {
+    if !owner_here(way, index, request) {
+        others(way, &[index]);
+    }
+}
+
+/// As [`owner`], but tells no other node; `false` where the request is not under way here.
+pub(super) fn owner_here(way: &Way<'_>, index: usize, request: Value) -> bool {
     let id = request.span.of(&way.trip.exchange.body);
-    let Some(places) = way.node.as_ref().and_then(|node| node.cancel(id)) else {
-        return elsewhere::tell(way, NodeRequest::Cancel, index);
-    };
+    let Some(places) = way.node.as_ref().and_then(|node| node.cancel(id)) else { return false };
     pass_on(way, index, opened(way).into_iter().filter(|(link, _)| places.contains(&link.backend.place)).collect());
+    true
+}
+
+/// Tells other nodes of cancellations whose requests are not under way here.
+pub(in crate::lanes) fn others(way: &Way<'_>, indices: &[usize]) {
+    elsewhere::tell(way, NodeRequest::Cancel, indices);
 }
 
 fn pass_on(way: &Way<'_>, index: usize, to: Vec<(Arc<Link>, UpstreamSession)>) {

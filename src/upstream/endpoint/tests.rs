@@ -18,6 +18,9 @@ fn urls_become_request_lines_and_hosts() {
         prefix_of("http://a.example:9000/mcp?x=1").starts_with("POST /mcp?x=1 HTTP/1.1\r\nhost: a.example:9000\r\n")
     );
     assert!(prefix_of("http://a.example:80").starts_with("POST / HTTP/1.1\r\nhost: a.example\r\n"));
+    let named = EndpointSettings { authority: Some("gw:80".into()), ..at("http://gw:80/mcp") };
+    let target = Target::new(&named.url, &named).unwrap();
+    assert!(target.prefix(Verb::Post).starts_with(b"POST /mcp HTTP/1.1\r\nhost: gw:80\r\n"));
     assert!(prefix_of("http://[::1]:9/mcp").starts_with("POST /mcp HTTP/1.1\r\nhost: [::1]:9\r\n"));
     let constant = prefix_of("http://a/mcp");
     assert!(constant.contains("\r\naccept: application/json, text/event-stream\r\naccept-encoding: identity\r\n"));

@@ -152,7 +152,7 @@ async fn what_a_node_held_that_is_gone_is_said_to_be_lost_at_once() {
 /// Nodes know each other by their keys, and by nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_another_key_is_nobody_until_it_has_the_same() {
-    let backends = start().await;
+    let mut backends = start().await;
     let (one, stranger) = tokio::join!(node(&backends, 0, KEY), node(&backends, 1, OTHER_KEY));
     let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
     let mut stream = client.stream("tools/call", json!({"name": "web__ask", "arguments": {}})).await;
@@ -174,6 +174,23 @@ async fn a_node_with_another_key_is_nobody_until_it_has_the_same() {
     until("the keys in use", async || (one.reload().await.0 == 200 && one.generation().await > 1).then_some(())).await;
     assert_eq!(reply(&moved, &asked, "Ada").await.status, 202);
     assert_eq!(stream.answer().await.1["result"]["content"][0]["text"], "Ada");
+    // What a key has opened ends with it, for whoever waits.
+    let last = {
+        let mut own = client.listen(None).await;
+        client.send("resources/subscribe", json!({"uri": URI})).await;
+        backends.listening().await;
+        backends.web.say(UPDATED, json!({"uri": "note:x"}));
+        own.notification(UPDATED).await;
+        own.last_id.clone().expect("an event id")
+    };
+    let mut through = moved.listen(Some(&last)).await;
+    until("the stream through the other node", async || {
+        (stranger.metric(&requests("stream", "ok")).await == Some(1.0)).then_some(())
+    })
+    .await;
+    one.write(&config(&backends, 0, &[KEY]));
+    assert_eq!(one.reload().await.0, 200);
+    while through.next().await.is_some() {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,6 +255,59 @@ async fn nothing_goes_in_circles() {
             assert_eq!(one.metric(&requests(kind, outcome)).await, Some(0.0), "{kind} {outcome}");
         }
     }
+}
+
+/// However many cancellations are in a batch, other nodes are told once.
+#[tokio::test(flavor = "multi_thread")]
+async fn cancellations_in_a_batch_are_told_together() {
+    let backends = start().await;
+    let (one, other) = tokio::join!(node(&backends, 0, KEY), node(&backends, 1, KEY));
+    let client = Mcp::legacy(&one.mcp(), "2025-03-26").await;
+    let moved = Mcp { url: other.mcp(), ..client.clone() };
+    let bodies = ["first", "second"].map(|token| {
+        let arguments = json!({"milliseconds": 60_000, "token": token});
+        (token, client.body("tools/call", json!({"name": "web__wait", "arguments": arguments})))
+    });
+    let calls = bodies.clone().map(|(_, body)| tokio::spawn(client.post(&body).send()));
+    let outcome = async |token: &'static str, what: &str| {
+        until(what, async || backends.web.outcomes(token).contains(&what.to_owned()).then_some(())).await;
+    };
+    for (token, _) in &bodies {
+        outcome(token, "begun").await;
+    }
+    let cancel =
+        |id: &Value| json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}});
+    let mut batch: Vec<Value> = bodies.iter().map(|(_, body)| cancel(&body["id"])).collect();
+    batch.push(cancel(&json!("of nobody")));
+    let answer = Answer::read(moved.post(&json!(batch)).send().await.unwrap()).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    for (token, _) in &bodies {
+        outcome(token, "cancelled").await;
+    }
+    until("the count", async || (other.metric(&requests("cancel", "ok")).await >= Some(1.0)).then_some(())).await;
+    assert_eq!(other.metric(&requests("cancel", "ok")).await, Some(1.0));
+    drop((calls, one));
+}
+
+/// A host is matched as the client says it, with the port that its scheme would have anyway.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_that_a_client_asks_for_is_the_same_everywhere() {
+    let backends = start().await;
+    let config = |node| {
+        let config = config(&backends, node, &[KEY]);
+        config.replacen("  main:\n", "  main:\n    allowed_hosts: [127.0.0.1, \"gw.example:80\"]\n", 1)
+    };
+    let (one, other) =
+        tokio::join!(async { Gateway::start(&config(0)).await }, async { Gateway::start(&config(1)).await });
+    tokio::join!(one.settled(), other.settled());
+    let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
+    let moved = Mcp { url: other.mcp(), ..client.clone() };
+    let mut stream = client.stream("tools/call", json!({"name": "web__ask", "arguments": {}})).await;
+    let asked = stream.notification("elicitation/create").await;
+    let result = json!({"action": "accept", "content": {"name": "Ada"}});
+    let body = json!({"jsonrpc": "2.0", "id": asked["id"], "result": result});
+    let answer = Answer::read(moved.post(&body).header("host", "gw.example:80").send().await.unwrap()).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
 }
 
 /// What a batch of 2025-03-26 answers goes to whoever has asked, each for itself.
