@@ -17,7 +17,7 @@ use lockgate_filters::chain::Stop;
 use lockgate_filters::door::Door;
 use lockgate_filters::exchange::{Exchange, UnixMillis};
 use lockgate_filters::fault::{Fault, Refusal};
-use lockgate_filters::federate::{Callers, Catalog, Identity};
+use lockgate_filters::federate::{Callers, Failure, Identity};
 use lockgate_filters::filter::{Answer, Ask};
 use lockgate_filters::forwarded;
 use lockgate_filters::lane::Lane;
@@ -133,9 +133,13 @@ impl Gateway {
                 Stop::Refuse(refusal) => return Some(Decision::Refuse(refusal)),
                 Stop::Ask { ask, resume } => {
                     let outcome = match &ask {
-                        Ask::Own { server, callers, identity } => {
-                            let own = self.own_catalog(&trip.snapshot, server, callers, identity).await;
-                            own.map(|catalog| trip.exchange.catalog = catalog)
+                        Ask::Own { server, callers, identity } => self.show_own(trip, server, callers, identity).await,
+                        Ask::OwnTools { server, callers, identity, member } => {
+                            let live = server.backends.get(*member).and_then(|it| trip.snapshot.backends.get(&it.name));
+                            if let (Some(live), Some(audience)) = (live, callers.at(*member)) {
+                                live.doubt(audience);
+                            }
+                            self.show_own(trip, server, callers, identity).await
                         }
                         _ => self.look_up(&trip.snapshot, &ask).await,
                     };
@@ -178,30 +182,34 @@ impl Gateway {
                 Ok(())
             }
             // Answered where the exchange is at hand.
-            Ask::Own { .. } => Ok(()),
+            Ask::Own { .. } | Ask::OwnTools { .. } => Ok(()),
         }
     }
 
-    /// What callers are shown whom some backends tell apart.
+    /// Finds out what callers are shown whom some backends tell apart. A backend that is asked for too many callers to be
+    /// asked for these is left out, unless lists are to be given whole or not at all.
     ///
     /// # Errors
-    /// [`Fault::Overloaded`] where a backend is asked for too many callers to be asked for these.
-    async fn own_catalog(
+    /// [`Fault::Overloaded`], in that case.
+    pub(crate) async fn show_own(
         &self,
-        snapshot: &Snapshot,
+        trip: &mut Trip,
         server: &Arc<VirtualServer>,
         callers: &Callers,
         identity: &Identity,
-    ) -> Result<Option<Arc<Catalog>>, Refusal> {
+    ) -> Result<(), Refusal> {
+        let snapshot = Arc::clone(&trip.snapshot);
+        let exchange = &mut trip.exchange;
+        let mut crowded = false;
         // The others are those of everybody.
-        let asked = self.look_up(snapshot, &Ask::Catalog(Arc::clone(server))).await;
+        let asked = self.look_up(&snapshot, &Ask::Catalog(Arc::clone(server))).await;
         if asked.is_err() {
-            return Ok(None);
+            return Ok(());
         }
         let mut reading = JoinSet::new();
         for &(member, audience) in callers.members() {
             let backend = server.backends.get(member).and_then(|backend| snapshot.backends.get(&backend.name));
-            let Some(live) = backend.cloned() else { return Ok(None) };
+            let Some(live) = backend.cloned() else { return Ok(()) };
             let identity = identity.clone();
             let read = async move { (member, live.inventory_of(audience, identity.fields(), FIRST_LOOK.0).await) };
             reading.spawn(read);
@@ -209,12 +217,25 @@ impl Gateway {
         let mut inventories = Vec::with_capacity(reading.len());
         while let Some(read) = reading.join_next().await {
             match read {
-                Ok((_, Err(Unread::Overloaded))) => return Err(Refusal::new(Fault::Overloaded, "own_catalog")),
-                Ok((member, read)) => inventories.push((member, read.ok())),
-                Err(_) => return Ok(None),
+                Ok((member, read)) => {
+                    if read.as_ref().is_err_and(|why| *why == Unread::Overloaded) {
+                        crowded = true;
+                        let link = snapshot.servers.get(server.index).and_then(|server| server.links.get(member));
+                        link.inspect(|link| link.metrics.turned_caller_away());
+                    }
+                    inventories.push((member, read.ok()));
+                }
+                Err(_) => return Ok(()),
             }
         }
-        Ok(self.world.catalogs.own(server, callers, inventories))
+        let strict = server.federation.as_ref().is_some_and(|federation| federation.failure == Failure::Strict);
+        if crowded && strict {
+            return Err(Refusal::new(Fault::Overloaded, "own_catalog"));
+        }
+        if let Some(catalog) = self.world.catalogs.own(server, callers, inventories) {
+            (exchange.catalog, exchange.crowded) = (Some(catalog), crowded);
+        }
+        Ok(())
     }
 
     async fn read_and_scan(&self, session: &mut Session, trip: &mut Trip) -> Result<(), Refusal> {

@@ -3,7 +3,7 @@
 use crate::door::Door;
 use crate::fault::Refusal;
 use crate::federate::{Audience, Callers, Catalog, Target};
-use crate::filter::Ask;
+use crate::filter::{Ask, OWN};
 use crate::revision::{Era, Revision};
 use crate::rpc::scan::{Scan, Span};
 use crate::ticket::{PrincipalDigest, Ticket};
@@ -70,6 +70,8 @@ pub struct Exchange {
     pub targets: SmallVec<[Target; 1]>,
     /// Headers for whatever response this exchange ends in (CORS), set by `guard`.
     pub response_headers: SmallVec<[(HeaderName, HeaderValue); 4]>,
+    /// Whether a backend was left out of the catalog because too many callers wait to be told apart by it.
+    pub crowded: bool,
     /// Why the last lookup that a filter asked for gave nothing.
     pub ask_failure: Option<Refusal>,
     asked: u8,
@@ -95,6 +97,7 @@ impl Exchange {
             callers: None,
             targets: SmallVec::new(),
             response_headers: SmallVec::new(),
+            crowded: false,
             ask_failure: None,
             asked: 0,
         }
@@ -129,6 +132,11 @@ impl Exchange {
     /// Whether this question was put, and answered as well as it can be, during this exchange.
     pub fn has_asked(&self, ask: &Ask) -> bool {
         self.asked & ask.bit() != 0
+    }
+
+    /// Whether the catalog is that of these callers alone.
+    pub fn is_own(&self) -> bool {
+        self.callers.is_some() && self.asked & OWN != 0
     }
 
     /// Records that a question was answered, or why it could not be.

@@ -109,7 +109,22 @@ pub enum Ask {
         /// What says so.
         identity: Identity,
     },
+    /// What these callers are shown, once more, where the tools of one member may have changed: what is known of them does
+    /// not fit what the client sent. Answered in the exchange's catalog.
+    OwnTools {
+        /// The virtual server.
+        server: Arc<VirtualServer>,
+        /// Who calls.
+        callers: Arc<Callers>,
+        /// What says so.
+        identity: Identity,
+        /// The member whose tools it is about.
+        member: usize,
+    },
 }
+
+/// The bit of [`Ask::Own`].
+pub(crate) const OWN: u8 = 8;
 
 impl Ask {
     pub(crate) const fn bit(&self) -> u8 {
@@ -117,7 +132,8 @@ impl Ask {
             Ask::Eras(_) => 1,
             Ask::Tools(_) => 2,
             Ask::Catalog(_) => 4,
-            Ask::Own { .. } => 8,
+            Ask::Own { .. } => OWN,
+            Ask::OwnTools { .. } => 16,
         }
     }
 }

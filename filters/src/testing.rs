@@ -40,6 +40,10 @@ pub struct Bench {
     pub on_ask: OnAsk,
     /// What callers are shown that a backend tells apart.
     pub on_own: Option<Arc<Catalog>>,
+    /// Whether a backend was too crowded to say it.
+    pub crowded: bool,
+    /// What they are shown when that is asked again.
+    pub on_own_again: Option<Arc<Catalog>>,
 }
 
 struct NothingGone;
@@ -124,7 +128,7 @@ impl Bench {
             federation: None,
             pinned: None,
         });
-        Bench { backend, server, keys, on_ask: Box::new(|_| Ok(())), on_own: None }
+        Bench { backend, server, keys, on_ask: Box::new(|_| Ok(())), on_own: None, crowded: false, on_own_again: None }
     }
 
     pub fn ticket(&self, revision: Revision, id: [u8; 16]) -> String {
@@ -188,8 +192,10 @@ impl Bench {
                 Stop::Refuse(refusal) => return Some(Outcome::Refused(refusal)),
                 Stop::Ask { ask, resume } => {
                     let outcome = (self.on_ask)(&ask);
-                    if matches!(ask, Ask::Own { .. }) {
-                        exchange.catalog = self.on_own.clone();
+                    match ask {
+                        Ask::Own { .. } => (exchange.catalog, exchange.crowded) = (self.on_own.clone(), self.crowded),
+                        Ask::OwnTools { .. } => exchange.catalog = self.on_own_again.clone(),
+                        _ => {}
                     }
                     exchange.answered(&ask, outcome);
                     from = resume;

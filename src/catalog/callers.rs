@@ -180,6 +180,21 @@ impl Catalogs {
         Some(catalog)
     }
 
+    /// What this audience was last shown, where that is still there.
+    pub fn shown_to(&self, server: &VirtualServer, audience: Audience) -> Option<Arc<Catalog>> {
+        let federation = server.federation.as_ref()?;
+        let kept = self.own.kept.lock();
+        let merged = kept.get(&(Arc::clone(&server.name), audience))?.merged.as_ref()?;
+        (merged.federation.as_ptr() == Arc::as_ptr(federation)).then(|| Arc::clone(&merged.catalog))
+    }
+
+    /// A backend has said to this audience alone that its lists changed.
+    pub fn announced_to(&self, server: &VirtualServer, audience: Audience) {
+        if let Some(kept) = self.own.kept.lock().get(&(Arc::clone(&server.name), audience)) {
+            kept.news.changed(ANNOUNCED);
+        }
+    }
+
     /// The news of a virtual server for this audience: those of everybody, where it is not told apart.
     pub fn news_of(&self, server: &VirtualServer, audience: Option<Audience>) -> Arc<News> {
         let Some(audience) = audience else { return self.news(&server.name) };

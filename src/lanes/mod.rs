@@ -15,6 +15,7 @@ mod judge;
 mod member;
 mod members;
 mod messages;
+mod names;
 mod open;
 mod opened;
 mod relay;

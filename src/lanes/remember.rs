@@ -2,10 +2,10 @@
 //!
 //! It is remembered when the backend has agreed, so that it can be asked for again should the backend lose the session.
 
-use super::Way;
 use super::answering::Answering;
 use super::messages::Messages;
-use crate::session::{LogLevel, NodeSession, Sessions};
+use super::{Way, names};
+use crate::session::{LogLevel, NodeSession, Sessions, Whose};
 use crate::upstream::UpstreamResponse;
 use bytes::Bytes;
 use lockgate_filters::rpc::members::member;
@@ -18,6 +18,8 @@ pub(super) struct Remembering {
     sessions: Arc<Sessions>,
     node: Arc<NodeSession>,
     wish: Wish,
+    /// Of a subscription where backends tell callers apart: whose it is to this caller.
+    whose: Option<Whose>,
     /// The raw id of the request.
     pub id: Bytes,
     answer_bytes: usize,
@@ -58,7 +60,15 @@ impl Remembering {
         let body = &way.trip.exchange.body;
         let wish = Wish::of(message, body)?;
         let limits = &way.trip.snapshot.limits;
+        let exchange = &way.trip.exchange;
+        let whose = match (&wish, &exchange.catalog) {
+            (Wish::Subscribe(uri), Some(catalog)) if exchange.callers.is_some() => {
+                names::whose(&way.server, catalog, uri)
+            }
+            _ => None,
+        };
         Some(Remembering {
+            whose,
             sessions: Arc::clone(&way.gateway.world.sessions),
             node: Arc::clone(node),
             wish,
@@ -78,7 +88,11 @@ impl Remembering {
                 self.sessions.set_log_level(&self.node, *level).await.map_err(|gone| format!("{gone:?}"))
             }
             Wish::Subscribe(uri) => {
-                self.sessions.subscribe(&self.node, uri).await.map_err(|fault| format!("{fault:?}"))
+                let noted = self.sessions.subscribe(&self.node, uri).await.map_err(|fault| format!("{fault:?}"));
+                if let Some(whose) = &self.whose {
+                    self.node.belongs(uri, whose.clone());
+                }
+                noted
             }
             Wish::Unsubscribe(uri) => {
                 self.sessions.unsubscribe(&self.node, uri).await.map_err(|gone| format!("{gone:?}"))

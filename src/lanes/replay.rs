@@ -144,14 +144,14 @@ async fn say(backend: Arc<str>, fetcher: Fetcher, upstream: UpstreamSession, (me
 
 /// The resources of one backend that the client is subscribed to, as that backend calls them: those that may be seen today.
 fn subscriptions(opener: &Opener, link: &Link) -> BTreeSet<Box<str>> {
-    let subscribed = opener.node.subscriptions().into_iter();
-    let Some(federation) = opener.server.policy.federation.as_ref() else { return subscribed.collect() };
-    let catalog = federation.catalog();
-    let own = |uri: Box<str>| {
-        let owner = catalog.resource(&uri)?;
-        let theirs = opener.server.links.get(owner.member)?;
-        let admitted = federation.policy.members.get(owner.member)?.admits_uri(&owner.original);
-        (admitted && theirs.name() == link.name()).then(|| Box::from(&*owner.original))
+    let Some(federation) = opener.server.policy.federation.as_ref() else {
+        return opener.node.subscriptions().into_iter().collect();
+    };
+    let subscribed = opener.names.subscribed(&opener.server, &opener.node).into_iter();
+    let own = |(_, member, original): (Box<str>, usize, Box<str>)| {
+        let theirs = opener.server.links.get(member)?;
+        let admitted = federation.policy.members.get(member)?.admits_uri(&original);
+        (admitted && theirs.name() == link.name()).then_some(original)
     };
     subscribed.filter_map(own).collect()
 }

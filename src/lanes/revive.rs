@@ -4,6 +4,7 @@
 //!
 //! The client leaving does not stop this: in its era a disconnect cancels nothing. Time does.
 
+use super::names::{self, Names};
 use super::opened::Opened;
 use super::replay::Replay;
 use super::{Broken, Way, attempt, close, speaker};
@@ -55,6 +56,7 @@ pub(super) struct Opener {
     pub server: Arc<Server>,
     ticket: Arc<Ticket>,
     pub node: Arc<NodeSession>,
+    pub names: Names,
     /// The header of the client's request, for the fields that are forwarded.
     headers: HeaderMap,
     caller: Caller,
@@ -64,7 +66,12 @@ impl Opener {
     /// Opens sessions on behalf of the client whose request this is.
     pub fn of(way: &Way<'_>) -> Result<Opener, Broken> {
         let (Some(ticket), Some(node)) = (&way.trip.exchange.ticket, &way.node) else { return Err(gone()) };
+        let exchange = &way.trip.exchange;
+        if let Some(catalog) = exchange.catalog.as_ref().filter(|_| exchange.is_own()) {
+            names::learn(&way.server, node, catalog);
+        }
         Ok(Opener {
+            names: Names::of(way),
             sessions: Arc::clone(&way.gateway.world.sessions),
             drain: way.gateway.drain.clone(),
             current: Arc::clone(&way.gateway.current),

@@ -3,6 +3,7 @@
 //!
 //! What needs no change keeps its bytes; most answers are not even looked into (`filters/src/federate/outward.rs`).
 
+use super::names::Names;
 use super::{Way, attempt, heal};
 use crate::session::{NodeSession, UpstreamId, UpstreamSession};
 use crate::snapshot::{Link, Server};
@@ -61,6 +62,7 @@ enum Shown {
 /// How one backend's words become those of a virtual server, to one client.
 pub(super) struct Translate {
     shown: Shown,
+    names: Names,
     link: Arc<Link>,
     /// What is answered, if anything is.
     stream: Stream,
@@ -87,6 +89,7 @@ impl Translate {
         let link = Arc::clone(way.server.links.get(member)?);
         Some(Arc::new(Translate {
             shown: Shown::Then(Arc::clone(&way.server), catalog.uris(member)),
+            names: Names::of(way),
             stream: Stream::answering(method),
             node: way.gateway.node,
             boot: way.gateway.boot,
@@ -105,6 +108,7 @@ impl Translate {
     pub fn listening(heard: Heard, link: Arc<Link>, upstream: Option<UpstreamSession>, speaker: Fetcher) -> Translate {
         Translate {
             shown: Shown::Now(heard.server),
+            names: heard.names,
             stream: Stream::News,
             node: heard.node,
             boot: heard.boot,
@@ -138,10 +142,14 @@ impl Translate {
             Shown::Then(_, uris) => Some(Cow::Borrowed(uris)),
             Shown::Now(server) => {
                 let server = server.load();
-                let member = server.links.iter().position(|link| link.backend.place == self.link.backend.place)?;
-                Some(Cow::Owned(server.policy.federation.as_ref()?.catalog().uris(member)))
+                Some(Cow::Owned(self.names.catalog(&server)?.uris(self.member(&server)?)))
             }
         }
+    }
+
+    /// Which member of the virtual server the backend is.
+    fn member(&self, server: &Server) -> Option<usize> {
+        server.links.iter().position(|link| link.backend.place == self.link.backend.place)
     }
 
     fn server(&self) -> Cow<'_, Arc<Server>> {
@@ -241,7 +249,15 @@ impl Translate {
             | "notifications/prompts/list_changed"
             | "notifications/resources/list_changed" => {
                 // What clients see is the catalog: they are told when that has changed.
-                self.link.backend.look_again();
+                let server = self.server();
+                match self.member(&server).and_then(|member| self.names.audience_at(member)) {
+                    // To a client that the backend tells apart it speaks of what that one is shown.
+                    Some(audience) => {
+                        self.link.backend.look_again_for(audience);
+                        self.names.announced(&server);
+                    }
+                    None => self.link.backend.look_again(),
+                }
                 Becomes::Nothing
             }
             "notifications/progress" if !self.reports(message, data) => {
@@ -252,11 +268,20 @@ impl Translate {
                 let cancellation = self.asking(|asking| asking.cancellation(message, data));
                 cancellation.and_then(Result::ok).map_or(Becomes::Nothing, Becomes::Other)
             }
+            _ if let Some(becomes) = self.update(message, data) => becomes,
             _ => match self.uris() {
                 Some(uris) => outward::notification(message, data, &uris).map_or(Becomes::Same, Becomes::Other),
                 None => Becomes::Nothing,
             },
         }
+    }
+
+    /// That a resource was updated which the client is subscribed to is said under the name that it is subscribed to, whatever
+    /// is listed by now.
+    fn update(&self, message: &Message, data: &Bytes) -> Option<Becomes> {
+        let original = outward::updated(message, data)?;
+        let exposed = self.session.as_ref()?.subscribed_as(self.link.name(), &original)?;
+        Some(outward::updated_as(message, data, &exposed).map_or(Becomes::Same, Becomes::Other))
     }
 
     /// A request of the backend goes to the client under an id of ours, a `ping` is answered here.
@@ -347,6 +372,8 @@ pub(super) struct Heard {
     pub boot: [u8; 8],
     /// The legacy session that may be asked something.
     pub session: Option<Arc<NodeSession>>,
+    /// What its client calls what backends have.
+    pub names: Names,
 }
 
 /// What an event becomes: its id, and its frame where that is another one; `None` where nothing is left of it.

@@ -15,7 +15,7 @@ use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::rpc::id;
 use lockgate_filters::ticket::SessionId;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -77,11 +77,21 @@ pub enum SubscribeFault {
     TooMany,
 }
 
+/// Whose a resource is, where its URI alone does not say so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whose {
+    /// The backend's name in the configuration.
+    pub backend: Arc<str>,
+    /// What that backend calls it.
+    pub original: Box<str>,
+}
+
 #[derive(Default)]
 struct State {
     upstream: Vec<(Arc<str>, UpstreamSession)>,
     log_level: Option<LogLevel>,
-    subscriptions: BTreeSet<Box<str>>,
+    /// By URI; whose each is, where this process knows.
+    subscriptions: BTreeMap<Box<str>, Option<Whose>>,
     subscription_bytes: usize,
     /// Whether this process replaced the backend's session by another.
     renewed: bool,
@@ -98,6 +108,7 @@ impl Session {
     pub(super) fn new(record: SessionRecord, left: Left, now: UnixMillis) -> Session {
         let Left { log_level, subscriptions } = left;
         let subscription_bytes = subscriptions.iter().map(|uri| uri.len()).sum();
+        let subscriptions = subscriptions.into_iter().map(|uri| (uri, None)).collect();
         let upstream = record.upstream;
         let state = State { upstream, log_level, subscriptions, subscription_bytes, ..State::default() };
         Session {
@@ -214,13 +225,38 @@ impl Session {
 
     /// The URIs that the client is subscribed to, sorted.
     pub fn subscriptions(&self) -> Vec<Box<str>> {
-        self.state.lock().subscriptions.iter().cloned().collect()
+        self.state.lock().subscriptions.keys().cloned().collect()
+    }
+
+    /// The URIs that the client is subscribed to, and whose each is, where this process knows.
+    pub fn subscribed(&self) -> Vec<(Box<str>, Option<Whose>)> {
+        self.state.lock().subscriptions.iter().map(|(uri, whose)| (uri.clone(), whose.clone())).collect()
+    }
+
+    /// Whether the client is subscribed to something of which this process does not know whose it is.
+    pub fn has_nobodys(&self) -> bool {
+        self.state.lock().subscriptions.values().any(Option::is_none)
+    }
+
+    /// Notes whose a resource is that the client is subscribed to.
+    pub fn belongs(&self, uri: &str, whose: Whose) {
+        if let Some(known) = self.state.lock().subscriptions.get_mut(uri) {
+            *known = Some(whose);
+        }
+    }
+
+    /// What the client calls a backend's resource that it is subscribed to, where this process knows.
+    pub fn subscribed_as(&self, backend: &str, original: &str) -> Option<Box<str>> {
+        let state = self.state.lock();
+        let is_it = |whose: &Whose| *whose.backend == *backend && *whose.original == *original;
+        let mut subscribed = state.subscriptions.iter();
+        subscribed.find(|(_, whose)| whose.as_ref().is_some_and(is_it)).map(|(uri, _)| uri.clone())
     }
 
     /// What the client has set: what another upstream session must be told.
     pub fn left(&self) -> Left {
         let state = self.state.lock();
-        Left { log_level: state.log_level, subscriptions: state.subscriptions.clone() }
+        Left { log_level: state.log_level, subscriptions: state.subscriptions.keys().cloned().collect() }
     }
 
     /// Whether the backend's session was replaced by another in this process: an event id that the recorder does not know
@@ -315,7 +351,7 @@ impl Session {
         if state.gone {
             return Err(SubscribeFault::Gone);
         }
-        if state.subscriptions.contains(uri) {
+        if state.subscriptions.contains_key(uri) {
             return Ok(Ack::nothing());
         }
         let bytes = state.subscription_bytes + uri.len();
@@ -323,7 +359,7 @@ impl Session {
             return Err(SubscribeFault::TooMany);
         }
         state.subscription_bytes = bytes;
-        state.subscriptions.insert(uri.into());
+        state.subscriptions.insert(uri.into(), None);
         Ok(slot.put(&Change::Subscribed { id: self.id, uri: uri.into() }))
     }
 
@@ -332,7 +368,7 @@ impl Session {
         if state.gone {
             return Err(Gone);
         }
-        if !state.subscriptions.remove(uri) {
+        if state.subscriptions.remove(uri).is_none() {
             return Ok(Ack::nothing());
         }
         state.subscription_bytes -= uri.len();
@@ -359,7 +395,7 @@ impl Session {
         if let Some(level) = state.log_level {
             emit(&Change::LogLevel { id, level });
         }
-        for uri in &state.subscriptions {
+        for uri in state.subscriptions.keys() {
             emit(&Change::Subscribed { id, uri: uri.clone() });
         }
     }

@@ -320,3 +320,25 @@ async fn without_a_place_for_keys_it_does_not_start() {
     assert!(configured.unkept.is_some() && configured.sessions.journal().is_none());
     insert(&configured.sessions, SessionId([1; 16])).await;
 }
+
+#[tokio::test]
+async fn whose_a_subscription_is_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = open(&options(&folder.path().join("state")), NOW).unwrap();
+    let session = insert(&opened.sessions, SessionId([7; 16])).await;
+    let whose = |original: &str| Whose { backend: "one".into(), original: original.into() };
+    session.belongs("one+a", whose("a"));
+    assert_eq!(session.subscribed_as("one", "a"), None, "nobody is subscribed to it");
+    for uri in ["one+a", "b"] {
+        opened.sessions.subscribe(&session, uri).await.unwrap();
+    }
+    session.belongs("one+a", whose("a"));
+    assert!(session.has_nobodys());
+    session.belongs("b", whose("b"));
+    assert!(!session.has_nobodys());
+    assert_eq!(session.subscribed_as("one", "a").as_deref(), Some("one+a"));
+    assert_eq!((session.subscribed_as("two", "a"), session.subscribed_as("one", "one+a")), (None, None));
+    assert_eq!(session.subscribed(), [("b".into(), Some(whose("b"))), ("one+a".into(), Some(whose("a")))]);
+    opened.sessions.unsubscribe(&session, "one+a").await.unwrap();
+    assert_eq!(session.subscribed_as("one", "a"), None);
+}

@@ -16,6 +16,7 @@ pub(super) struct Families {
     era: IntGaugeVec,
     healed: IntCounterVec,
     questions_refused: IntCounterVec,
+    callers_refused: IntCounterVec,
     dropped: IntCounterVec,
     children: IntGaugeVec,
     child_starts: IntCounterVec,
@@ -48,6 +49,7 @@ impl Families {
             era: d::BACKEND_ERA.gauge_vec(registry)?,
             healed: d::SESSIONS_HEALED.counter_vec(registry)?,
             questions_refused: d::BACKEND_QUESTIONS_REFUSED.counter_vec(registry)?,
+            callers_refused: d::CALLERS_TURNED_AWAY.counter_vec(registry)?,
             dropped: d::BACKEND_MESSAGES_DROPPED.counter_vec(registry)?,
             children: d::CHILDREN.gauge_vec(registry)?,
             child_starts: d::CHILD_STARTS.counter_vec(registry)?,
@@ -66,6 +68,7 @@ pub struct BackendMetrics {
     first_byte: Histogram,
     healed: IntCounter,
     questions_refused: IntCounter,
+    callers_refused: IntCounter,
     up: OnceLock<IntGauge>,
     eras: [OnceLock<IntGauge>; BackendEra::COUNT],
 }
@@ -81,6 +84,7 @@ impl BackendMetrics {
             first_byte: families.first_byte.with_label_values(&[name]),
             healed: families.healed.with_label_values(&[name]),
             questions_refused: families.questions_refused.with_label_values(&[name]),
+            callers_refused: families.callers_refused.with_label_values(&[name]),
             up: OnceLock::new(),
             eras: std::array::from_fn(|_| OnceLock::new()),
             metrics,
@@ -105,6 +109,11 @@ impl BackendMetrics {
     /// Records that a request of the backend could be put to no client.
     pub fn refused_request(&self) {
         self.questions_refused.inc();
+    }
+
+    /// Records that a caller was not shown what the backend offers it, because it was asked for too many others.
+    pub fn turned_caller_away(&self) {
+        self.callers_refused.inc();
     }
 
     /// Takes over what was counted at the backend's adapter.
@@ -149,6 +158,7 @@ impl BackendMetrics {
         let _ = families.up.remove_label_values(&[name]);
         let _ = families.healed.remove_label_values(&[name]);
         let _ = families.questions_refused.remove_label_values(&[name]);
+        let _ = families.callers_refused.remove_label_values(&[name]);
         let _ = families.dropped.remove_label_values(&[name]);
         let _ = families.children.remove_label_values(&[name]);
         let _ = families.child_starts.remove_label_values(&[name]);

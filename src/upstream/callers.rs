@@ -105,6 +105,11 @@ impl CallerLists {
         self.tables.lock().known.len()
     }
 
+    /// This caller, where its lists are known.
+    fn known(&self, key: &Key) -> Option<Arc<Slot>> {
+        self.tables.lock().known.get(key).cloned()
+    }
+
     /// This caller, known or new.
     fn slot(&self, key: Key) -> Arc<Slot> {
         let mut tables = self.tables.lock();
@@ -193,6 +198,9 @@ struct State {
     until: Instant,
     /// How often the backend had said before that its lists changed.
     changes: u64,
+    /// Whether what is known may no longer be true: the backend has said so to this caller, or it does not fit what this
+    /// caller sent.
+    doubted: bool,
     reading: bool,
     /// Whether the latest reading had its turn.
     begun: bool,
@@ -205,8 +213,8 @@ impl Slot {
     fn new() -> Slot {
         let now = Instant::now();
         let (known, changes) = (None, 0);
-        let (reading, begun, failed) = (false, false, false);
-        let state = State { known, read: now, until: now, changes, reading, begun, failed, used: now };
+        let (doubted, reading, begun, failed) = (false, false, false, false);
+        let state = State { known, read: now, until: now, changes, doubted, reading, begun, failed, used: now };
         Slot { state: Mutex::new(state), ended: watch::Sender::new(0) }
     }
 
@@ -220,9 +228,9 @@ impl State {
         Instant::now() < self.until && !self.has_changed(changes)
     }
 
-    /// Whether the backend has said that its lists changed, and these were not read just now.
+    /// Whether the lists may have changed, and were not read just now.
     fn has_changed(&self, changes: u64) -> bool {
-        self.changes < changes && self.read.elapsed() >= SPACING
+        (self.doubted || self.changes < changes) && self.read.elapsed() >= SPACING
     }
 
     /// What was last known.
@@ -261,7 +269,11 @@ impl Reading {
             () = abandoned => return,
         };
         let Ok(_turn) = turn else { return };
-        self.slot.state.lock().begun = true;
+        {
+            let mut state = self.slot.state.lock();
+            // What is doubted from here on is read again.
+            (state.begun, state.doubted) = (true, false);
+        }
         let changes = watched.backend.changes();
         let mut control = Control::default();
         let read = timeout(fetcher.stock.time, inventory::take_for_caller(&watched, &fetcher, &mut control)).await;
@@ -340,6 +352,14 @@ impl LiveBackend {
         let mut state = slot.state.lock();
         state.failed |= !in_time && state.begun;
         state.answer()
+    }
+
+    /// What is known of this caller's lists may no longer be true: they are read again when they are needed next.
+    pub fn doubt(&self, audience: Audience) {
+        let watched = self.watched();
+        if let Some(slot) = watched.callers.known(&(watched.number, audience)) {
+            slot.state.lock().doubted = true;
+        }
     }
 
     /// How many bytes the lists of single callers hold.

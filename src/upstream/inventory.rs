@@ -14,7 +14,8 @@ use super::fault::{AttemptFault, FaultKind};
 use super::gate::{Backoff, Gate, jittered};
 use super::watch::{LEAST_REFRESH, PATIENCE, Watched, now};
 use lockgate_filters::backend::Backend;
-use lockgate_filters::federate::Inventory;
+use lockgate_filters::federate::inventory::Scope;
+use lockgate_filters::federate::{Inventory, Kind};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +53,8 @@ pub(super) struct Stock {
 struct Announced {
     told: Option<Instant>,
     again: bool,
+    /// Whether it has announced any since its lists were last read.
+    unread: bool,
 }
 
 impl Stock {
@@ -71,7 +74,10 @@ impl Stock {
     /// The backend says that its lists have changed: whatever of it is kept for single callers is no longer true. They are
     /// told at most once in [`TELLING`], however often it says so.
     pub(super) fn changed(&self, backend: &Backend) {
-        self.announced.lock().again = true;
+        {
+            let mut announced = self.announced.lock();
+            (announced.again, announced.unread) = (true, true);
+        }
         self.tell_due(backend);
     }
 
@@ -81,10 +87,19 @@ impl Stock {
         if !announced.again || announced.told.is_some_and(|told| told.elapsed() < TELLING) {
             return;
         }
-        *announced = Announced { told: Some(Instant::now()), again: false };
+        (announced.told, announced.again) = (Some(Instant::now()), false);
         drop(announced);
         backend.change();
         self.news.send_modify(|count| *count += 1);
+    }
+
+    /// The backend's lists were read, and have changed or not. A change that it did not announce to the gateway may be one for
+    /// single callers as well, where its lists are private.
+    fn was_read(&self, backend: &Backend, changed: bool) {
+        if !std::mem::take(&mut self.announced.lock().unread) && changed {
+            self.changed(backend);
+            self.announced.lock().unread = false;
+        }
     }
 
     /// Ends it: no look is begun or finished, and the gateway's own session is ended.
@@ -221,6 +236,8 @@ fn publish(watched: &Watched, taken: Taken) -> bool {
     let facts = watched.backend.facts();
     let (known, back) = (facts.inventory.clone(), facts.lost.is_some());
     drop(facts);
+    let listed = |one: &Inventory, kind| one.list(kind).items == taken.inventory.list(kind).items;
+    let others = known.as_ref().is_some_and(|known| Kind::ALL.iter().any(|kind| !listed(known, *kind)));
     let same = known.filter(|known| **known == taken.inventory);
     let (new, news) = (same.is_none(), same.is_none() || back);
     let inventory = match same {
@@ -244,6 +261,7 @@ fn publish(watched: &Watched, taken: Taken) -> bool {
             facts.tools = Some(Arc::clone(tools));
         }
     });
+    watched.stock.was_read(&watched.backend, others && inventory.scope == Scope::Private);
     if news {
         watched.stock.news.send_modify(|count| *count += 1);
     }

@@ -11,6 +11,7 @@ use super::settings::Timeouts;
 use super::watch::Watched;
 use lockgate_filters::backend::{Backend, Speaks};
 use lockgate_filters::fault::Refusal;
+use lockgate_filters::federate::Audience;
 use lockgate_filters::splice::Forwarding;
 use std::fmt;
 use std::sync::Arc;
@@ -147,6 +148,13 @@ impl LiveBackend {
         if self.stocked && self.backend.is_lost() && gate.rest(LOST_SPACING).is_zero() {
             gate.ask();
         }
+    }
+
+    /// As [`LiveBackend::look_again`], where it has said so to this caller alone: others hear of it when the gateway's own
+    /// look finds something new.
+    pub fn look_again_for(&self, audience: Audience) {
+        self.doubt(audience);
+        self.watched.stock.gate.ask();
     }
 
     /// Asks for what the backend offers to be looked at again: it has said that something changed.

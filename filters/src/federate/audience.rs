@@ -103,6 +103,11 @@ impl Callers {
         Some(Callers { members: found.into(), all: Audience::finish(context) })
     }
 
+    /// Who calls at a member, where that tells callers apart.
+    pub fn at(&self, member: usize) -> Option<Audience> {
+        self.members.iter().find(|(at, _)| *at == member).map(|(_, audience)| *audience)
+    }
+
     /// Which members tell callers apart, and who calls there.
     pub fn members(&self) -> &[(usize, Audience)] {
         &self.members
@@ -134,7 +139,7 @@ pub struct Identity(HeaderMap);
 
 impl Identity {
     /// Of the fields that any member gets.
-    pub(super) fn of(headers: &HeaderMap, federation: &Federation) -> Identity {
+    pub fn of(headers: &HeaderMap, federation: &Federation) -> Identity {
         let nominated = Nominated::of(headers);
         let mut found = HeaderMap::new();
         for member in &federation.policy.members {

@@ -11,6 +11,7 @@ use super::inventory::{Freshness, Inventory, Scope};
 use super::kind::Kind;
 use super::uris::{MemberUris, Uris};
 use crate::exchange::UnixMillis;
+use crate::rpc::params::ToolParams;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use std::borrow::Cow;
@@ -96,6 +97,8 @@ pub struct Catalog {
     standings: Box<[Standing]>,
     completers: Box<[bool]>,
     subscribers: Box<[bool]>,
+    /// What the tools of members mirror that were asked for one caller.
+    params: Box<[Option<Arc<ToolParams>>]>,
     clashes: Box<[Clash]>,
     further_clashes: usize,
     capabilities: Capabilities,
@@ -239,6 +242,11 @@ impl Catalog {
     /// Whether a member takes subscriptions to its resources.
     pub fn subscribes(&self, member: usize) -> bool {
         self.subscribers.get(member).copied().unwrap_or_default()
+    }
+
+    /// Which arguments a member's tools mirror into headers, where it was asked for one caller.
+    pub fn params(&self, member: usize) -> Option<&Arc<ToolParams>> {
+        self.params.get(member)?.as_ref()
     }
 
     /// The items that are left out because another one has their name; at most [`CLASHES_MAX`].

@@ -10,6 +10,7 @@ pub(super) use builder::cut;
 
 use super::kind::Kind;
 use crate::exchange::UnixMillis;
+use crate::rpc::params::ToolParams;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -252,6 +253,9 @@ pub struct Inventory {
     pub offences: Box<[Offence]>,
     /// How many offences are not named.
     pub further_offences: usize,
+    /// Which arguments its tools mirror into headers, where it was read for one caller (modern era). What everybody is
+    /// offered is known with the backend.
+    pub params: Option<Arc<ToolParams>>,
 }
 
 impl Inventory {
@@ -283,7 +287,9 @@ impl Inventory {
 
     /// How many bytes its items take.
     pub fn bytes(&self) -> usize {
-        self.lists.iter().flat_map(|list| list.items.iter()).map(|item| item.json.len() + item.name.len()).sum()
+        let items = self.lists.iter().flat_map(|list| list.items.iter());
+        let params = self.params.as_ref().map_or(0, |params| params.bytes());
+        items.map(|item| item.json.len() + item.name.len()).sum::<usize>() + params
     }
 }
 

@@ -6,8 +6,10 @@ use super::cursor::Position;
 use super::inventory::cut;
 use super::kind::Kind;
 use super::listen::Wanted;
+use super::naming::Prefixing;
 use super::question::{Question, Subject};
 use super::target::{Edits, Hop, Local, Target};
+use super::uri;
 use super::{Federation, Standing};
 use crate::envelope::TASKS_EXTENSION;
 use crate::exchange::Exchange;
@@ -74,6 +76,8 @@ impl Filter for Federate {
         let Some(server) = federated else { return Verdict::Continue };
         let Some(federation) = server.federation.as_ref() else { return Verdict::Continue };
         let own = exchange.callers.clone().filter(|_| asks_for_items(message, &exchange.body));
+        let certain = own.as_ref().is_some_and(|callers| self.is_certain(message, exchange, federation, callers));
+        let own = own.filter(|_| !certain);
         let catalog = match (exchange.catalog.clone(), own.clone()) {
             (Some(catalog), _) => catalog,
             (None, None) => federation.pinned(),
@@ -104,7 +108,7 @@ impl Filter for Federate {
                 return Verdict::Ask(ask);
             }
         }
-        if own.is_some() || exchange.callers.is_none() {
+        if own.is_some() || certain || exchange.callers.is_none() {
             exchange.catalog = Some(catalog);
         }
         match target {
@@ -113,6 +117,36 @@ impl Filter for Federate {
             Err(refusal) => return refusal.into(),
         }
         Verdict::Continue
+    }
+}
+
+impl Federate {
+    /// Whether a message names something of a member that tells nobody apart, and that nothing which others offer these
+    /// callers can take from it: then nobody waits for what they offer.
+    fn is_certain(&self, message: &Message, exchange: &Exchange, federation: &Federation, callers: &Callers) -> bool {
+        // All messages of a batch are decided by one catalog.
+        if federation.policy.prefixing != Prefixing::Always || exchange.scan.batch || exchange.catalog.is_some() {
+            return false;
+        }
+        let body = &exchange.body;
+        let params = message.params.as_ref();
+        let text = |value: Option<Value>| value.and_then(|value| value.text(body));
+        let certain = if message.is(b"tools/call", body) || message.is(b"prompts/get", body) {
+            let name = text(params.and_then(|params| params.name));
+            name.is_some_and(|name| !callers.members().iter().any(|(at, _)| federation.policy.may_name(*at, &name)))
+        } else if message.method.is_some_and(|method| method.text(body).is_some_and(|it| it.starts_with("resources/")))
+        {
+            // The web's have no prefix that would say whose they are.
+            text(params.and_then(|params| params.uri)).is_some_and(|uri| uri::Form::of(&uri) != uri::Form::Web)
+        } else {
+            false
+        };
+        if !certain {
+            return false;
+        }
+        let catalog = federation.catalog();
+        let target = Routing { filter: self, federation, catalog: &catalog, message, body, exchange }.target();
+        matches!(target, Ok(Target::Member(hop)) if callers.at(hop.member).is_none())
     }
 }
 
@@ -350,9 +384,16 @@ impl Routing<'_> {
         if kind != Kind::Resources
             && let Some(member) = seems_of().filter(missing)
         {
+            if self.exchange.crowded {
+                return Refusal::new(Fault::Overloaded, Federate::NAME);
+            }
             let backend = &self.federation.policy.members[member].backend;
             let text = format!("backend \"{backend}\" cannot be asked for its {} now", kind.member());
             return Refusal::new(Fault::BackendUnreachable, Federate::NAME).saying(text);
+        }
+        // It may be one of those that could not be asked.
+        if self.exchange.crowded && (kind == Kind::Resources || seems_of().is_none()) {
+            return Refusal::new(Fault::Overloaded, Federate::NAME);
         }
         let fault =
             if kind == Kind::Resources && !self.is_modern() { Fault::UnknownResource } else { Fault::UnknownItem };

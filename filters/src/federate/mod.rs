@@ -22,7 +22,7 @@ pub mod render;
 pub mod target;
 pub mod template;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod uri;
 pub mod uris;
 

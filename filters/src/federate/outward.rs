@@ -14,6 +14,7 @@ use crate::ticket::{Keyring, NodeId, SessionId};
 use bytes::Bytes;
 use memchr::memmem;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 /// The most URIs that are replaced in one message; what comes behind them stays as the backend wrote it.
@@ -68,6 +69,23 @@ pub fn notification(message: &Message, body: &Bytes, uris: &MemberUris) -> Optio
     let mut rewriter = Rewriter::new(body, uris);
     rewriter.uri(message.params.as_ref()?.uri?);
     rewriter.finish()
+}
+
+/// What a backend says was updated, where a message is that.
+pub fn updated<'a>(message: &Message, body: &'a [u8]) -> Option<Cow<'a, str>> {
+    if !message.is(b"notifications/resources/updated", body) {
+        return None;
+    }
+    message.params.as_ref()?.uri?.text(body)
+}
+
+/// A notification that this was updated, as clients call it; `None` where it says so already.
+pub fn updated_as(message: &Message, body: &Bytes, exposed: &str) -> Option<Bytes> {
+    let uri = message.params.as_ref()?.uri?;
+    if uri.text(body).is_none_or(|known| known == exposed) {
+        return None;
+    }
+    Some(edited(body, message.span, &[Edit::text(uri.span, exposed)]))
 }
 
 /// Who asks a client: what ids and tokens are sealed with.

@@ -195,6 +195,14 @@ impl Policy {
         })
     }
 
+    /// Whether an item of this member may be shown under this name, where all have prefixes.
+    pub(super) fn may_name(&self, member: usize, exposed: &str) -> bool {
+        let Some(member) = self.members.get(member) else { return false };
+        let prefixed = exposed.strip_prefix(&*member.prefix).is_some_and(|rest| rest.starts_with(&*self.separator));
+        let chosen = |rules: &Rules| rules.renames.values().any(|rename| rename.name.as_deref() == Some(exposed));
+        prefixed || chosen(&member.tools) || chosen(&member.prompts)
+    }
+
     /// The member that is this backend.
     pub fn member(&self, backend: &str) -> Option<usize> {
         self.members.iter().position(|member| *member.backend == *backend)

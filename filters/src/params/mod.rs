@@ -4,6 +4,7 @@
 
 use crate::exchange::Exchange;
 use crate::fault::{Fault, Refusal};
+use crate::federate::Identity;
 use crate::filter::{Ask, Filter, Head, Verdict};
 use crate::revision::Era;
 use crate::rpc::params::ParamCheck;
@@ -40,9 +41,14 @@ impl Filter for Params {
         let backend = exchange.server.as_ref().zip(member).and_then(|(server, member)| server.backends.get(member));
         let Some(backend) = backend.cloned() else { return Verdict::Continue };
         let arguments = params.and_then(|params| params.arguments).map(|value| value.span.of(&body));
-        let ask = Ask::Tools(backend.clone());
+        // What this caller is offered decides, where the backend offers it something of its own.
+        let own = catalog.as_ref().zip(member).and_then(|(catalog, member)| catalog.params(member));
+        let ask = match own.and(asking_again(head, exchange, member)) {
+            Some(ask) => ask,
+            None => Ask::Tools(backend.clone()),
+        };
         let facts = backend.facts();
-        let disagreement = match facts.tools.as_ref() {
+        let disagreement = match own.or(facts.tools.as_ref()) {
             None => None,
             Some(tools) => match tools.check(&tool, arguments, head.headers) {
                 ParamCheck::Agrees | ParamCheck::Unknown => return Verdict::Continue,
@@ -58,6 +64,13 @@ impl Filter for Params {
             None => Verdict::Continue,
         }
     }
+}
+
+/// The question what a caller is offered now by a member that tells callers apart.
+fn asking_again(head: &Head<'_>, exchange: &Exchange, member: Option<usize>) -> Option<Ask> {
+    let (server, callers, member) = (exchange.server.clone()?, exchange.callers.clone()?, member?);
+    let identity = Identity::of(head.headers, server.federation.as_ref()?);
+    Some(Ask::OwnTools { server, callers, identity, member })
 }
 
 #[cfg(test)]

@@ -15,6 +15,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+/// What a tool, and a mirrored argument with the properties that lead to it, count for beside their names, in bytes.
+const TOOL_BYTES: usize = 128;
+const MIRROR_BYTES: usize = 256;
+
 /// How much is remembered of a backend's tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParamLimits {
@@ -33,7 +37,7 @@ impl Default for ParamLimits {
 }
 
 /// For each tool of a backend, the arguments that must be mirrored.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToolParams {
     tools: HashMap<Box<str>, Tool, RandomState>,
     limits: ParamLimits,
@@ -127,6 +131,18 @@ impl ToolParams {
     /// How many tools are known, invalid ones included.
     pub fn len(&self) -> usize {
         self.tools.len()
+    }
+
+    /// How many bytes it holds, roughly.
+    pub fn bytes(&self) -> usize {
+        let tool = |(name, tool): (&Box<str>, &Tool)| {
+            let mirrors = match tool {
+                Tool::Valid(mirrors) => mirrors.headers.iter().map(|mirror| MIRROR_BYTES + mirror.shown.len()).sum(),
+                Tool::Invalid(_) => 0,
+            };
+            TOOL_BYTES + name.len() + mirrors
+        };
+        self.tools.iter().map(tool).sum()
     }
 
     /// Whether no tool is known.

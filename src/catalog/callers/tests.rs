@@ -167,3 +167,22 @@ async fn catalogs_are_bounded_in_bytes_and_go_with_what_they_were_merged_of() {
     catalogs.renew(&[Arc::clone(&server)], now());
     assert!(!merged(&alice));
 }
+
+#[test]
+fn what_one_was_shown_is_found_for_that_one_and_its_server_alone() {
+    let (server_, catalogs) = (server(), Catalogs::default());
+    catalogs.keep_callers(MOST, usize::MAX);
+    let [alice, bob] = ["alice", "bob"].map(|token| callers(&server_, token));
+    let hers = inventory(&["hers"]);
+    let own = catalogs.own(&server_, &alice, vec![(0, Some(Arc::clone(&hers)))]).unwrap();
+    assert!(catalogs.shown_to(&server_, alice.all()).is_some_and(|shown| Arc::ptr_eq(&shown, &own)));
+    assert!(catalogs.shown_to(&server_, bob.all()).is_none());
+    // After a reload members may have other places.
+    assert!(catalogs.shown_to(&server(), alice.all()).is_none());
+    // What a backend says in her session is told to her.
+    let [hers, his] = [&alice, &bob].map(|callers| catalogs.news_of(&server_, Some(callers.all())));
+    let before = [hers.versions(), his.versions()];
+    catalogs.announced_to(&server_, alice.all());
+    assert_eq!(hers.versions().since(before[0]).count(), ANNOUNCED.len());
+    assert_eq!(his.versions(), before[1]);
+}

@@ -5,6 +5,7 @@
 //! updated. A reload that puts other backends behind the virtual server ends the stream, in the form that its era has for
 //! it: the client asks again, and is told anew what is honoured.
 
+use super::super::names::Names;
 use super::super::{Broken, Way, attempt, respond, stream};
 use super::RULE;
 use crate::downstream::gone;
@@ -17,7 +18,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::Kind;
-use lockgate_filters::federate::listen::Wanted;
+use lockgate_filters::federate::listen::{Subscription, Wanted};
 use lockgate_filters::federate::outward;
 use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{self, Limits};
@@ -150,6 +151,9 @@ struct Listening {
     /// Whose names of resources clients know.
     server: Arc<Server>,
     member: usize,
+    names: Names,
+    /// What was subscribed to.
+    subscribed: Vec<Subscription>,
     /// That each of the resources was updated.
     all: Vec<Bytes>,
     sessions: Arc<Sessions>,
@@ -178,14 +182,15 @@ impl Listening {
         let body = edited(&exchange.body, message.span, &[edit]);
         let headers = &way.session.req_header().headers;
         let request = attempt::post(&link, headers, exchange, message, body, Onward::default());
-        let own = wanted.subscriptions.iter().filter(|it| it.member == member);
+        let subscribed: Vec<_> = wanted.subscriptions.iter().filter(|it| it.member == member).cloned().collect();
         let updated =
             |uri: &str| notification("notifications/resources/updated", id, &format!("\"uri\":{},", json!(uri)));
-        let all = own.map(|it| updated(&it.exposed)).collect();
+        let all = subscribed.iter().map(|it| updated(&it.exposed)).collect();
+        let names = Names::of(way);
         let sessions = Arc::clone(&way.gateway.world.sessions);
         let event_bytes = way.trip.snapshot.limits.event_bytes;
         let server = Arc::clone(&way.server);
-        Some(Listening { server, member, link, request, all, sessions, event_bytes, updates })
+        Some(Listening { server, member, link, request, names, subscribed, all, sessions, event_bytes, updates })
     }
 
     /// Listens until nobody hears it any more, or the backend refuses.
@@ -249,10 +254,12 @@ impl Listening {
     /// What the client hears of a message: only updates of resources were asked for.
     fn update(&self, data: Bytes) -> Option<Bytes> {
         let message = scan::scan_envelope(&data, &Limits { depth: scan::MAX_DEPTH, batch: 1 }).ok()?;
-        if !message.is(b"notifications/resources/updated", &data) {
-            return None;
+        let original = outward::updated(&message, &data)?;
+        // Under the name that it was subscribed to, whatever is listed by now.
+        if let Some(own) = self.subscribed.iter().find(|own| *own.original == *original) {
+            return Some(outward::updated_as(&message, &data, &own.exposed).unwrap_or(data.clone()));
         }
-        let uris = self.server.policy.federation.as_ref()?.catalog().uris(self.member);
+        let uris = self.names.catalog(&self.server)?.uris(self.member);
         Some(outward::notification(&message, &data, &uris).unwrap_or(data))
     }
 }

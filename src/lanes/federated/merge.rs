@@ -6,7 +6,7 @@
 //! every list may have changed.
 
 use super::super::translate::{Owes, Translate};
-use super::super::{Broken, Way, hold, stream};
+use super::super::{Broken, Way, hold, names, stream};
 use super::RULE;
 use super::merged::Merged;
 use crate::downstream::gone;
@@ -15,6 +15,7 @@ use crate::session::{End, Lists, NodeSession, Resume, StreamKind, StreamRecord, 
 use crate::snapshot::Link;
 use crate::telemetry::labels;
 use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::federate::Identity;
 use lockgate_filters::federate::event_id::EventId;
 use lockgate_filters::headers::LAST_EVENT_ID;
 use std::sync::Arc;
@@ -59,6 +60,29 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         None => {}
     }
     hold_on(way, node, behind, gap).await
+}
+
+/// Finds out what the client calls what is said to it, where backends tell callers apart and this process does not know: what
+/// goes on of an answer, and what it subscribed to before this process was there.
+pub(super) async fn know_names(way: &mut Way<'_>) {
+    let exchange = &way.trip.exchange;
+    let (Some(node), Some(callers), Some(server)) =
+        (way.node.clone(), exchange.callers.clone(), exchange.server.clone())
+    else {
+        return;
+    };
+    let Some(federation) = server.federation.as_ref() else { return };
+    let headers = &way.session.req_header().headers;
+    let goes_on = headers.contains_key(LAST_EVENT_ID);
+    if !goes_on && !node.has_nobodys() {
+        return;
+    }
+    let identity = Identity::of(headers, federation);
+    // Where it cannot be found out, what everybody is shown has to do.
+    let _ = way.gateway.show_own(way.trip, &server, &callers, &identity).await;
+    if let Some(catalog) = &way.trip.exchange.catalog {
+        names::learn(&way.server, &node, catalog);
+    }
 }
 
 /// Where a client stands that names this event; `None` where it is none of this session's.
@@ -147,6 +171,8 @@ async fn hold_on(way: Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>, 
     // Before the backends are asked: whoever had their streams must let go of them.
     let number = node.take_news();
     let mut merged = Merged::of(&way, Arc::clone(&node), behind)?;
+    // Names are looked up as they come: what is listed now need not be kept for as long as this lasts.
+    way.trip.exchange.catalog = None;
     if gap {
         merged.gap(None);
     }

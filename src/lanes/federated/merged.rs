@@ -4,6 +4,7 @@
 //! gateway's that says where the client stands at every backend (`filters/src/federate/event_id.rs`), so that any node can
 //! go on behind it. A reload changes what is listened to, and never ends the stream of a virtual server that stays.
 
+use super::super::names::Names;
 use super::super::revive::Opener;
 use super::super::translate::{Heard, Translate};
 use super::super::{Broken, Way};
@@ -84,7 +85,7 @@ impl Merged {
         let mut merged = Merged {
             sessions: Arc::clone(&way.gateway.world.sessions),
             opener: Arc::new(Opener::of(way)?),
-            heard: Heard { server, node: way.gateway.node, boot: way.gateway.boot, session },
+            heard: Heard { server, node: way.gateway.node, boot: way.gateway.boot, session, names: Names::of(way) },
             capabilities: way.trip.exchange.ticket.as_ref().map(|ticket| ticket.capabilities).unwrap_or_default(),
             event_bytes: way.trip.snapshot.limits.event_bytes,
             current: Arc::clone(&way.gateway.current),
@@ -247,10 +248,8 @@ impl Merged {
             self.node.missed_news();
         }
         let server = self.heard.server.load();
-        let Some(federation) = &server.policy.federation else { return };
-        let catalog = federation.catalog();
-        for uri in self.node.subscriptions() {
-            let owner = catalog.resource(&uri).and_then(|owner| server.links.get(owner.member));
+        for (uri, member, _) in self.heard.names.subscribed(&server, &self.node) {
+            let owner = server.links.get(member);
             let is_there = |link: &Arc<Link>| match place {
                 Some(place) => *link.backend.place == *place,
                 // Who can be asked to go on where the client stands will say it.

@@ -63,6 +63,7 @@ async fn hold(mut way: Way<'_>) -> Result<(), Broken> {
         return Ok(());
     }
     way.node = Some(known(&way).await?);
+    merge::know_names(&mut way).await;
     merge::run(way).await
 }
 

@@ -183,3 +183,35 @@ async fn what_was_known_is_told_while_it_is_read_again() {
     timeout(PATIENT, ended.changed()).await.expect("it is read again").unwrap();
     assert_eq!(lists.load(Ordering::SeqCst), 2);
 }
+
+#[tokio::test]
+async fn what_is_doubted_for_one_is_read_again_for_that_one_alone() {
+    let lists = Arc::new(AtomicUsize::new(0));
+    let (_registry, live) = started(backend(lists.clone()).await, CallerLimits::default());
+    live.ensure_inventory(PATIENT).await;
+    for token in ["alice", "bob"] {
+        tool(&live, token).await;
+    }
+    live.look_again_for(caller("alice").1);
+    for token in ["alice", "bob"] {
+        assert_eq!(tool(&live, token).await.as_deref(), Some(token));
+    }
+    assert_eq!(lists.load(Ordering::SeqCst), 2, "they were read just now");
+    tokio::time::sleep(SPACING).await;
+    for token in ["alice", "bob", "alice"] {
+        assert_eq!(tool(&live, token).await.as_deref(), Some(token));
+    }
+    assert_eq!(lists.load(Ordering::SeqCst), 3, "once, and for alice");
+    assert_eq!(live.backend.changes(), 0, "nobody else is told");
+}
+
+#[tokio::test]
+async fn what_a_callers_tools_mirror_is_kept_with_its_lists() {
+    let (_registry, live) = started(backend(Arc::default()).await, CallerLimits::default());
+    live.ensure_inventory(PATIENT).await;
+    let (headers, audience) = caller("alice");
+    let known = live.inventory_of(audience, &headers, PATIENT).await.expect("her lists");
+    let params = known.params.clone().expect("what her tools mirror");
+    assert!(params.headers("alice", None).is_some() && params.headers("nobody", None).is_none());
+    assert!(live.backend.facts().inventory.as_ref().is_some_and(|known| known.params.is_none()));
+}

@@ -11,6 +11,7 @@ use lockgate_filters::federate::inventory::Extent;
 use lockgate_filters::federate::{Inventory, InventoryBuilder, Kind};
 use lockgate_filters::rpc::params::ToolParams;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a backend answers to a method that it does not have (JSON-RPC 2.0).
@@ -35,7 +36,8 @@ pub(in crate::upstream) async fn take_for_caller(
     fetcher: &Fetcher,
     control: &mut Control,
 ) -> Result<Inventory, AttemptFault> {
-    let inventory = take_as(watched, fetcher, control, true).await?.inventory;
+    let Taken { mut inventory, tools } = take_as(watched, fetcher, control, true).await?;
+    inventory.params = tools.map(Arc::new);
     let given = Kind::ALL.iter().any(|kind| matches!(inventory.list(*kind).extent, Extent::Whole | Extent::Cut));
     if inventory.has_failed() && !given {
         return Err(AttemptFault::protocol("it refuses to list what it offers"));

@@ -195,6 +195,25 @@ async fn announced_changes_are_told_at_a_distance_and_the_last_is_not_lost() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn changes_that_were_not_announced_are_told_when_they_are_seen_and_others_once() {
+    let stock = Stock::new(Arc::default());
+    let backend = Backend::new("demo", lockgate_filters::backend::Facts::default());
+    for (announced, changed, told) in
+        [(false, false, 0), (true, true, 1), (false, true, 1), (false, false, 0), (true, false, 1), (false, true, 1)]
+    {
+        let before = backend.changes();
+        if announced {
+            stock.changed(&backend);
+        }
+        stock.was_read(&backend, changed);
+        tokio::time::advance(TELLING).await;
+        stock.tell_due(&backend);
+        assert_eq!(backend.changes() - before, told, "{announced} {changed}");
+        tokio::time::advance(TELLING).await;
+    }
+}
+
 #[tokio::test]
 async fn the_gateways_own_session_is_ended_when_nobody_wants_it() {
     // Another configuration that does not want the lists; one without the backend; the end of the process.

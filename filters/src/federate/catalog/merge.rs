@@ -40,6 +40,7 @@ impl Catalog {
             standings,
             completers: known.iter().map(|it| it.is_some_and(|inventory| inventory.declares("completions"))).collect(),
             subscribers: known.iter().map(|it| it.is_some_and(Inventory::subscribes)).collect(),
+            params: shown.iter().map(|it| it.and_then(|inventory| inventory.params.clone())).collect(),
             clashes: merging.clashes.into(),
             further_clashes: merging.further_clashes,
             capabilities: Capabilities::union(&known),

@@ -141,6 +141,7 @@ impl InventoryBuilder {
             freshness: Freshness::until(self.until.unwrap_or(self.now.plus(default_ttl))),
             offences: self.offences.into(),
             further_offences: self.further_offences,
+            params: None,
         }
     }
 

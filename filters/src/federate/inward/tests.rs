@@ -393,6 +393,77 @@ fn callers_that_a_backend_tells_apart_are_shown_and_reach_their_own() {
 }
 
 #[test]
+fn what_nobody_else_could_be_meant_by_waits_for_no_private_list() {
+    let ask = |prefixing: Prefixing, rename: Option<&str>, method: &str, params: &str| {
+        let mut policy = policy(prefixing, &["a", "b", "a-c"]);
+        policy.members[0].identity = Box::new([HeaderName::from_static("x-token")]);
+        if let Some(name) = rename {
+            let rename = crate::federate::policy::Rename { name: Some(name.into()), description: None };
+            policy.members[0].tools.renames.insert("x".into(), rename);
+        }
+        policy.separator = "-".into();
+        let resources = inventory(
+            r#"{"capabilities":{"tools":{},"resources":{}}}"#,
+            &[
+                (Kind::Tools, r#"{"tools":[{"name":"run"}]}"#),
+                (Kind::Resources, r#"{"resources":[{"uri":"note:1","name":"n"},{"uri":"https://x/1","name":"w"}]}"#),
+            ],
+        );
+        let shared = merge(&policy, vec![tools(&["everybodys"]), resources, tools(&["run"])]);
+        let mut bench = Bench::federated(policy, shared);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        bench.on_ask = Box::new(move |ask| {
+            counted.fetch_add(usize::from(matches!(ask, Ask::Own { .. })), Ordering::Relaxed);
+            Ok(())
+        });
+        bench.on_own = Some(bench.server.federation.as_ref().unwrap().pinned());
+        for backend in &bench.server.backends[1..] {
+            backend.learn(|facts| facts.inventory = Some(Arc::new(tools(&["run"]))));
+        }
+        let ticket = bench.ticket(Revision::V2025_11_25, SESSION);
+        let headers = [("mcp-session-id", ticket.as_str()), ("x-token", "alice")];
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        let outcome = bench.send(Method::POST, &headers, &body);
+        (asked.load(Ordering::Relaxed), matches!(outcome, Outcome::Lane(..)))
+    };
+    let always = |method, params| ask(Prefixing::Always, None, method, params);
+    assert_eq!(always("tools/call", r#"{"name":"b-run"}"#), (0, true));
+    assert_eq!(always("resources/read", r#"{"uri":"b+note:1"}"#), (0, true));
+    assert_eq!(always("resources/read", r#"{"uri":"https://x/1"}"#), (1, true), "anybody may list it");
+    assert_eq!(always("tools/call", r#"{"name":"a-everybodys"}"#), (1, true), "its owner tells callers apart");
+    assert_eq!(always("tools/call", r#"{"name":"a-c-run"}"#), (1, true), "it may be c-run of a");
+    assert_eq!(always("tools/call", r#"{"name":"b-unknown"}"#), (1, false));
+    assert_eq!(always("tools/list", "{}").0, 1);
+    assert_eq!(ask(Prefixing::Always, Some("b-run"), "tools/call", r#"{"name":"b-run"}"#), (1, true));
+    assert_eq!(ask(Prefixing::Never, None, "tools/call", r#"{"name":"run"}"#), (1, true));
+}
+
+#[test]
+fn what_a_crowded_backend_may_have_is_not_said_to_be_unknown() {
+    let call = |prefixing: Prefixing, name: &str| {
+        let mut policy = policy(prefixing, &["a", "b"]);
+        policy.members[0].identity = Box::new([HeaderName::from_static("x-token")]);
+        let offers =
+            [Offer::default(), Offer { inventory: Some(Arc::new(tools(&["run"]))), standing: Standing::Fresh }];
+        let mut bench = Bench::federated(policy.clone(), Catalog::default());
+        bench.on_own = Some(Arc::new(Catalog::merge(&policy, &offers)));
+        bench.crowded = true;
+        let ticket = bench.ticket(Revision::V2025_11_25, SESSION);
+        let headers = [("mcp-session-id", ticket.as_str()), ("x-token", "alice")];
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{name}"}}}}"#);
+        match bench.send(Method::POST, &headers, &body) {
+            Outcome::Refused(refusal) => Some(refusal.fault),
+            _ => None,
+        }
+    };
+    assert_eq!(call(Prefixing::Always, "b__run"), None);
+    assert_eq!(call(Prefixing::Always, "a__run"), Some(Fault::Overloaded));
+    assert_eq!(call(Prefixing::Always, "b__unknown"), Some(Fault::UnknownItem));
+    assert_eq!(call(Prefixing::Never, "hers"), Some(Fault::Overloaded));
+}
+
+#[test]
 fn only_what_another_member_could_change_waits_for_it_and_only_once() {
     let policy = policy(Prefixing::Always, &["a", "b"]);
     let known = Some(Arc::new(tools(&["run"])));
