@@ -135,14 +135,11 @@ impl ToolParams {
 
     /// How many bytes it holds, roughly.
     pub fn bytes(&self) -> usize {
-        let tool = |(name, tool): (&Box<str>, &Tool)| {
-            let mirrors = match tool {
-                Tool::Valid(mirrors) => mirrors.headers.iter().map(|mirror| MIRROR_BYTES + mirror.shown.len()).sum(),
-                Tool::Invalid(_) => 0,
-            };
-            TOOL_BYTES + name.len() + mirrors
+        let mirrors = |tool: &Tool| match tool {
+            Tool::Valid(mirrors) => mirrors.headers.iter().map(|mirror| MIRROR_BYTES + mirror.shown.len()).sum(),
+            Tool::Invalid(_) => 0,
         };
-        self.tools.iter().map(tool).sum()
+        self.tools.iter().map(|(name, tool)| TOOL_BYTES + name.len() + mirrors(tool)).sum()
     }
 
     /// Whether no tool is known.
