@@ -197,7 +197,7 @@ async fn announced_changes_are_told_at_a_distance_and_the_last_is_not_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn changes_that_were_not_announced_are_told_when_they_are_seen_and_others_once() {
-    let stock = Stock::new(Arc::default());
+    let stock = Stock::new(Arc::default(), Duration::ZERO);
     let backend = Backend::new("demo", lockgate_filters::backend::Facts::default());
     for (announced, changed, told) in
         [(false, false, 0), (true, true, 1), (false, true, 1), (false, false, 0), (true, false, 1), (false, true, 1)]
