@@ -23,7 +23,7 @@ pub const EDITS_MAX: usize = 100_000;
 /// What a message must hold if it holds the name of a member that may be replaced: `uri`, `resourceUri` (both by their
 /// end), `outputTemplate`, or an escape that may stand for one of these.
 static SIGNS: LazyLock<[memmem::Finder<'static>; 3]> =
-    LazyLock::new(|| ["ri\"", "outputTemplate\"", "\\u00"].map(|sign| memmem::Finder::new(sign)));
+    LazyLock::new(|| ["ri\"", "outputTemplate\"", "\\u00"].map(memmem::Finder::new));
 
 /// Whether a message can hold anything to replace.
 pub fn may_name_uris(message: &[u8]) -> bool {
