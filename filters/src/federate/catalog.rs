@@ -10,6 +10,7 @@ use super::describe::Capabilities;
 use super::inventory::{Freshness, Inventory, Scope};
 use super::kind::Kind;
 use super::uris::{MemberUris, Uris};
+use crate::backend::Backend;
 use crate::exchange::UnixMillis;
 use crate::rpc::params::ToolParams;
 use bytes::Bytes;
@@ -232,6 +233,12 @@ impl Catalog {
     /// Whether something is known of every member.
     pub fn is_complete(&self) -> bool {
         self.standings.iter().all(|standing| *standing != Standing::Missing)
+    }
+
+    /// Whether something is known of a member by now that this catalog was made without.
+    pub fn is_behind(&self, members: &[Arc<Backend>]) -> bool {
+        let mut members = members.iter().zip(&self.standings);
+        members.any(|(backend, standing)| *standing == Standing::Missing && !backend.is_unasked() && !backend.is_lost())
     }
 
     /// Whether a member completes arguments.

@@ -101,7 +101,11 @@ impl Filter for Federate {
             server.backends.iter().for_each(|backend| backend.show(exchange.now));
         }
         // Where callers are told apart, whoever made their catalog has waited.
-        if own.is_none() && depends_on_all(&target) && !catalog.is_complete() && may_become_known(&server, federation) {
+        if own.is_none()
+            && depends_on_all(&target)
+            && !catalog.is_complete()
+            && may_become_known(&server, federation, &catalog)
+        {
             let ask = Ask::Catalog(Arc::clone(&server));
             if !exchange.has_asked(&ask) {
                 exchange.catalog = None;
@@ -171,10 +175,11 @@ fn depends_on_all(target: &Result<Target, Refusal>) -> bool {
 }
 
 /// Whether asking may bring something of a member: it was never asked, which a request waits for, or it was lost, and may
-/// be back.
-fn may_become_known(server: &VirtualServer, federation: &Federation) -> bool {
+/// be back, or what is known of it has only just been found out.
+fn may_become_known(server: &VirtualServer, federation: &Federation, catalog: &Catalog) -> bool {
     let may_wait = federation.may_wait();
-    server.backends.iter().any(|backend| backend.is_lost() || may_wait && backend.is_unasked())
+    catalog.is_behind(&server.backends)
+        || server.backends.iter().any(|backend| backend.is_lost() || may_wait && backend.is_unasked())
 }
 
 /// One message, and what its target is decided on.
@@ -379,7 +384,7 @@ impl Routing<'_> {
     }
 
     fn unknown(&self, kind: Kind, name: &str) -> Refusal {
-        let seems_of = || self.federation.policy.seems_of(name);
+        let seems_of = || self.federation.policy.seems_of(kind, name);
         let missing = |member: &usize| self.catalog.standings().get(*member) == Some(&Standing::Missing);
         if kind != Kind::Resources
             && let Some(member) = seems_of().filter(missing)

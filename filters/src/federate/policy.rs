@@ -188,10 +188,17 @@ impl Policy {
         Ok(())
     }
 
-    /// The member whose prefix and separator this name begins with: a guess for messages, never a decision.
-    pub fn seems_of(&self, exposed: &str) -> Option<usize> {
-        self.members.iter().position(|member| {
-            exposed.strip_prefix(&*member.prefix).is_some_and(|rest| rest.starts_with(&*self.separator))
+    /// The member that has an item which is renamed to this name, or whose prefix and separator it begins with: a guess for
+    /// messages, never a decision.
+    pub fn seems_of(&self, kind: Kind, exposed: &str) -> Option<usize> {
+        let renames = |member: &Member| {
+            let mut renames = member.rules(kind).into_iter().flat_map(|rules| rules.renames.values());
+            renames.any(|rename| rename.name.as_deref() == Some(exposed))
+        };
+        self.members.iter().position(renames).or_else(|| {
+            self.members.iter().position(|member| {
+                exposed.strip_prefix(&*member.prefix).is_some_and(|rest| rest.starts_with(&*self.separator))
+            })
         })
     }
 

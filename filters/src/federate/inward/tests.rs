@@ -4,7 +4,7 @@ use crate::federate::event_id::Source;
 use crate::federate::glob::Selection;
 use crate::federate::inventory::Inventory;
 use crate::federate::naming::Prefixing;
-use crate::federate::policy::Policy;
+use crate::federate::policy::{Policy, Rename};
 use crate::federate::testing::{audience, inventory, merge, policy, tools};
 use crate::lane::Lane;
 use crate::revision::Revision;
@@ -330,6 +330,34 @@ fn a_catalog_of_nothing_is_asked_for_once() {
     assert!(matches!(local(legacy(&bench, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#)), Local::Ping));
     let call = legacy(&bench, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a__run"}}"#);
     assert_eq!(sent(call).0, 0);
+}
+
+/// While nothing is known of a backend: what it will have is waited for, under whatever name.
+#[test]
+fn a_renamed_item_is_its_backends_before_that_is_known() {
+    let mut policy = policy(Prefixing::Always, &["a", "b"]);
+    let rename = Rename { name: Some("open".into()), description: None };
+    policy.members[1].tools.renames.insert("run".into(), rename);
+    let known = Offer { inventory: Some(Arc::new(tools(&["other"]))), standing: Standing::Fresh };
+    let mut bench = Bench::federated(policy.clone(), Catalog::merge(&policy, &[known]));
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"open"}}"#;
+    let refusal = legacy(&bench, call).refusal();
+    assert_eq!(refusal.fault, Fault::BackendUnreachable, "{}", refusal.message);
+    assert!(refusal.message.contains("\"b\""), "{}", refusal.message);
+    // Read, but not part of the catalog yet; no request waits for what was never asked any more.
+    let server = Arc::clone(&bench.server);
+    server.federation.as_ref().unwrap().has_waited();
+    for (backend, tool) in server.backends.iter().zip(["other", "run"]) {
+        backend.learn(|facts| facts.inventory = Some(Arc::new(tools(&[tool]))));
+    }
+    bench.on_ask = Box::new(move |ask| {
+        assert!(matches!(ask, Ask::Catalog(_)));
+        let filled = merge(&policy, vec![tools(&["other"]), tools(&["run"])]);
+        server.federation.as_ref().unwrap().publish(Arc::new(filled));
+        Ok(())
+    });
+    let (member, sent, _) = sent(legacy(&bench, call));
+    assert!(member == 1 && sent.contains(r#""name":"run""#), "{sent}");
 }
 
 #[test]
