@@ -2,6 +2,7 @@
 
 use super::answer::{Stream, envelope, is_stream, whole};
 use super::inflight::{InFlight, Ticket};
+use super::renew::{self, Opening};
 use super::session::{self, Opened, Pause, Session};
 use super::settings::{Limits, Patience, Server};
 use super::tools::{Tools, leave_out};
@@ -40,6 +41,10 @@ pub(super) struct Shared {
     pub(super) out: mpsc::Sender<Bytes>,
     pub(super) inflight: Arc<InFlight>,
     pub(super) session: Mutex<Option<Arc<Session>>>,
+    /// How the client has opened its session.
+    pub(super) opening: Mutex<Option<Opening>>,
+    /// Held by whoever opens it again.
+    pub(super) renewing: tokio::sync::Mutex<()>,
     pub(super) tools: Tools,
 }
 
@@ -90,6 +95,8 @@ pub(super) struct Ask {
     pub(super) fields: Outbound,
     pub(super) ticket: Ticket,
     pub(super) way: Way,
+    /// The session in the place of that in which it was sent first.
+    pub(super) session: Mutex<Option<Arc<Session>>>,
 }
 
 /// Why there is no answer.
@@ -159,12 +166,8 @@ impl Ask {
         let message = match &self.way {
             Way::Modern(message) => message,
             Way::Initialize => return Ok((self.send(fields).await?, None)),
-            Way::Legacy(session) => {
-                if let Some(session) = session {
-                    session.name(&mut fields);
-                }
-                return Ok((self.send(fields).await?, None));
-            }
+            Way::Legacy(None) => return Ok((self.send(fields).await?, None)),
+            Way::Legacy(Some(session)) => return self.post_in(session).await,
         };
         let mut asked = false;
         if !mirror(&mut fields, message, &self.body, &shared.tools.known()) {
@@ -189,6 +192,33 @@ impl Ask {
         Ok((response, Some(said)))
     }
 
+    /// Sends the request in this session, or in the one in its place where the server has lost it: then it has not run.
+    async fn post_in(&self, session: &Arc<Session>) -> Result<(UpstreamResponse, Option<Bytes>), Failure> {
+        let sent_in = |session: &Session| {
+            let mut fields = self.fields.clone();
+            session.name(&mut fields);
+            fields
+        };
+        let mut response = self.send(sent_in(session)).await?;
+        if response.status != StatusCode::NOT_FOUND || !session.has_id() {
+            return Ok((response, None));
+        }
+        let said = response.collect(self.shared.limits.answer_bytes).await.map_err(|fault| Failure::from(&fault))?;
+        if !renew::is_lost(&said) {
+            return Ok((response, Some(said)));
+        }
+        let session = renew::renew(&self.shared, session, &self.fields).await?;
+        *self.session.lock() = Some(Arc::clone(&session));
+        // Where that is lost as well, something else is the matter.
+        Ok((self.send(sent_in(&session)).await?, None))
+    }
+
+    /// The session in which it was sent at last.
+    fn sent_in(&self) -> Option<Arc<Session>> {
+        let Way::Legacy(session) = &self.way else { return None };
+        self.session.lock().clone().or_else(|| session.clone())
+    }
+
     async fn send(&self, fields: Outbound) -> Result<UpstreamResponse, Failure> {
         let Shared { server, limits, .. } = &*self.shared;
         send(server, limits, Verb::Post, fields, self.body.clone()).await.map_err(|fault| Failure::from(&fault))
@@ -208,18 +238,17 @@ impl Ask {
             pause.after(&stream);
             behind = stream.last_id().or(behind);
             silent = if stream.has_news { 0 } else { silent + 1 };
-            let session = match &self.way {
-                Way::Modern(message) if message.is(b"subscriptions/listen", &self.body) => {
-                    return Err(Unanswered::Torn);
-                }
-                Way::Legacy(session) => session.as_ref().filter(|_| silent < RESUMES_SILENT_MAX),
-                Way::Modern(_) | Way::Initialize => None,
-            };
+            if let Way::Modern(message) = &self.way
+                && message.is(b"subscriptions/listen", &self.body)
+            {
+                return Err(Unanswered::Torn);
+            }
+            let session = self.sent_in().filter(|_| silent < RESUMES_SILENT_MAX);
             let (Some(session), Some(behind)) = (session, &behind) else { return Err(ended.into()) };
-            match self.resume(session, behind, &mut pause).await {
-                Some(response) => stream = Stream::of(response, &self.shared.limits),
-                None if self.ticket.is_due() => return Err(ended.into()),
-                None => return Ok(()),
+            match self.resume(&session, behind, &mut pause).await {
+                Ok(response) => stream = Stream::of(*response, &self.shared.limits),
+                Err(lost) if self.ticket.is_due() => return Err(lost.unwrap_or(ended).into()),
+                Err(_) => return Ok(()),
             }
         }
     }
@@ -247,20 +276,28 @@ impl Ask {
         }
     }
 
-    /// The rest of a stream; `None` where it cannot be had, or nobody waits for it any more.
-    async fn resume(&self, session: &Session, behind: &HeaderValue, pause: &mut Pause) -> Option<UpstreamResponse> {
+    /// The rest of a stream. It may be that it cannot be had, for the reason that is given if it is a special one, or that
+    /// nobody waits for it any more.
+    async fn resume(
+        &self,
+        session: &Session,
+        behind: &HeaderValue,
+        pause: &mut Pause,
+    ) -> Result<Box<UpstreamResponse>, Option<Failure>> {
         for _ in 0..RESUMES_FAILED_MAX {
             pause.wait().await;
             if !self.ticket.is_due() {
-                return None;
+                return Err(None);
             }
             match session::open(&self.shared, session, Some(behind.clone())).await {
-                Opened::Stream(response) => return Some(*response),
-                Opened::Never(_) => return None,
+                Opened::Stream(response) => return Ok(response),
+                // It may have run: nobody but the client can say whether it may run again.
+                Opened::Never(StatusCode::NOT_FOUND) if session.has_id() => return Err(Some(renew::answer_lost())),
+                Opened::Never(_) => return Err(None),
                 Opened::NotNow => {}
             }
         }
-        None
+        Err(None)
     }
 
     /// Brings one message to the client, if it is for it.
@@ -305,6 +342,8 @@ impl Ask {
         let message = match &self.way {
             Way::Initialize => {
                 let session = Arc::new(Session::opened(headers, result.span.of(&message)));
+                let id = Bytes::copy_from_slice(id.span.of(&message));
+                *self.shared.opening.lock() = Some(Opening { body: self.body.clone(), id });
                 let before = self.shared.session.lock().replace(session);
                 if let Some(before) = before {
                     before.leave();

@@ -50,7 +50,8 @@ impl Bridge {
         let (out, messages) = mpsc::channel(limits.queue.max(1));
         let inflight = Arc::new(InFlight::default());
         let (session, tools) = (Mutex::new(None), Tools::default());
-        let shared = Arc::new(Shared { server, limits, patience, out, inflight, session, tools });
+        let (opening, renewing) = (Mutex::new(None), tokio::sync::Mutex::new(()));
+        let shared = Arc::new(Shared { server, limits, patience, out, inflight, session, opening, renewing, tools });
         let speech = Arc::new(Semaphore::new(limits.speech.max(1)));
         (Bridge { shared, tasks: JoinSet::new(), before: None, modern: None, speech }, messages)
     }
@@ -178,7 +179,7 @@ impl Bridge {
         }
         let ticket = shared.inflight.begin(era, due, endless);
         let number = ticket.number();
-        let ask = Ask { shared, body, fields, ticket, way };
+        let ask = Ask { shared, body, fields, ticket, way, session: Mutex::new(None) };
         let task = self.tasks.spawn(async move {
             ask.run().await;
             drop(done);

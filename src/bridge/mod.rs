@@ -8,7 +8,7 @@
 //!
 //! - `hear` takes the client's messages in their order, and says what becomes of each;
 //! - `ask` carries requests out, `answer` reads what comes back; `inflight` knows which are not answered yet;
-//! - `session` is the legacy session, its stream included; `tools` what modern calls mirror into headers.
+//! - `session` is the legacy session, its stream included, `renew` opens it again where the server has lost it; `tools` what modern calls mirror into headers.
 //!
 //! Everything is bounded ([`Limits`]); what does not fit is refused in the protocol's own form.
 
@@ -17,6 +17,7 @@ mod ask;
 mod hear;
 mod inflight;
 mod lines;
+mod renew;
 mod session;
 mod settings;
 pub mod stdio;

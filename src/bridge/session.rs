@@ -2,6 +2,7 @@
 
 use super::answer::{Stream, is_stream};
 use super::ask::Shared;
+use super::renew::renew;
 use super::settings::Patience;
 use super::wire::send;
 use crate::upstream::{UpstreamResponse, Verb};
@@ -21,6 +22,8 @@ pub(super) struct Session {
     id: Option<HeaderValue>,
     revision: Option<HeaderValue>,
     ended: watch::Sender<bool>,
+    /// Whether the bridge has opened it, in the place of one that the server has lost.
+    reopened: bool,
 }
 
 impl Session {
@@ -31,7 +34,23 @@ impl Session {
             id: headers.get(SESSION_ID).cloned(),
             revision: revision.and_then(|revision| HeaderValue::from_str(&revision).ok()),
             ended: watch::Sender::new(false),
+            reopened: false,
         }
+    }
+
+    /// As [`Session::opened`], where it was not the client that asked for it.
+    pub(super) fn reopened(headers: &HeaderMap, result: &[u8]) -> Session {
+        Session { reopened: true, ..Session::opened(headers, result) }
+    }
+
+    /// Whether the server may forget it: otherwise there is nothing that it could know.
+    pub(super) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Whether both have negotiated the same revision.
+    pub(super) fn speaks_as(&self, other: &Session) -> bool {
+        self.revision == other.revision
     }
 
     /// Names this session in a request.
@@ -126,26 +145,45 @@ impl Pause {
     }
 }
 
-/// Brings what the server says of its own accord, for as long as the session lasts.
-pub(super) async fn listen(shared: Arc<Shared>, session: Arc<Session>) {
-    tokio::select! {
-        () = session.left() => {}
-        () = keep_listening(&shared, &session) => {}
+/// Brings what the server says of its own accord, for as long as the session lasts, or one in its place.
+pub(super) async fn listen(shared: Arc<Shared>, mut session: Arc<Session>) {
+    loop {
+        let lost = tokio::select! {
+            biased;
+            () = session.left() => false,
+            lost = keep_listening(&shared, &session) => {
+                if !lost {
+                    return;
+                }
+                true
+            }
+        };
+        if lost && let Err(failure) = renew(&shared, &session, &shared.server.fields).await {
+            tracing::warn!(reason = failure.text(), "the server is no longer listened to");
+            return;
+        }
+        match shared.session().filter(|now| now.reopened && !Arc::ptr_eq(now, &session)) {
+            Some(now) => session = now,
+            // The client has opened another, or wants none any more.
+            None => return,
+        }
     }
 }
 
-async fn keep_listening(shared: &Arc<Shared>, session: &Session) {
+/// Ends where the server has no stream; `true` where it had one, and has lost the session.
+async fn keep_listening(shared: &Arc<Shared>, session: &Session) -> bool {
     let mut pause = Pause::new(shared.patience);
-    let mut behind = None;
+    let (mut behind, mut had_one) = (None, false);
     loop {
         match open(shared, session, behind.clone()).await {
             Opened::Stream(response) => {
+                had_one = true;
                 let mut stream = Stream::of(*response, &shared.limits);
                 loop {
                     match stream.next().await {
                         Ok(Some(message)) => {
                             if shared.bring_unasked(message).await.is_err() {
-                                return;
+                                return false;
                             }
                         }
                         Ok(None) => break,
@@ -161,7 +199,7 @@ async fn keep_listening(shared: &Arc<Shared>, session: &Session) {
             Opened::Never(status) => {
                 // A server need not have one: 405.
                 tracing::debug!(%status, "the server has no stream of its own");
-                return;
+                return had_one && status == StatusCode::NOT_FOUND && session.has_id();
             }
             Opened::NotNow => {}
         }

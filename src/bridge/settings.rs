@@ -85,6 +85,8 @@ pub struct Patience {
     pub answers: Duration,
     /// For the server to end the session.
     pub farewell: Duration,
+    /// For the server to open a session that it has lost again.
+    pub renewal: Duration,
     /// For the tools that a call's headers depend on.
     pub tools: Duration,
     /// Before a stream is opened again whose server named no time: the first wait. It doubles while nothing comes.
@@ -99,6 +101,7 @@ impl Default for Patience {
             order: Duration::from_secs(10),
             answers: Duration::from_secs(30),
             farewell: Duration::from_secs(2),
+            renewal: Duration::from_secs(30),
             tools: Duration::from_secs(10),
             again: Duration::from_secs(1),
             again_most: Duration::from_secs(60),

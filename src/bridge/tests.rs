@@ -559,3 +559,97 @@ async fn a_bridge_that_is_dropped_drops_what_is_on_its_way() {
     drop(bridge);
     assert_eq!(until(&mut journal, "gone").await.head, "wait");
 }
+
+/// A server that knows the sessions up to a number no more; its `initialize` opens the next.
+async fn forgetful(forgets: Arc<AtomicUsize>) -> (SocketAddr, Journal) {
+    let opens = AtomicUsize::new(0);
+    scripted(move |name, request| {
+        let number = |id: &str| id.strip_prefix('s').and_then(|number| number.parse::<usize>().ok());
+        let session = request.field("mcp-session-id").and_then(number);
+        if session.is_some_and(|session| session <= forgets.load(Relaxed)) {
+            let lost = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}"#;
+            return Act::Say(answer("404 Not Found", "content-type: application/json\r\n", lost));
+        }
+        match name {
+            "initialize" => {
+                let id = format!("mcp-session-id: s{}", opens.fetch_add(1, Relaxed) + 1);
+                let opened = String::from_utf8(opened(request)).unwrap();
+                Act::Say(opened.replacen("mcp-session-id: s1", &id, 1).into_bytes())
+            }
+            "GET" if request.field("last-event-id").is_none() => Act::Hold(events("")),
+            "tools/call" => Act::Say(result(request, json!({ "session": session }))),
+            "unknown" => {
+                let error = json!({ "jsonrpc": "2.0", "id": 9, "error": { "code": -32601, "message": "m" } });
+                Act::Say(answer("404 Not Found", "content-type: application/json\r\n", &error.to_string()))
+            }
+            "cut" => {
+                forgets.store(1, Relaxed);
+                Act::Last(events("id: e1\nretry: 1\ndata:\n\n"))
+            }
+            _ => accepted(),
+        }
+    })
+    .await
+}
+
+/// Opens a session, and waits until its stream is open.
+async fn open(client: &mut Client, journal: &mut Journal) {
+    client.say(initialize()).await;
+    client.hear().await;
+    client.say(initialized()).await;
+    assert_eq!(until(journal, "GET").await.field("mcp-session-id"), Some("s1"));
+}
+
+/// What the server did not run is sent again in a session that is opened as the client once did, whoever notices.
+#[tokio::test]
+async fn a_session_that_the_server_has_lost_is_opened_again() {
+    let forgets = Arc::new(AtomicUsize::new(0));
+    let (address, mut journal) = forgetful(forgets.clone()).await;
+    let mut client = Client::of(address);
+    open(&mut client, &mut journal).await;
+    client.say(legacy(9, "unknown", json!({}))).await;
+    assert_eq!(client.hear().await["error"]["code"], -32601, "that is no lost session");
+    forgets.store(1, Relaxed);
+    for id in [1, 2] {
+        client.say(legacy(id, "tools/call", json!({ "name": "x" }))).await;
+    }
+    for _ in [1, 2] {
+        let answer = client.hear().await;
+        assert_eq!(answer["result"]["session"], 2, "{answer}");
+    }
+    let mut seen = Vec::new();
+    while !seen.iter().any(|(name, session)| name == "GET" && session == "s2") {
+        let (name, request) = next(&mut journal).await;
+        assert!(name != "initialize" || request.body == initialize().to_string().as_bytes());
+        seen.push((name, request.field("mcp-session-id").unwrap_or_default().to_owned()));
+    }
+    let count = |name: &str| seen.iter().filter(|(seen, _)| seen == name).count();
+    assert_eq!((count("initialize"), count("notifications/initialized")), (1, 1), "{seen:?}");
+    // And again.
+    forgets.store(2, Relaxed);
+    client.say(legacy(3, "tools/call", json!({ "name": "x" }))).await;
+    assert_eq!(client.hear().await["result"]["session"], 3);
+    client.end().await;
+    assert_eq!(until(&mut journal, "DELETE").await.field("mcp-session-id"), Some("s3"));
+}
+
+/// What may have run is not sent again, and a server that opens no other session is not asked for ever.
+#[tokio::test]
+async fn a_loss_that_cannot_be_mended_is_told() {
+    let forgets = Arc::new(AtomicUsize::new(0));
+    let (address, mut journal) = forgetful(forgets.clone()).await;
+    let mut client = Client::of(address);
+    open(&mut client, &mut journal).await;
+    client.say(legacy(4, "cut", json!({}))).await;
+    until(&mut journal, "cut").await;
+    let told = client.hear().await;
+    assert_eq!((&told["id"], &told["error"]["code"]), (&json!(4), &json!(-31006)), "{told}");
+    forgets.store(usize::MAX, Relaxed);
+    client.say(legacy(5, "tools/call", json!({ "name": "x" }))).await;
+    let told = client.hear().await;
+    assert_eq!((&told["id"], &told["error"]["data"]["httpStatus"]), (&json!(5), &json!(404)), "{told}");
+    client.end().await;
+    while let Ok((name, _)) = journal.try_recv() {
+        assert_ne!(name, "cut", "it was sent again");
+    }
+}
