@@ -100,13 +100,15 @@ impl Gateway {
             return Decision::Refuse(Refusal::new(Fault::UnknownPath, "route"));
         };
         trip.server = trip.snapshot.servers.get(policy.index).cloned();
-        if trip.exchange.door != Door::Mcp {
-            return Decision::Bring;
-        }
-        trip.in_flight = trip.server.as_ref().map(|server| server.metrics.in_flight());
+        let is_own = trip.exchange.door == Door::Mcp;
+        // What another door brings counts when it comes in here.
+        trip.in_flight = trip.server.as_ref().filter(|_| is_own).map(|server| server.metrics.in_flight());
         let stop = self.ask_through(trip, |trip, from| policy.chain.request(&head(session), &mut trip.exchange, from));
         if let Some(decision) = stop.await {
             return decision;
+        }
+        if !is_own {
+            return Decision::Bring;
         }
         if session.req_header().method == Method::POST
             && let Err(refusal) = self.read_and_scan(session, trip).await
@@ -172,12 +174,14 @@ impl Gateway {
                         asking.spawn(async move { live.ensure_inventory(within).await });
                     }
                 }
-                if asking.is_empty() {
+                if asking.is_empty() && !federation.catalog().is_behind(&server.backends) {
                     return Ok(());
                 }
-                // One that does not answer delays the others once, and not for long.
-                while asking.join_next().await.is_some() {}
-                federation.has_waited();
+                if !asking.is_empty() {
+                    // One that does not answer delays the others once, and not for long.
+                    while asking.join_next().await.is_some() {}
+                    federation.has_waited();
+                }
                 self.world.catalogs.catch_up(CATCH_UP).await;
                 Ok(())
             }

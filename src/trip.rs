@@ -44,12 +44,14 @@ pub struct Record {
     pub rule: &'static str,
     /// Whether the client left before the end.
     pub client_gone: bool,
+    /// Whether what was in it was taken on to another request, which counts in its place.
+    pub brought: bool,
 }
 
 impl Record {
     /// The record of a request that begins now.
     pub fn begin() -> Record {
-        Record { started: Instant::now(), lane: None, fault: None, rule: "", client_gone: false }
+        Record { started: Instant::now(), lane: None, fault: None, rule: "", client_gone: false, brought: false }
     }
 
     /// The request was refused, or its answer could not be finished.

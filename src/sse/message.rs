@@ -42,6 +42,7 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, trip: &mut Tri
         Ok(Err(_)) => return Err(Refusal::new(Fault::SessionUnknown, RULE).into()),
         Err(_) => return Err(Refusal::new(Fault::Overloaded, RULE).into()),
     }
+    trip.record.brought = true;
     let header = respond::header(trip, StatusCode::ACCEPTED)?;
     respond::whole(session, header, Bytes::new()).await?;
     Ok(())

@@ -15,13 +15,11 @@ mod stream;
 use crate::gateway::Gateway;
 use crate::lanes::Broken;
 use crate::listen::Within;
-use crate::trip::{Trip, head};
+use crate::trip::Trip;
 use crate::upstream::connector::Connector;
 use bytes::Bytes;
 use lockgate_filters::door::Door;
 use lockgate_filters::fault::{Fault, Refusal};
-use lockgate_filters::filter::{Filter as _, Verdict};
-use lockgate_filters::negotiate::Negotiate;
 use lockgate_filters::splice::Outbound;
 use parking_lot::Mutex;
 use pingora_proxy::Session;
@@ -82,14 +80,9 @@ impl Drop for Seat {
     }
 }
 
-/// Serves a request at one of the transport's two doors, which has passed the listener's filters. What the virtual server's
-/// own filters say is said where the bridge comes in.
+/// Serves a request at one of the transport's two doors, which has passed the filters of the listener and, as far as they
+/// look at requests, of the virtual server. What these say of messages is said where the bridge comes in.
 pub(crate) async fn serve(gateway: &Gateway, session: &mut Session, trip: &mut Trip) -> Result<(), Broken> {
-    let most = trip.snapshot.limits.body.bytes as u64;
-    match Negotiate::new(most).request(&head(session), &mut trip.exchange) {
-        Verdict::Refuse(refusal) => return Err(refusal.into()),
-        Verdict::Continue | Verdict::Answer(_) | Verdict::Ask(_) => {}
-    }
     match trip.exchange.door {
         Door::Stream => stream::run(gateway, session, trip).await,
         Door::Message => message::run(gateway, session, trip).await,

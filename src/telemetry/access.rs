@@ -19,7 +19,9 @@ pub fn record(session: &Session, trip: &Trip) {
     let metrics = trip.metrics();
     metrics.request_bytes(trip.exchange.body.len() as u64);
     metrics.response_bytes(session.body_bytes_sent() as u64);
-    metrics.finished(method, ClientEra::from(era), outcome, elapsed);
+    if !trip.record.brought {
+        metrics.finished(method, ClientEra::from(era), outcome, elapsed);
+    }
     let lane = trip.record.lane;
     let Some(fault) = trip.record.fault else {
         tracing::debug!(

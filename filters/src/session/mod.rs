@@ -4,6 +4,7 @@
 //! does not have to remember having issued it. Ids that were never issued, were changed, have expired, or were ended are
 //! all one and the same to the client: 404.
 
+use crate::door::Door;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, Refusal};
 use crate::filter::{Filter, Head, Verdict};
@@ -70,7 +71,8 @@ impl Filter for Session {
     }
 
     fn request(&self, head: &Head<'_>, exchange: &mut Exchange) -> Verdict {
-        if head.method == Method::POST {
+        // The sessions of another door are not those of tickets.
+        if head.method == Method::POST || exchange.door != Door::Mcp {
             return Verdict::Continue;
         }
         self.open(head, exchange).map_or_else(Verdict::from, |()| Verdict::Continue)

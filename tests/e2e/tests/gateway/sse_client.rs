@@ -137,6 +137,38 @@ async fn only_who_opened_the_stream_speaks_in_it() {
     assert_eq!((brought.header("authorization"), brought.header("x-tenant")), (Some("Bearer mine"), Some("a")));
 }
 
+/// What the virtual server's filters say of any request, they say of this door's; and what it brings counts once.
+#[tokio::test]
+async fn its_requests_are_looked_at_like_others_and_counted_once() {
+    let fixture = Fixture::start("lax");
+    let gateway = start(fixture.url()).await;
+    for revision in ["2026-07-28", "1999-01-01"] {
+        let status = |door: &str| {
+            let request = client().get(gateway.url(door)).header("accept", "text/event-stream");
+            let request = request.header("mcp-protocol-version", revision);
+            async move { request.send().await.expect("an answer").status().as_u16() }
+        };
+        let (own, other) = (status("/mcp").await, status("/mcp/sse").await);
+        assert!(own == other && own >= 400, "{revision}: {own} {other}");
+    }
+    let mut hand = Hand::connect(&gateway, "/mcp/sse", None).await;
+    hand.open().await;
+    assert_eq!(hand.say(call("x")).await, 202);
+    assert_eq!(hand.hear().await["id"], 1);
+    assert_eq!(hand.post("nonsense").send().await.unwrap().status(), 400);
+    let counted = async |method: &str, outcome: &str| {
+        let lines = gateway.metrics().await;
+        let fits = |line: &&str| {
+            let label = |name: &str, value: &str| line.contains(&format!("{name}=\"{value}\""));
+            line.starts_with("lockgate_requests_total{") && label("method", method) && label("outcome", outcome)
+        };
+        let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).unwrap_or(0.0);
+        lines.lines().filter(fits).map(value).sum::<f64>()
+    };
+    until("the call", async || (counted("tools/call", "ok").await == 1.0).then_some(())).await;
+    assert_eq!(counted("none", "ok").await, 0.0, "{}", gateway.metrics().await);
+}
+
 #[tokio::test]
 async fn it_is_served_only_on_request_and_only_to_so_many() {
     let fixture = Fixture::start("lax");
