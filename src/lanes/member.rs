@@ -46,7 +46,7 @@ pub(super) struct Member {
     /// How that backend's words become ours, where they must.
     pub translate: Option<Arc<Translate>>,
     /// Answers it where nobody hears what it asks.
-    pub answering: Answering,
+    pub answering: Arc<Answering>,
     /// Whether the client takes more than its responses.
     pub hears: bool,
     /// The raw id of a request.
@@ -161,19 +161,13 @@ impl Member {
     async fn relay(&self, id: &Bytes, response: UpstreamResponse) -> Result<(), Refusal> {
         let status = response.status;
         let mut messages = Messages::of(response, self.limits.answer_bytes, self.limits.event_bytes);
-        let mut answered = false;
         loop {
-            let said = match messages.next().await {
-                Ok(Some(said)) => said,
-                Ok(None) => break,
-                // What breaks off behind the response takes nothing from it.
-                Err(_) if answered => break,
-                Err(fault) => return Err(attempt::refusal(&self.link, &fault)),
-            };
+            let said = messages.next().await.map_err(|fault| attempt::refusal(&self.link, &fault))?;
+            let Some(said) = said else { return Err(judge::no_response(self.link.name(), status)) };
             match said.meaning(id) {
-                Meaning::Response(response) if !answered => {
-                    answered = true;
+                Meaning::Response(response) => {
                     self.respond(response).await;
+                    break;
                 }
                 // A client that has left cancels nothing: the backend's answer is read to its end all the same.
                 Meaning::Speech if is_request(&said.bytes) && (!self.hears || self.pieces.is_closed()) => {
@@ -188,10 +182,15 @@ impl Member {
                     };
                     drop(self.pieces.send(Piece::Speech(speech)).await);
                 }
-                Meaning::Response(_) | Meaning::Noise => {}
+                Meaning::Noise => {}
             }
         }
-        if answered { Ok(()) } else { Err(judge::no_response(self.link.name(), status)) }
+        let rest = messages.into_response();
+        if !rest.is_complete() {
+            // Nobody waits for the end of it: it is read for its connection, if it comes soon.
+            tokio::spawn(detached::settle(rest));
+        }
+        Ok(())
     }
 
     async fn respond(&self, response: Bytes) {

@@ -36,12 +36,21 @@ pub(super) struct Batch {
     /// The raw ids of the members, where they are requests that nothing has answered yet.
     owed: Vec<Option<Bytes>>,
     asked: usize,
-    /// The backends that members go to, and how many may be there at a time.
-    rooms: Vec<(Arc<str>, Arc<Semaphore>)>,
+    /// The backends that members go to.
+    rooms: Vec<Room>,
     /// Why a member failed that nobody waits for.
     refused: Option<Refusal>,
     /// Why no member is waited for any more, as when the process stops: what is owed is answered with this error.
     stopped: Option<Fault>,
+}
+
+/// What the members that go to one backend share.
+struct Room {
+    /// Which backend that is.
+    place: Arc<str>,
+    /// How many may be there at a time.
+    places: Arc<Semaphore>,
+    answering: Arc<Answering>,
 }
 
 /// What a batch does next.
@@ -147,10 +156,12 @@ impl Batch {
         let (body, name) = forward::outgoing(exchange, place, &message);
         let headers = &way.session.req_header().headers;
         let onward = Onward { name, ..Onward::default() };
+        let room = self.room(way, &link);
+        let (room, answering) = (Arc::clone(&room.places), Arc::clone(&room.answering));
         Member {
             place,
             translate: hop.and_then(|hop| Translate::of(way, hop.member, &method, owes)),
-            answering: Answering::of(way, &link),
+            answering,
             hears: exchange.accepts.sse,
             id: self.owed[place].clone(),
             request: attempt::post(&link, headers, exchange, &message, body, onward),
@@ -161,21 +172,25 @@ impl Batch {
             underway: None,
             again: false,
             limits: way.trip.snapshot.limits,
-            room: self.room(&link),
+            room,
             pieces: pieces.clone(),
             message,
             link,
         }
     }
 
-    fn room(&mut self, link: &Link) -> Arc<Semaphore> {
+    fn room(&mut self, way: &Way<'_>, link: &Arc<Link>) -> &Room {
         let place = &link.backend.place;
-        if let Some((_, room)) = self.rooms.iter().find(|(known, _)| known == place) {
-            return Arc::clone(room);
-        }
-        let room = Arc::new(Semaphore::new(AT_A_TIME));
-        self.rooms.push((Arc::clone(place), Arc::clone(&room)));
-        room
+        let known = self.rooms.iter().position(|known| known.place == *place);
+        let at = known.unwrap_or_else(|| {
+            self.rooms.push(Room {
+                place: Arc::clone(place),
+                places: Arc::new(Semaphore::new(AT_A_TIME)),
+                answering: Arc::new(Answering::of(way, link)),
+            });
+            self.rooms.len() - 1
+        });
+        &self.rooms[at]
     }
 
     /// How many of its members are requests.

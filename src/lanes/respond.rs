@@ -16,6 +16,9 @@ use pingora_proxy::Session;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 
+/// Up to here a message is copied into one piece: that costs less than another write.
+const COPIED_BYTES: usize = 32 * 1024;
+
 /// Why nothing more can be written: the client is gone.
 pub type Lost = Box<pingora::Error>;
 
@@ -78,6 +81,22 @@ pub async fn message(
     }
     header.insert_header(CONTENT_TYPE, EVENT_STREAM)?;
     whole(session, header, sse::write_event(None, &message)).await
+}
+
+/// As [`message`], for one in pieces that stay what they are: what is long is not copied to be sent.
+pub async fn pieces(session: &mut Session, trip: &Trip, pieces: [Bytes; 3]) -> Result<(), Lost> {
+    let length: usize = pieces.iter().map(Bytes::len).sum();
+    if !trip.exchange.accepts.json || length < COPIED_BYTES {
+        return message(session, trip, &[], pieces.concat().into()).await;
+    }
+    let mut header = header(trip, StatusCode::OK)?;
+    header.insert_header(CONTENT_TYPE, JSON)?;
+    header.insert_header(CONTENT_LENGTH, length)?;
+    begin(session, header, false).await?;
+    let [head, items, tail] = pieces;
+    session.write_response_body(Some(head), false).await?;
+    session.write_response_body(Some(items), false).await?;
+    session.write_response_body(Some(tail), true).await
 }
 
 /// Writes a refusal: the fault's status, and a JSON-RPC error that repeats the request's id.

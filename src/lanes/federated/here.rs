@@ -9,7 +9,7 @@ use lockgate_filters::exchange::Exchange;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::cursor::Position;
 use lockgate_filters::federate::describe::discover_result;
-use lockgate_filters::federate::render::{self, Caching};
+use lockgate_filters::federate::render::{self, Caching, ListAnswer};
 use lockgate_filters::federate::{Catalog, Failure, Federation, Kind, Local, Standing};
 use lockgate_filters::revision::Era;
 use lockgate_filters::rpc::reply;
@@ -21,7 +21,7 @@ pub(in crate::lanes) async fn answer(way: &mut Way<'_>, index: usize, local: &Lo
     let exchange = &way.trip.exchange;
     let id = raw_id(exchange, index);
     let result: Bytes = match local {
-        Local::List { kind, after } => return list(way, *kind, after.as_ref(), &id),
+        Local::List { kind, after } => return list(way, *kind, after.as_ref(), &id).map(|list| list.whole()),
         Local::Discover => {
             let policy = &way.server.policy;
             let catalog = catalog(way)?;
@@ -46,7 +46,7 @@ pub(in crate::lanes) async fn answer(way: &mut Way<'_>, index: usize, local: &Lo
 }
 
 /// A list, from memory.
-pub(super) fn list(way: &Way<'_>, kind: Kind, after: Option<&Position>, id: &[u8]) -> Result<Bytes, Broken> {
+pub(super) fn list(way: &Way<'_>, kind: Kind, after: Option<&Position>, id: &[u8]) -> Result<ListAnswer, Broken> {
     let federation = federation(way)?;
     let catalog = catalog(way)?;
     if federation.failure == Failure::Strict
@@ -65,8 +65,7 @@ pub(super) fn list(way: &Way<'_>, kind: Kind, after: Option<&Position>, id: &[u8
         .transpose();
     let cursor = cursor.map_err(|_| Refusal::new(Fault::Internal, RULE))?;
     let era = way.trip.exchange.era().unwrap_or(Era::Legacy);
-    let answer = render::list(kind, era, id, &page, cursor.as_deref(), Caching::of(&catalog, now()));
-    Ok(answer.whole())
+    Ok(render::list(kind, era, id, &page, cursor.as_deref(), Caching::of(&catalog, now())))
 }
 
 /// What is shown in this exchange: by the same it was decided where its messages go.

@@ -84,8 +84,8 @@ async fn answer(mut way: Way<'_>, target: Target) -> Result<(), Broken> {
         Target::Here(Local::Listen(wanted)) => Box::pin(listen::run(way, *wanted)).await,
         Target::Here(Local::Absorb) => taken(way).await,
         Target::Here(Local::List { kind, after }) => {
-            let answer = here::list(&way, kind, after.as_ref(), way.trip.request_id().unwrap_or_default())?;
-            respond::message(way.session, way.trip, &[], answer).await.map_err(Broken::from)
+            let list = here::list(&way, kind, after.as_ref(), way.trip.request_id().unwrap_or_default())?;
+            respond::pieces(way.session, way.trip, list.pieces()).await.map_err(Broken::from)
         }
         Target::Here(local) => {
             let answer = here::answer(&mut way, 0, &local).await?;

@@ -15,7 +15,7 @@ const QUICKLY: Duration = Duration::from_secs(3);
 fn offer() -> Value {
     json!({
         "eras": "legacy",
-        "tools": [tool("echo"), tool("wait"), tool("sample"), tool("count")],
+        "tools": [tool("echo"), tool("wait"), tool("sample"), tool("count"), tool("linger")],
         "capabilities": {"logging": {}},
     })
 }
@@ -158,4 +158,16 @@ async fn nobody_waits_for_an_answer_in_a_session_that_is_lost() {
     assert_eq!(answer.code(), (502, -31001), "{answer:?}");
     assert!(one.heard().iter().all(|heard| !heard.raw.contains("too-late")));
     assert_eq!(one.heard_of("initialize").len(), opened, "no session is opened for it");
+}
+
+/// Behind its response nothing of a member is waited for.
+#[tokio::test]
+async fn a_stream_that_stays_open_behind_a_response_delays_nobody() {
+    let pair = pair(offer(), offer(), "").await;
+    let client = client(&pair.gateway).await;
+    let batch = json!([call("lingers", "one__linger", 0), call("other", "two__echo", 0)]);
+    let begun = Instant::now();
+    let answers = send(&client, &batch).await.json();
+    assert_eq!(answers.as_array().map(Vec::len), Some(2), "{answers}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
