@@ -34,7 +34,7 @@ pub use level::LogLevel;
 pub use limits::{DetachedLimits, Limits, ReplayLimits};
 pub use lists::Lists;
 pub use live::{Loss, Session as NodeSession, Whose};
-pub use notices::{Notice, Notices};
+pub use notices::{About, Notice, Notices};
 pub use secrets::Secrets;
 pub use sessions::Sessions;
 pub use start::{Opened, Options, StartFault, open};

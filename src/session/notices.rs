@@ -3,8 +3,12 @@
 //! Nobody waits for them, so a client could send any number to a backend that takes none. They have bounds of their own:
 //! what goes on without its client ([`super::detached`]) is given up for what is newer, and a word that roots have changed
 //! must end nobody's call. Here the newest is dropped, which costs the client that sent it and nobody else.
+//!
+//! Cancellations are counted apart: as many as there are calls to cancel, and whatever else is on its way takes the place of
+//! none. What a backend that is slow to take them works on is just what its client wants to be rid of.
 
 use super::live::BACKENDS_MAX;
+use super::underway::UNDERWAY_MAX;
 use lockgate_filters::ticket::SessionId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -19,11 +23,40 @@ pub const SESSION_MAX: usize = 2 * BACKENDS_MAX;
 pub const ALL_MAX: usize = 4 * SESSION_MAX;
 /// How many bytes their bodies may hold together.
 pub const BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How many cancellations of all sessions may be on their way; one session may cancel all that it has under way.
+pub const CANCELLATIONS_MAX: usize = 4 * UNDERWAY_MAX;
+
+/// What a notification is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A request, which is not to be answered any more.
+    Request,
+    /// Anything else.
+    Session,
+}
+
+/// How many there may be.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    backend: usize,
+    session: usize,
+    all: usize,
+}
+
+impl About {
+    fn bounds(self) -> Bounds {
+        match self {
+            About::Request => Bounds { backend: UNDERWAY_MAX, session: UNDERWAY_MAX, all: CANCELLATIONS_MAX },
+            About::Session => Bounds { backend: BACKEND_MAX, session: SESSION_MAX, all: ALL_MAX },
+        }
+    }
+}
 
 /// What is on its way, of all sessions.
 #[derive(Debug, Default)]
 pub struct Notices {
-    ledger: Mutex<Ledger>,
+    cancellations: Mutex<Ledger>,
+    others: Mutex<Ledger>,
     dropped: AtomicU64,
 }
 
@@ -38,6 +71,7 @@ struct Ledger {
 #[derive(Debug)]
 pub struct Notice {
     notices: Arc<Notices>,
+    about: About,
     session: SessionId,
     backend: Arc<str>,
     bytes: usize,
@@ -46,12 +80,25 @@ pub struct Notice {
 impl Notices {
     /// A place for a notification of a session to a backend, whose body holds so many bytes. `None` where there is no room:
     /// that is counted.
-    pub fn send(self: &Arc<Self>, session: SessionId, backend: &Arc<str>, bytes: usize) -> Option<Notice> {
-        if !self.ledger.lock().add(session, backend, bytes) {
+    pub fn send(
+        self: &Arc<Self>,
+        about: About,
+        session: SessionId,
+        backend: &Arc<str>,
+        bytes: usize,
+    ) -> Option<Notice> {
+        if !self.ledger(about).lock().add(about.bounds(), session, backend, bytes) {
             self.dropped.fetch_add(1, Relaxed);
             return None;
         }
-        Some(Notice { notices: Arc::clone(self), session, backend: Arc::clone(backend), bytes })
+        Some(Notice { notices: Arc::clone(self), about, session, backend: Arc::clone(backend), bytes })
+    }
+
+    fn ledger(&self, about: About) -> &Mutex<Ledger> {
+        match about {
+            About::Request => &self.cancellations,
+            About::Session => &self.others,
+        }
     }
 
     /// How many were dropped for want of room, since the start.
@@ -61,15 +108,15 @@ impl Notices {
 }
 
 impl Ledger {
-    fn add(&mut self, session: SessionId, backend: &Arc<str>, bytes: usize) -> bool {
-        if self.all >= ALL_MAX || self.bytes.saturating_add(bytes) > BYTES_MAX {
+    fn add(&mut self, bounds: Bounds, session: SessionId, backend: &Arc<str>, bytes: usize) -> bool {
+        if self.all >= bounds.all || self.bytes.saturating_add(bytes) > BYTES_MAX {
             return false;
         }
         let counts = self.sessions.entry(session).or_default();
         let sum: usize = counts.iter().map(|(_, count)| count).sum();
         match counts.iter_mut().find(|(known, _)| known == backend) {
-            _ if sum >= SESSION_MAX => return false,
-            Some((_, count)) if *count >= BACKEND_MAX => return false,
+            _ if sum >= bounds.session => return false,
+            Some((_, count)) if *count >= bounds.backend => return false,
             Some((_, count)) => *count += 1,
             None => counts.push((Arc::clone(backend), 1)),
         }
@@ -95,7 +142,7 @@ impl Ledger {
 
 impl Drop for Notice {
     fn drop(&mut self) {
-        self.notices.ledger.lock().remove(&self.session, &self.backend, self.bytes);
+        self.notices.ledger(self.about).lock().remove(&self.session, &self.backend, self.bytes);
     }
 }
 
@@ -111,14 +158,15 @@ mod tests {
     fn a_backend_that_takes_nothing_keeps_no_other_waiting() {
         let notices = Arc::new(Notices::default());
         let (slow, well): (Arc<str>, Arc<str>) = ("slow".into(), "well".into());
-        let mut held: Vec<_> = (0..=BACKEND_MAX).filter_map(|_| notices.send(session(1), &slow, 10)).collect();
+        let mut held: Vec<_> =
+            (0..=BACKEND_MAX).filter_map(|_| notices.send(About::Session, session(1), &slow, 10)).collect();
         assert_eq!((held.len(), notices.dropped()), (BACKEND_MAX, 1));
-        assert!(notices.send(session(1), &well, 10).is_some());
-        assert!(notices.send(session(2), &slow, 10).is_some());
+        assert!(notices.send(About::Session, session(1), &well, 10).is_some());
+        assert!(notices.send(About::Session, session(2), &slow, 10).is_some());
         held.pop();
-        assert!(notices.send(session(1), &slow, 10).is_some(), "a place was given back");
+        assert!(notices.send(About::Session, session(1), &slow, 10).is_some(), "a place was given back");
         drop(held);
-        let ledger = notices.ledger.lock();
+        let ledger = notices.others.lock();
         assert!(ledger.sessions.is_empty() && (ledger.all, ledger.bytes) == (0, 0), "{ledger:?}");
     }
 
@@ -126,16 +174,32 @@ mod tests {
     fn sessions_and_bytes_are_bounded() {
         let notices = Arc::new(Notices::default());
         let backend = |number: usize| -> Arc<str> { format!("backend-{number}").into() };
-        let held: Vec<_> =
-            (0..=SESSION_MAX).filter_map(|number| notices.send(session(1), &backend(number), 0)).collect();
+        let held: Vec<_> = (0..=SESSION_MAX)
+            .filter_map(|number| notices.send(About::Session, session(1), &backend(number), 0))
+            .collect();
         assert_eq!((held.len(), notices.dropped()), (SESSION_MAX, 1));
-        let large = notices.send(session(2), &backend(0), BYTES_MAX).expect("room");
-        assert!(notices.send(session(3), &backend(0), 1).is_none());
+        let large = notices.send(About::Session, session(2), &backend(0), BYTES_MAX).expect("room");
+        assert!(notices.send(About::Session, session(3), &backend(0), 1).is_none());
         drop(large);
         let all: Vec<_> = (0..10)
             .flat_map(|number| (0..SESSION_MAX).map(move |backend| (number + 10, backend)))
-            .filter_map(|(number, at)| notices.send(session(number), &backend(at), 1))
+            .filter_map(|(number, at)| notices.send(About::Session, session(number), &backend(at), 1))
             .collect();
         assert_eq!(all.len() + held.len(), ALL_MAX);
+    }
+
+    #[test]
+    fn all_calls_of_a_session_can_be_cancelled_whatever_else_is_on_its_way() {
+        let notices = Arc::new(Notices::default());
+        let backend: Arc<str> = "slow".into();
+        let others: Vec<_> =
+            (0..=BACKEND_MAX).filter_map(|_| notices.send(About::Session, session(1), &backend, 0)).collect();
+        let all: Vec<_> =
+            (0..=UNDERWAY_MAX).filter_map(|_| notices.send(About::Request, session(1), &backend, 0)).collect();
+        assert_eq!((others.len(), all.len(), notices.dropped()), (BACKEND_MAX, UNDERWAY_MAX, 2));
+        drop((others, all));
+        for ledger in [&notices.others, &notices.cancellations] {
+            assert!(ledger.lock().sessions.is_empty() && ledger.lock().all == 0);
+        }
     }
 }

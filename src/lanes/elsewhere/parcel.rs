@@ -4,7 +4,7 @@ use super::super::Way;
 use crate::cluster::{Aim, Arriving, Boot, Cluster, Errand, Process, Reached, Refused, Seat, Unreached};
 use crate::listen::Connection;
 use crate::listen::within::InnerStream;
-use crate::session::Notice;
+use crate::session::{About, Notice};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{NodeOutcome, NodeRequest};
 use crate::trip::head;
@@ -170,7 +170,8 @@ impl Parcel {
     pub(super) fn into_notice(mut self, way: &Way<'_>) -> Result<Parcel, Undone> {
         if let Some(ticket) = &way.trip.exchange.ticket {
             let notices = way.gateway.world.sessions.notices();
-            self.notice = notices.send(ticket.id, &Arc::from(NODES), self.request.body.len()).map(Arc::new);
+            self.notice =
+                notices.send(About::Session, ticket.id, &Arc::from(NODES), self.request.body.len()).map(Arc::new);
             self.errand = Errand::Notice;
             if self.notice.is_none() {
                 let full = Undone::Unreached(Unreached::Full);

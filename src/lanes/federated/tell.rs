@@ -2,7 +2,7 @@
 
 use super::super::{Broken, Way, attempt, detached, elsewhere};
 use super::RULE;
-use crate::session::{LogLevel, UpstreamId, UpstreamSession};
+use crate::session::{About, LogLevel, UpstreamId, UpstreamSession};
 use crate::snapshot::Link;
 use crate::telemetry::labels::NodeRequest;
 use crate::upstream::{Fetcher, Speech};
@@ -38,7 +38,7 @@ pub(super) fn all(way: &Way<'_>, index: usize) {
     {
         node.roots_changed();
     }
-    pass_on(way, index, opened(way));
+    pass_on(way, index, About::Session, opened(way));
 }
 
 /// Passes a cancellation on to the backend that the request is at. There is none where it was not sent yet: then it is not.
@@ -53,7 +53,8 @@ pub(super) fn owner(way: &Way<'_>, index: usize, request: Value) {
 pub(super) fn owner_here(way: &Way<'_>, index: usize, request: Value) -> bool {
     let id = request.span.of(&way.trip.exchange.body);
     let Some(places) = way.node.as_ref().and_then(|node| node.cancel(id)) else { return false };
-    pass_on(way, index, opened(way).into_iter().filter(|(link, _)| places.contains(&link.backend.place)).collect());
+    let there = opened(way).into_iter().filter(|(link, _)| places.contains(&link.backend.place));
+    pass_on(way, index, About::Request, there.collect());
     true
 }
 
@@ -62,7 +63,7 @@ pub(in crate::lanes) fn others(way: &Way<'_>, indices: &[usize]) {
     elsewhere::tell(way, NodeRequest::Cancel, indices);
 }
 
-fn pass_on(way: &Way<'_>, index: usize, to: Vec<(Arc<Link>, UpstreamSession)>) {
+fn pass_on(way: &Way<'_>, index: usize, about: About, to: Vec<(Arc<Link>, UpstreamSession)>) {
     let exchange = &way.trip.exchange;
     let (Some(message), Some(node)) = (exchange.scan.messages.get(index), &way.node) else { return };
     let body = edited(&exchange.body, message.span, &[]);
@@ -73,7 +74,8 @@ fn pass_on(way: &Way<'_>, index: usize, to: Vec<(Arc<Link>, UpstreamSession)>) {
         let onward = Onward { session, revision: Some(upstream.revision), name: None };
         let headers = &way.session.req_header().headers;
         let request = attempt::post(&link, headers, exchange, message, body.clone(), onward);
-        let Some(notice) = way.gateway.world.sessions.notices().send(node.id(), &link.backend.place, share) else {
+        let notices = way.gateway.world.sessions.notices();
+        let Some(notice) = notices.send(about, node.id(), &link.backend.place, share) else {
             tracing::warn!(backend = %link.name(), session = %node.id(), "a notification was dropped: too many are on their way");
             continue;
         };
