@@ -133,6 +133,9 @@ async fn relay_on(
         .node
         .as_ref()
         .map(|node| way.gateway.world.sessions.recorder(node).start(kind, asked.clone(), &way.link.backend.place));
+    if let (Some(record), Some(underway)) = (&record, &way.underway) {
+        record.keep(Arc::clone(underway));
+    }
     let limit = way.trip.snapshot.limits.event_bytes;
     let may_ask = way.trip.exchange.era() != Some(Era::Modern);
     let framer = Framer::keeping(limit);

@@ -198,7 +198,11 @@ impl Translate {
     fn is_owed(&self, answer: &Answer, data: &[u8]) -> bool {
         match &self.owes {
             Owes::Nothing => false,
-            Owes::Again(None) => true,
+            // It may be anything but what is known to be asked of somebody else.
+            Owes::Again(None) => !answer.id.is_some_and(|id| {
+                let session = self.session.as_ref();
+                session.is_some_and(|session| session.asked_elsewhere(id.span.of(data), &self.link.backend.place))
+            }),
             Owes::To(asked) | Owes::Again(Some(asked)) => match answer.id {
                 Some(own) => id::same(own.span.of(data), asked),
                 None => answer.is_error,
@@ -221,8 +225,12 @@ impl Translate {
         let Some(token) = token.map(|token| token.span.of(data)) else { return false };
         let own = self.token.as_ref().is_some_and(|own| id::same(own, token));
         let place = &self.link.backend.place;
-        own || matches!(self.owes, Owes::Again(_))
-            || self.session.as_ref().is_some_and(|session| session.awaits_progress(token, place))
+        let session = self.session.as_ref();
+        own || session.is_some_and(|session| match self.owes {
+            // Of what was asked long ago, the token may not be known here; of what was asked of others, it is.
+            Owes::Again(_) => !session.awaits_progress_elsewhere(token, place),
+            _ => session.awaits_progress(token, place),
+        })
     }
 
     /// Whether a whole answer is the response that the backend owes.

@@ -49,6 +49,8 @@ pub struct Session {
     bound: Notify,
     turns: Mutex<Vec<(Arc<str>, Turn)>>,
     underway: Mutex<Vec<Weak<Underway>>>,
+    /// The backends that were sent a request whose progress the client wants to hear of.
+    reporting: Mutex<Vec<Arc<str>>>,
     /// How often the client has said that its roots changed.
     roots: AtomicU64,
     /// Which stream gets the news.
@@ -121,6 +123,7 @@ impl Session {
             bound: Notify::new(),
             turns: Mutex::default(),
             underway: Mutex::default(),
+            reporting: Mutex::default(),
             roots: AtomicU64::new(0),
             newsreader: AtomicU64::new(0),
             superseded: Notify::new(),
@@ -159,7 +162,10 @@ impl Session {
     /// Remembers to which backend a request with this raw id goes, for as long as it is under way. `None` beyond
     /// [`UNDERWAY_MAX`].
     pub fn send_on(self: &Arc<Session>, id: Bytes, token: Option<Bytes>, backend: &Arc<str>) -> Option<Arc<Underway>> {
-        let request = Arc::new(Underway::new(Arc::clone(self), id, token, Arc::clone(backend)));
+        if token.is_some() {
+            self.expect_reports(backend);
+        }
+        let request = Arc::new(Underway::new(self, id, token, Arc::clone(backend)));
         let mut underway = self.underway.lock();
         // What is over its bound must not be dropped under the lock.
         let room = underway.len() < UNDERWAY_MAX;
@@ -168,6 +174,20 @@ impl Session {
         }
         drop(underway);
         room.then_some(request)
+    }
+
+    /// Some backends report on the stream on which they speak of their own accord: who listens there is woken.
+    fn expect_reports(&self, backend: &Arc<str>) {
+        let mut reporting = self.reporting.lock();
+        if reporting.len() < BACKENDS_MAX && !reporting.contains(backend) {
+            reporting.push(Arc::clone(backend));
+            self.bound.notify_waiters();
+        }
+    }
+
+    /// Whether the client has asked this backend for reports of progress.
+    pub fn wants_reports(&self, backend: &str) -> bool {
+        self.reporting.lock().iter().any(|known| **known == *backend)
     }
 
     /// Cancels the requests with this raw id that are under way but not sent; those that are sent are at these backends.
@@ -182,14 +202,29 @@ impl Session {
 
     /// Whether a request with this raw progress token is under way to this backend.
     pub fn awaits_progress(&self, token: &[u8], backend: &str) -> bool {
-        let underway: Vec<_> = self.underway.lock().iter().filter_map(Weak::upgrade).collect();
-        let mut here = underway.iter().filter(|known| *known.backend == *backend);
-        here.any(|known| known.token.as_ref().is_some_and(|own| id::same(own, token)))
+        self.any_underway(|known| *known.backend == *backend && known.reports_under(token))
     }
 
-    /// Forgets what nobody holds any more.
-    pub(super) fn forget_underway(&self) {
-        self.underway.lock().retain(|request| request.strong_count() > 0);
+    /// Whether a request with this raw progress token is under way, but to other backends only.
+    pub fn awaits_progress_elsewhere(&self, token: &[u8], backend: &str) -> bool {
+        !self.awaits_progress(token, backend) && self.any_underway(|known| known.reports_under(token))
+    }
+
+    /// Whether a request with this raw id is under way, but to other backends only.
+    pub fn asked_elsewhere(&self, request: &[u8], backend: &str) -> bool {
+        let there = |known: &Underway, here: bool| (*known.backend == *backend) == here && id::same(&known.id, request);
+        !self.any_underway(|known| there(known, true)) && self.any_underway(|known| there(known, false))
+    }
+
+    fn any_underway(&self, is_it: impl Fn(&Underway) -> bool) -> bool {
+        // Whoever holds the last of one forgets it, and so must not hold the lock.
+        let underway: Vec<_> = self.underway.lock().iter().filter_map(Weak::upgrade).collect();
+        underway.iter().any(|known| is_it(known))
+    }
+
+    /// Forgets a request that is over.
+    pub(super) fn forget_underway(&self, over: &Underway) {
+        self.underway.lock().retain(|request| !std::ptr::eq(request.as_ptr(), over));
     }
 
     /// The session is no longer open at a backend, which has lost it.

@@ -5,20 +5,22 @@
 
 use super::live::Session;
 use bytes::Bytes;
-use std::sync::Arc;
+use lockgate_filters::rpc::id;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::{Arc, Weak};
 
 /// How many requests of one session are remembered while they are under way: beyond it, one cannot be cancelled.
 pub const UNDERWAY_MAX: usize = 1024;
 
 /// A request under way, for as long as somebody holds it.
 pub struct Underway {
-    session: Arc<Session>,
+    /// Weak, for it may be kept with what was recorded of the session's streams.
+    session: Weak<Session>,
     /// The raw id that the client gave it.
     pub(super) id: Bytes,
     /// The raw token under which the client hears of its progress.
-    pub(super) token: Option<Bytes>,
+    token: Option<Bytes>,
     /// Where it goes.
     pub(super) backend: Arc<str>,
     state: AtomicU8,
@@ -34,8 +36,8 @@ const CANCELLED: u8 = 2;
 const CANCELLED_THERE: u8 = 3;
 
 impl Underway {
-    pub(super) fn new(session: Arc<Session>, id: Bytes, token: Option<Bytes>, backend: Arc<str>) -> Underway {
-        Underway { session, id, token, backend, state: AtomicU8::new(WAITS) }
+    pub(super) fn new(session: &Arc<Session>, id: Bytes, token: Option<Bytes>, backend: Arc<str>) -> Underway {
+        Underway { session: Arc::downgrade(session), id, token, backend, state: AtomicU8::new(WAITS) }
     }
 
     /// To be asked before it is sent: `false` where it was cancelled, and must not be.
@@ -47,6 +49,18 @@ impl Underway {
     pub fn waits_again(&self) {
         if self.state.compare_exchange(SENT, WAITS, AcqRel, Acquire) == Err(CANCELLED_THERE) {
             self.state.store(CANCELLED, Release);
+        }
+    }
+
+    /// Whether the client hears of its progress under this raw token.
+    pub(super) fn reports_under(&self, token: &[u8]) -> bool {
+        self.token.as_ref().is_some_and(|own| id::same(own, token))
+    }
+
+    /// Its answer is there: whoever still holds it, there is nothing left to cancel.
+    pub fn is_over(&self) {
+        if let Some(session) = self.session.upgrade() {
+            session.forget_underway(self);
         }
     }
 
@@ -64,7 +78,7 @@ impl Underway {
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.session.forget_underway();
+        self.is_over();
     }
 }
 
@@ -124,8 +138,22 @@ mod tests {
         let request = session.send_on(Bytes::from_static(b"1"), token, &"demo".into()).expect("room");
         assert!(session.awaits_progress(b"7", "demo"));
         assert!(!session.awaits_progress(b"7", "other") && !session.awaits_progress(b"1", "demo"));
+        assert!(session.awaits_progress_elsewhere(b"7", "other") && !session.awaits_progress_elsewhere(b"7", "demo"));
+        assert!(session.asked_elsewhere(b"1.0", "other") && !session.asked_elsewhere(b"1", "demo"));
         drop(request);
         assert!(!session.awaits_progress(b"7", "demo"));
+        assert!(!session.awaits_progress_elsewhere(b"7", "other") && !session.asked_elsewhere(b"1", "other"));
+    }
+
+    #[test]
+    fn what_is_over_is_not_found_though_it_is_held() {
+        let session = session();
+        let (over, other) = (send(&session, "1", "demo"), send(&session, "2", "demo"));
+        assert!(over.may_be_sent() && other.may_be_sent());
+        over.is_over();
+        assert_eq!((session.cancel(b"1"), session.cancel(b"2")), (None, Some(vec!["demo".into()])));
+        drop(over);
+        assert_eq!(session.cancel(b"2"), Some(vec!["demo".into()]));
     }
 
     #[test]

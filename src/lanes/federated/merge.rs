@@ -11,9 +11,10 @@ use super::RULE;
 use super::merged::Merged;
 use crate::downstream::gone;
 use crate::serve::now;
-use crate::session::{End, Lists, NodeSession, Resume, StreamKind, StreamRecord, Told};
+use crate::session::{End, Lists, NodeSession, Resume, StreamKind, StreamRecord, Told, Underway};
 use crate::snapshot::Link;
 use crate::telemetry::labels;
+use bytes::Bytes;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::Identity;
 use lockgate_filters::federate::event_id::EventId;
@@ -36,7 +37,9 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
     };
     if let Some((id, method)) = behind.as_ref().and_then(|id| Some((id, id.stream.method()?))) {
         way.link = answering(&way, id)?;
-        let asked = Some(id.asked.clone()).filter(|asked| !asked.is_empty());
+        let asked = resume.as_ref().and_then(Resume::asked);
+        let asked = asked.or_else(|| Some(id.asked.clone()).filter(|asked| !asked.is_empty()));
+        way.underway = underway(&way, &node, resume.as_ref(), asked.as_ref());
         let owes = Owes::Again(asked.clone());
         way.translate = member_of(&way).and_then(|member| Translate::of(&way, member, method, owes));
         return Box::pin(hold::answer_on(way, resume, asked)).await;
@@ -107,6 +110,21 @@ fn answering(way: &Way<'_>, id: &EventId) -> Result<Arc<Link>, Refusal> {
     way.server.links.iter().find(from).cloned().ok_or_else(|| {
         Refusal::new(Fault::BackendUnreachable, RULE).saying("the backend that gave this answer is no longer here")
     })
+}
+
+/// Keeps the request whose answer is taken up to be found by who cancels it: it has been sent long ago.
+fn underway(
+    way: &Way<'_>,
+    node: &Arc<NodeSession>,
+    resume: Option<&Resume>,
+    asked: Option<&Bytes>,
+) -> Option<Arc<Underway>> {
+    if let Some(resume) = resume {
+        return resume.underway();
+    }
+    // Another process has sent it, or nothing is left of it here.
+    let underway = node.send_on(asked?.clone(), None, &way.link.backend.place)?;
+    underway.may_be_sent().then_some(underway)
 }
 
 fn member_of(way: &Way<'_>) -> Option<usize> {

@@ -1,5 +1,6 @@
 //! The reading end of a recorded stream, held by the lane of a client that came back.
 
+use super::super::underway::Underway;
 use super::ring::{Look, TakenUp};
 use super::stream::Reader;
 use super::{End, Recorder, StreamKind};
@@ -84,6 +85,11 @@ impl Resume {
     /// The raw id of the request that the stream answers, where it answers one.
     pub fn asked(&self) -> Option<Bytes> {
         self.recorder.ring.lock().stream(self.stream).and_then(|stream| stream.asked.clone())
+    }
+
+    /// The request that the stream answers, where it can still be cancelled.
+    pub fn underway(&self) -> Option<Arc<Underway>> {
+        self.recorder.ring.lock().stream(self.stream).and_then(|stream| stream.underway.clone())
     }
 
     /// The id of the last event handed out that had one.

@@ -1,5 +1,6 @@
 //! The writing end of a recorded stream, held by the lane that reads the upstream.
 
+use super::super::underway::Underway;
 use super::stream::Reader;
 use super::{End, Recorder};
 use bytes::Bytes;
@@ -27,6 +28,13 @@ pub struct StreamRecord {
 impl StreamRecord {
     pub(super) fn new(recorder: Arc<Recorder>, stream: u32, changed: Arc<Notify>) -> StreamRecord {
         StreamRecord { recorder, stream, changed, attached: true }
+    }
+
+    /// Keeps the request that is answered to be found by who cancels it, until its answer is there or its stream forgotten.
+    pub fn keep(&self, underway: Arc<Underway>) {
+        if let Some(stream) = self.recorder.ring.lock().stream(self.stream) {
+            stream.underway = Some(underway);
+        }
     }
 
     /// Records an event: its id if it has one, and its whole frame as it came. Returns whether the lane must pass it to

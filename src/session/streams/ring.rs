@@ -94,7 +94,12 @@ impl Ring {
         if known.goes_on_alone() {
             self.budget.detached.fetch_sub(1, Relaxed);
         }
-        known.end.get_or_insert(end);
+        if *known.end.get_or_insert(end) == End::Complete
+            && let Some(underway) = known.underway.take()
+        {
+            // Streams before, that brought the beginning of the same answer, hold it as well.
+            underway.is_over();
+        }
         known.changed.notify_waiters();
         self.drop_if_done(stream);
     }

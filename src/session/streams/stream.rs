@@ -1,5 +1,6 @@
 //! One recorded stream: its events, who reads them, and how it ended.
 
+use super::super::underway::Underway;
 use super::{End, StreamKind};
 use bytes::Bytes;
 use std::collections::{VecDeque, vec_deque};
@@ -30,6 +31,9 @@ pub(super) struct Stream {
     pub kind: StreamKind,
     /// The raw id of the request that the stream answers, where it answers one.
     pub asked: Option<Bytes>,
+    /// Keeps that request to be found by who cancels it: also where the backend has closed the stream before its answer, to
+    /// be asked for it again (2025-11-25).
+    pub underway: Option<Arc<Underway>>,
     /// Whose events it brings, as its lane calls them.
     pub source: Arc<str>,
     /// Whether the session that it comes from is no more.
@@ -72,6 +76,7 @@ impl Stream {
         Stream {
             kind,
             asked,
+            underway: None,
             source,
             lost: false,
             reader: Reader::Client,

@@ -1,6 +1,7 @@
 //! Cancelling: wherever the request is, whoever still waits for it, and nobody else's.
 
 use super::{Pair, config, pair};
+use lockgate_e2e::events::Events;
 use lockgate_e2e::scripted::tools;
 use lockgate_e2e::{Answer, Gateway, Mcp, Scripted, until};
 use serde_json::{Value, json};
@@ -98,4 +99,75 @@ async fn what_waits_for_a_session_is_not_sent_once_it_is_cancelled() {
         pair.one.forget();
     }
     assert!(pair.one.heard_of("notifications/cancelled").is_empty(), "the backend never had it");
+}
+
+/// An answer whose stream the backend closes before it, so that it is asked for again (2025-11-25): it is found, and reported
+/// on, while nobody reads it and while somebody does.
+#[tokio::test]
+async fn an_answer_that_is_polled_can_be_cancelled() {
+    let mut offer = waiting();
+    offer["polled"] = json!(["tools/call wait"]);
+    let pair = pair(offer, waiting(), "").await;
+    let client = pair.legacy().await;
+    assert_eq!(client.tool("two__echo", json!({})).await.status, 200);
+    for reads in [false, true] {
+        let id = format!("polled-{reads}");
+        let mut polled = Events::new(client.post(&call(&id, 60_000)).send().await.expect("an answer"));
+        while polled.next().await.is_some() {}
+        let last = polled.last_id.clone().expect("an id to go on behind");
+        outcomes(&pair, &id, &["begun"]).await;
+        let gets = || pair.one.heard().iter().filter(|heard| heard.header("last-event-id").is_some()).count();
+        let before = gets();
+        let reading = tokio::spawn({
+            let client = client.clone();
+            async move { if reads { Some(client.listen(Some(&last)).await.answer().await.1) } else { None } }
+        });
+        if reads {
+            until("who reads on", async || (gets() > before).then_some(())).await;
+        }
+        cancel(&client, &id).await;
+        outcomes(&pair, &id, &["begun", "cancelled"]).await;
+        let answer = reading.await.expect("an answer");
+        assert_eq!(answer.map(|answer| answer["id"] == id.as_str()), reads.then_some(true));
+    }
+    assert!(pair.two.heard_of("notifications/cancelled").is_empty(), "it was nobody else's");
+    // What has its answer is nobody's to cancel.
+    let cancelled = pair.one.heard_of("notifications/cancelled").len();
+    let mut polled = Events::new(client.post(&call("over", 1)).send().await.expect("an answer"));
+    while polled.next().await.is_some() {}
+    let answer = client.listen(polled.last_id.as_deref()).await.answer().await.1;
+    assert_eq!(answer["id"], "over", "{answer}");
+    cancel(&client, "over").await;
+    assert_eq!(client.tool("one__echo", json!({})).await.status, 200);
+    assert_eq!(pair.one.heard_of("notifications/cancelled").len(), cancelled);
+}
+
+/// On whatever stream it comes: it is reported on under the token of the request.
+#[tokio::test]
+async fn progress_of_what_is_polled_passes() {
+    let mut offer = tools(&["progress", "forge", "echo"]);
+    offer["eras"] = json!("legacy");
+    offer["capabilities"] = json!({"logging": {}});
+    offer["polled"] = json!(["tools/call progress"]);
+    let pair = pair(offer, tools(&["echo"]), "").await;
+    let client = pair.legacy().await;
+    assert_eq!(client.tool("one__echo", json!({})).await.status, 200);
+    let mut news = client.listen(None).await;
+    let listening = || pair.one.heard().iter().any(|heard| heard.method == "GET" && heard.session.is_some());
+    until("the backend's stream", async || listening().then_some(())).await;
+    let params = json!({"name": "one__progress", "arguments": {}, "_meta": {"progressToken": "own"}});
+    let mut polled = client.stream("tools/call", params).await;
+    while polled.next().await.is_some() {}
+    // Aside, on the stream of the session.
+    let report = |token: &str| {
+        let params = json!({"progressToken": token, "progress": 7});
+        json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+    };
+    let arguments = json!({"messages": [report("foreign"), report("own")], "aside": true});
+    assert_eq!(client.tool("one__forge", arguments).await.text(), "forged");
+    let heard = news.notification("notifications/progress").await;
+    assert_eq!(heard["params"]["progressToken"], "own");
+    let (before, answer) = client.listen(polled.last_id.as_deref()).await.answer().await;
+    assert_eq!(before.len(), 3, "{before:?}");
+    assert_eq!(answer["result"]["content"][0]["text"], "\"own\"", "{answer}");
 }

@@ -142,3 +142,25 @@ async fn updates_name_the_uri_that_was_subscribed_to() {
     .await;
     assert_eq!(bad.json()["error"]["code"], -32002, "{bad:?}");
 }
+
+/// What a backend wants to be asked for again (2025-11-25) is its answer all the same.
+#[tokio::test]
+async fn uris_in_answers_that_are_taken_up_again_are_those_that_can_be_read() {
+    let mut polling = offer();
+    polling["eras"] = json!("legacy");
+    polling["polled"] = json!(["prompts/get", "resources/read", "tools/call"]);
+    let pair = pair(tools(&["other"]), polling, "").await;
+    let client = pair.legacy().await;
+    let result = async |method: &str, params: Value| {
+        let mut polled = client.stream(method, params).await;
+        while polled.next().await.is_some() {}
+        let last = polled.last_id.clone().expect("an id to go on behind");
+        client.listen(Some(&last)).await.answer().await.1["result"].clone()
+    };
+    let prompt = result("prompts/get", json!({"name": "two__p"})).await;
+    assert_eq!(prompt["messages"][0]["content"]["resource"]["uri"], "two+note:a b", "{prompt}");
+    let read = result("resources/read", json!({"uri": "two+note:a b"})).await;
+    assert_eq!(read["contents"][0]["uri"], "two+note:a b", "{read}");
+    let called = result("tools/call", json!({"name": "two__given", "arguments": {}})).await;
+    assert_eq!(called["content"][0]["uri"], "two+note:a b", "{called}");
+}
