@@ -17,6 +17,7 @@ pub(super) struct Families {
     healed: IntCounterVec,
     questions_refused: IntCounterVec,
     callers_refused: IntCounterVec,
+    streams_refused: IntCounterVec,
     dropped: IntCounterVec,
     children: IntGaugeVec,
     child_starts: IntCounterVec,
@@ -50,6 +51,7 @@ impl Families {
             healed: d::SESSIONS_HEALED.counter_vec(registry)?,
             questions_refused: d::BACKEND_QUESTIONS_REFUSED.counter_vec(registry)?,
             callers_refused: d::CALLERS_TURNED_AWAY.counter_vec(registry)?,
+            streams_refused: d::BACKEND_STREAMS_REFUSED.counter_vec(registry)?,
             dropped: d::BACKEND_MESSAGES_DROPPED.counter_vec(registry)?,
             children: d::CHILDREN.gauge_vec(registry)?,
             child_starts: d::CHILD_STARTS.counter_vec(registry)?,
@@ -69,6 +71,7 @@ pub struct BackendMetrics {
     healed: IntCounter,
     questions_refused: IntCounter,
     callers_refused: IntCounter,
+    streams_refused: IntCounter,
     up: OnceLock<IntGauge>,
     eras: [OnceLock<IntGauge>; BackendEra::COUNT],
 }
@@ -85,6 +88,7 @@ impl BackendMetrics {
             healed: families.healed.with_label_values(&[name]),
             questions_refused: families.questions_refused.with_label_values(&[name]),
             callers_refused: families.callers_refused.with_label_values(&[name]),
+            streams_refused: families.streams_refused.with_label_values(&[name]),
             up: OnceLock::new(),
             eras: std::array::from_fn(|_| OnceLock::new()),
             metrics,
@@ -114,6 +118,11 @@ impl BackendMetrics {
     /// Records that a caller was not shown what the backend offers it, because it was asked for too many others.
     pub fn turned_caller_away(&self) {
         self.callers_refused.inc();
+    }
+
+    /// Records that the backend refused whoever wanted to hear what it says of its own accord.
+    pub fn refused_stream(&self) {
+        self.streams_refused.inc();
     }
 
     /// Takes over what was counted at the backend's adapter.
@@ -159,6 +168,7 @@ impl BackendMetrics {
         let _ = families.healed.remove_label_values(&[name]);
         let _ = families.questions_refused.remove_label_values(&[name]);
         let _ = families.callers_refused.remove_label_values(&[name]);
+        let _ = families.streams_refused.remove_label_values(&[name]);
         let _ = families.dropped.remove_label_values(&[name]);
         let _ = families.children.remove_label_values(&[name]);
         let _ = families.child_starts.remove_label_values(&[name]);

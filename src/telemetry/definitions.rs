@@ -71,6 +71,8 @@ definitions! {
         "Requests of a backend that were answered with an error because they could be put to no client.");
     CALLERS_TURNED_AWAY = counter("lockgate_caller_lists_refused_total", &["backend"],
         "Requests for which a backend that shows each caller its own lists was not asked, because too many other callers waited for theirs.");
+    BACKEND_STREAMS_REFUSED = counter("lockgate_backend_streams_refused_total", &["backend"],
+        "Streams of sessions that a backend refused with 401 or 403.");
     BACKEND_MESSAGES_DROPPED = counter("lockgate_backend_messages_dropped_total", &["backend"],
         "Messages of a backend that were no JSON-RPC, too long, or for nobody who was there; where it is a command, or speaks the transport of 2024-11-05.");
     CHILDREN = gauge("lockgate_child_processes", &["backend"],

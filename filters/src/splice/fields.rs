@@ -97,6 +97,11 @@ impl Forwarding {
         Forwarding { ours: names.into_iter().collect(), ..self }
     }
 
+    /// Whether the configuration names this field: who the client is, or whatever else the backend wants to know of it.
+    pub fn lists(&self, name: &HeaderName) -> bool {
+        self.listed.contains(name)
+    }
+
     /// Whether a name is never forwarded, whoever lists it.
     pub fn forbidden(name: &HeaderName) -> bool {
         Forwarding::never().any(|never| never == name.as_str())

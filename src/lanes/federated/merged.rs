@@ -6,7 +6,7 @@
 
 use super::super::names::Names;
 use super::super::revive::Opener;
-use super::super::translate::{Heard, Translate};
+use super::super::translate::Heard;
 use super::super::{Broken, Way};
 use super::source::{Piece, Reading};
 use crate::catalog::{News, Versions};
@@ -38,7 +38,7 @@ pub(super) struct Merged {
     node: Arc<NodeSession>,
     sessions: Arc<Sessions>,
     /// What a backend's session is opened with again.
-    opener: Arc<Opener>,
+    opener: Arc<ArcSwap<Opener>>,
     heard: Heard,
     capabilities: ClientCapabilities,
     event_bytes: usize,
@@ -84,7 +84,7 @@ impl Merged {
         let session = Some(Arc::clone(&node));
         let mut merged = Merged {
             sessions: Arc::clone(&way.gateway.world.sessions),
-            opener: Arc::new(Opener::of(way)?),
+            opener: Arc::new(ArcSwap::from_pointee(Opener::of(way)?)),
             heard: Heard { server, node: way.gateway.node, boot: way.gateway.boot, session, names: Names::of(way) },
             capabilities: way.trip.exchange.ticket.as_ref().map(|ticket| ticket.capabilities).unwrap_or_default(),
             event_bytes: way.trip.snapshot.limits.event_bytes,
@@ -108,7 +108,8 @@ impl Merged {
         Ok(merged)
     }
 
-    /// The next event: its id, and its frame. `None` when there is no such virtual server any more. Cancel-safe.
+    /// The next event: its id, and its frame. `None` when there is no such virtual server any more, or the client must come
+    /// again to be known to a backend. Cancel-safe.
     pub async fn next(&mut self) -> Option<(Option<Bytes>, Bytes)> {
         loop {
             let node = Arc::clone(&self.node);
@@ -134,6 +135,7 @@ impl Merged {
                         return Some((id, frame));
                     }
                     Some(Piece::Gap { place }) => self.gap(Some(&place)),
+                    Some(Piece::Unknown) => return None,
                     None => {}
                 },
                 () = &mut bound => {}
@@ -169,7 +171,8 @@ impl Merged {
             }
             stays
         });
-        self.opener = Arc::new(self.opener.of_server(server));
+        let opener = self.opener.load().of_server(server);
+        self.opener.store(Arc::new(opener));
         self.heard.server.store(Arc::clone(server));
         true
     }
@@ -188,10 +191,8 @@ impl Merged {
             let source = upstream.source(place);
             // Ids of a session that is gone, or that another node has, mean nothing to this one.
             self.behind.retain(|known, _| *known == source || !known.is_at(place));
-            let fetcher = self.opener.speaker(&link.backend);
-            let (heard, link) = (self.heard.clone(), Arc::clone(link));
+            let link = Arc::clone(link);
             let session = upstream.id.clone();
-            let translate = Translate::listening(heard, Arc::clone(&link), Some(upstream.clone()), fetcher.clone());
             let backend = Arc::clone(&link.backend.backend);
             let place = Arc::clone(place);
             let reading = Reading {
@@ -202,9 +203,9 @@ impl Merged {
                 was_open: self.reading.contains_key(&place),
                 event_bytes: self.event_bytes,
                 pieces: self.sender.clone(),
-                fetcher,
+                heard: self.heard.clone(),
+                refused: false,
                 upstream,
-                translate,
                 link,
             };
             let task = self.tasks.spawn(reading.run());
@@ -216,7 +217,7 @@ impl Merged {
 
     /// Whether a backend may say anything that this client does not hear from the gateway anyway.
     fn has_something_to_say(&self, link: &Link) -> bool {
-        let asks = self.capabilities.may_be_asked();
+        let asks = self.capabilities.may_be_asked() || self.node.wants_reports(&link.backend.place);
         let facts = link.backend.backend.facts();
         asks || facts.inventory.as_ref().is_none_or(|known| known.declares("logging") || known.subscribes())
     }

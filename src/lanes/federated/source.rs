@@ -1,13 +1,15 @@
 //! One backend's stream among those that are merged for a client: opened, read, and opened again where it left off.
 
 use super::super::revive::Opener;
-use super::super::translate::{Becomes, Translate};
+use super::super::translate::{Becomes, Heard, Translate};
 use crate::session::{NodeSession, UpstreamId, UpstreamSession};
 use crate::snapshot::Link;
-use crate::upstream::{Fetcher, Form, Speech, UpstreamResponse};
+use crate::upstream::{Form, Speech, UpstreamResponse};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use lockgate_filters::federate::event_id::Source;
+use lockgate_filters::splice::Outbound;
 use lockgate_filters::sse::{Frame, Framer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,8 @@ pub(super) enum Piece {
         /// Where it is.
         place: Arc<str>,
     },
+    /// A backend no longer takes what the client has said of itself when it came: it must come again, and say more.
+    Unknown,
 }
 
 /// An event of a backend.
@@ -44,16 +48,19 @@ pub(super) struct Event {
 
 /// What is needed to read one backend's stream.
 pub(super) struct Reading {
+    /// As it was when the stream was opened last.
     pub link: Arc<Link>,
     pub node: Arc<NodeSession>,
-    pub opener: Arc<Opener>,
+    /// Of the configuration that is in use: a stream outlives reloads.
+    pub opener: Arc<ArcSwap<Opener>>,
+    pub heard: Heard,
     pub upstream: UpstreamSession,
-    pub fetcher: Fetcher,
-    pub translate: Translate,
     /// The event behind which it goes on.
     pub behind: Option<Bytes>,
     /// Whether it was open before, so that something may have been missed.
     pub was_open: bool,
+    /// Whether the backend has refused the client's credentials the last time.
+    pub refused: bool,
     pub event_bytes: usize,
     pub pieces: mpsc::Sender<Piece>,
 }
@@ -93,23 +100,35 @@ impl Reading {
             // A backend that keeps no sessions means something else by its 404.
             return true;
         };
-        if !self.link.heals {
+        let (opener, link) = self.now();
+        if !link.heals {
             // The next request is to find the loss, and to be told of it; here it can only be said that news were missed.
             self.node.missed_news();
-            let _ = self.pieces.send(Piece::Gap { place: Arc::clone(&self.link.backend.place) }).await;
+            let _ = self.pieces.send(Piece::Gap { place: Arc::clone(&link.backend.place) }).await;
             return true;
         }
-        let (opener, link) = (Arc::clone(&self.opener), Arc::clone(&self.link));
         // To its end, whether somebody listens then or not: what is half open at a backend must not stay so.
         let renewed = tokio::spawn(async move { opener.renew(&link, Some(&lost)).await.is_ok() }).await;
         renewed.is_ok_and(|renewed| renewed)
     }
 
+    /// What the configuration in use says of the backend.
+    fn now(&self) -> (Arc<Opener>, Arc<Link>) {
+        let opener = self.opener.load_full();
+        let mut links = opener.server.links.iter();
+        let link = links.find(|link| link.backend.place == self.link.backend.place).unwrap_or(&self.link);
+        let link = Arc::clone(link);
+        (opener, link)
+    }
+
     async fn once(&mut self) -> Ended {
+        let (opener, link) = self.now();
+        self.link = link;
+        let fetcher = opener.speaker(&self.link.backend);
         let session = self.upstream.id.as_ref().map(UpstreamId::header);
         let speech = Speech::Legacy { session, revision: Some(self.upstream.revision) };
         let behind = self.behind.as_deref().and_then(|id| HeaderValue::from_bytes(id).ok());
-        let response = match self.fetcher.stream(speech, behind).await {
+        let response = match fetcher.stream(speech, behind).await {
             Ok(response) => response,
             Err(fault) => {
                 tracing::debug!(backend = %self.link.name(), "a backend's stream cannot be opened: {fault}");
@@ -118,22 +137,41 @@ impl Reading {
         };
         match response.status {
             StatusCode::OK if response.form() == Form::EventStream => {
+                self.refused = false;
                 if std::mem::replace(&mut self.was_open, true) && self.behind.is_none() {
                     let place = Arc::clone(&self.link.backend.place);
                     if self.pieces.send(Piece::Gap { place }).await.is_err() {
                         return Ended::Over;
                     }
                 }
-                self.read(response).await
+                let (heard, upstream) = (self.heard.clone(), self.upstream.clone());
+                let translate = Translate::listening(heard, Arc::clone(&self.link), Some(upstream), fetcher);
+                self.read(response, &translate).await
             }
             StatusCode::NOT_FOUND => Ended::Lost,
             StatusCode::METHOD_NOT_ALLOWED => Ended::Over,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.refuse(response.status, &fetcher.fields).await,
             // A second stream of the session, for as long as the first is not known to be dead (409), or too many requests.
             _ => Ended::Again,
         }
     }
 
-    async fn read(&mut self, mut response: UpstreamResponse) -> Ended {
+    /// The backend refuses who asks. Where that is the client, and it was welcome before, it may know better by now: only it
+    /// can say so, in another request.
+    async fn refuse(&mut self, status: StatusCode, sent: &Outbound) -> Ended {
+        self.link.metrics.refused_stream();
+        if !std::mem::replace(&mut self.refused, true) {
+            let status = status.as_u16();
+            tracing::warn!(backend = %self.link.name(), session = %self.node.id(), status, "a backend refuses a session's stream");
+        }
+        let is_the_clients = sent.iter().any(|(name, _)| self.link.backend.forwarding.lists(name));
+        if self.was_open && is_the_clients && self.pieces.send(Piece::Unknown).await.is_ok() {
+            return Ended::Over;
+        }
+        Ended::Again
+    }
+
+    async fn read(&mut self, mut response: UpstreamResponse, translate: &Translate) -> Ended {
         let mut framer = Framer::keeping(self.event_bytes);
         loop {
             let chunk = tokio::select! {
@@ -147,7 +185,7 @@ impl Reading {
                 return Ended::Again;
             }
             while let Some(frame) = framer.next_frame() {
-                if !self.take(frame).await {
+                if !self.take(frame, translate).await {
                     return Ended::Over;
                 }
             }
@@ -155,7 +193,7 @@ impl Reading {
     }
 
     /// Hands an event on; `false` where nobody listens any more.
-    async fn take(&mut self, frame: Frame) -> bool {
+    async fn take(&mut self, frame: Frame, translate: &Translate) -> bool {
         let id = frame.id.clone().filter(|id| !id.is_empty());
         if let Some(id) = &id {
             self.behind = Some(id.clone());
@@ -164,7 +202,7 @@ impl Reading {
             // A position without a message means something only to whoever reads this stream.
             return true;
         }
-        let data = match self.translate.message(&frame.data) {
+        let data = match translate.message(&frame.data) {
             Becomes::Same => None,
             Becomes::Other(data) => Some(data),
             Becomes::Nothing => return true,

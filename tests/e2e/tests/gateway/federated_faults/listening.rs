@@ -265,3 +265,140 @@ async fn a_reload_changes_who_is_listened_to() {
     two.say(UPDATED, json!({"uri": "note:x", "number": 2}));
     assert_eq!(update(&mut stream, 2).await["params"]["uri"], "two+note:x");
 }
+
+/// What a held stream does about a loss is what the configuration in use says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_outlives_a_reload_heals_as_is_said_now() {
+    let (mut one, two) = (Scripted::http(legacy(offer())).await, Scripted::http(legacy(tools(&["echo"]))).await);
+    let written = |one: &Scripted, loss: &str| {
+        let more = format!("{TIMEOUTS}    on_session_loss: {loss}\n");
+        federation(&[("one", one.backend("one", &more)), ("two", two.backend("two", TIMEOUTS))], "", "")
+    };
+    let gateway = Gateway::start(&written(&one, "heal")).await;
+    gateway.settled().await;
+    let client = Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await;
+    let mut stream = client.listen(None).await;
+    assert_eq!(client.tool("one__count", json!({})).await.text(), "1");
+    until("its stream", async || (gets(&one) > 0).then_some(())).await;
+    gateway.write(&written(&one, "fail"));
+    assert_eq!(gateway.reload().await.0, 200);
+    gateway.settled().await;
+    let (open, opened) = (gets(&one), one.heard_of("initialize").len());
+    one.kill();
+    one.run().await;
+    until("the stream's attempt", async || (gets(&one) > open).then_some(())).await;
+    stream.notification("notifications/tools/list_changed").await;
+    let own = |heard: &Heard| heard.is("initialize") && heard.raw.contains("e2e");
+    let again = one.heard().iter().filter(|heard| own(heard)).count();
+    assert_eq!(again, 1, "{opened}: no session was opened for a stream alone");
+    assert_eq!(client.tool("one__count", json!({})).await.code(), (502, -31006));
+}
+
+/// Only the client can say who it is now: its stream ends, so that it comes again and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_have_expired_end_the_stream_once() {
+    let (mut one, two) = (Scripted::http(legacy(offer())).await, Scripted::http(legacy(tools(&["echo"]))).await);
+    let more = format!("{TIMEOUTS}    forward_headers: [x-token]\n");
+    let backends = [("one", one.backend("one", &more)), ("two", two.backend("two", TIMEOUTS))];
+    let gateway = Gateway::start(&federation(&backends, "", "")).await;
+    gateway.settled().await;
+    let client = Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await;
+    let listen = async |token: &str, last: Option<&str>| {
+        let request = client.http.get(&client.url).header("accept", "text/event-stream").header("x-token", token);
+        let mut request = request.header("mcp-session-id", client.session.as_deref().expect("a session"));
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        Events::new(request.send().await.expect("an answer"))
+    };
+    let subscribe = client.body("resources/subscribe", json!({"uri": "one+note:x"}));
+    let subscribed = client.post(&subscribe).header("x-token", "old").send().await.expect("an answer");
+    assert_eq!(subscribed.status(), 200);
+    let mut stream = listen("old", None).await;
+    until("its stream", async || (gets(&one) > 0).then_some(())).await;
+    one.say(UPDATED, json!({"uri": "note:x", "number": 1}));
+    update(&mut stream, 1).await;
+    one.change(|offer| offer["refuses"] = json!(["old"]));
+    one.hang_up();
+    while stream.next().await.is_some() {}
+    assert!(!stream.broken, "it ends, it does not break off");
+    let refused = async || gateway.metric(r#"lockgate_backend_streams_refused_total{backend="one"}"#).await;
+    assert_eq!(refused().await, Some(1.0));
+    // Who comes with the same again is not sent away again and again.
+    let last = stream.last_id.clone();
+    let mut same = listen("old", last.as_deref()).await;
+    until("another refusal", async || (refused().await >= Some(3.0)).then_some(())).await;
+    assert!(same.next_within(std::time::Duration::from_millis(100)).await.is_none_or(|event| event.is_some()));
+    let mut fresh = listen("new", last.as_deref()).await;
+    one.say(UPDATED, json!({"uri": "note:x", "number": 2}));
+    update(&mut fresh, 2).await;
+}
+
+/// A backend that answers what is asked of another one, while that is still at it: on the stream of its own call, aside, as
+/// the whole answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_elsewhere_is_answered_by_whom_it_was_put_to() {
+    let mut bad = legacy(offer());
+    bad["faults"] = json!({"tools/call lie": "wrong-id"});
+    bad["tools"].as_array_mut().expect("tools").push(tool("lie"));
+    let (bad, well) = (Scripted::http(bad).await, Scripted::http(legacy(tools(&["wait"]))).await);
+    let backends = [("bad", bad.backend("bad", TIMEOUTS)), ("well", well.backend("well", ""))];
+    let gateway = Gateway::start(&federation(&backends, "", "")).await;
+    gateway.settled().await;
+    let client = Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await;
+    let mut news = client.listen(None).await;
+    assert_eq!(client.tool("bad__count", json!({})).await.text(), "1");
+    until("its stream", async || (gets(&bad) > 0).then_some(())).await;
+    // The id that the bad one answers as a whole, too.
+    let id = json!("someone-else");
+    let arguments = json!({"milliseconds": 4000, "token": "live"});
+    let params = json!({"name": "well__wait", "arguments": arguments, "_meta": {"progressToken": id}});
+    let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+    let live = client.post(&call).send();
+    let live = tokio::spawn(async move { Events::new(live.await.expect("an answer")).answer().await });
+    until("the call", async || (well.outcomes("live") == ["begun"]).then_some(())).await;
+    let forged = json!({"jsonrpc": "2.0", "id": id, "result": {"content": [], "forged": true}});
+    let report =
+        json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": id, "progress": 1}});
+    for aside in [false, true] {
+        let arguments = json!({"messages": [forged, report], "aside": aside});
+        let mut own = client.stream("tools/call", json!({"name": "bad__forge", "arguments": arguments})).await;
+        let (before, answer) = own.answer().await;
+        assert!(before.is_empty() && answer["id"] != id, "{before:?} {answer}");
+    }
+    let lie = client.tool("bad__lie", json!({})).await;
+    assert_eq!(lie.code(), (502, -31001), "{lie:?}");
+    assert_eq!(well.outcomes("live"), ["begun"], "it is still at it");
+    let (before, answer) = live.await.expect("an answer");
+    assert!(before.is_empty(), "{before:?}");
+    assert_eq!(answer["result"]["content"][0]["text"], "waited", "{answer}");
+    let say = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "error", "data": "end"}});
+    client.tool("bad__forge", json!({"messages": [say], "aside": true})).await;
+    loop {
+        let event = news.next().await.expect("the stream goes on").json();
+        assert!(event["result"].is_null() && event["method"] != "notifications/progress", "{event}");
+        if event["method"] == "notifications/message" {
+            break;
+        }
+    }
+}
+
+/// A backend has one stream a session, and says 409 to a second: the client's second stream has it once the first one ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_stream_takes_over_from_the_first() {
+    let mut one = Scripted::http(legacy(offer())).await;
+    let two = Scripted::http(legacy(tools(&["echo"]))).await;
+    let backends = [("one", one.backend("one", TIMEOUTS)), ("two", two.backend("two", TIMEOUTS))];
+    let gateway = Gateway::start(&federation(&backends, "", "")).await;
+    gateway.settled().await;
+    let client = Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await;
+    assert_eq!(client.send("resources/subscribe", json!({"uri": "one+note:x"})).await.code(), (200, 0));
+    let mut first = client.listen(None).await;
+    until("its stream", async || (gets(&one) > 0).then_some(())).await;
+    let mut second = client.listen(None).await;
+    assert_eq!(second.status, 200);
+    while first.next().await.is_some() {}
+    assert!(!first.broken);
+    one.say(UPDATED, json!({"uri": "note:x", "number": 1}));
+    assert_eq!(update(&mut second, 1).await["params"]["uri"], "one+note:x");
+}

@@ -3,7 +3,7 @@
 use super::pair;
 use lockgate_e2e::events::Events;
 use lockgate_e2e::scripted::{tool, tools};
-use lockgate_e2e::{Mcp, Scripted, until};
+use lockgate_e2e::{Answer, Mcp, Scripted, until};
 use serde_json::{Value, json};
 
 /// The sessions of clients at a backend; those in which the gateway looks around itself do not count.
@@ -198,4 +198,35 @@ async fn a_batch_goes_to_several_backends() {
     assert_eq!(of(json!("l"))["result"]["tools"].as_array().map(Vec::len), Some(2));
     assert_eq!(of(json!("p"))["result"], json!({}));
     assert_eq!(answers.len(), 5, "{answers:?}");
+}
+
+/// Some backends report on the stream on which they speak of their own accord; that is listened to, though a client that
+/// cannot be asked anything would otherwise hear nothing there.
+#[tokio::test]
+async fn progress_that_is_told_aside_reaches_a_client_that_cannot_be_asked() {
+    let mut offer = tools(&["forge", "echo"]);
+    offer["eras"] = json!("legacy");
+    let pair = pair(offer, tools(&["echo"]), "").await;
+    let mut client = Mcp { session: None, ..pair.legacy().await };
+    let params =
+        json!({"protocolVersion": client.revision, "capabilities": {}, "clientInfo": {"name": "e", "version": "1"}});
+    let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
+    let opened = Answer::read(client.post(&body).send().await.expect("an answer")).await;
+    client.session = opened.header("mcp-session-id").map(str::to_owned);
+    assert_eq!(client.notify("notifications/initialized", json!({})).await.status, 202);
+    let mut news = client.listen(None).await;
+    assert_eq!(client.tool("one__echo", json!({})).await.status, 200);
+    // The gateway listens for itself, too.
+    let session = pair.one.heard_of("tools/call")[0].session.clone();
+    let gets = || pair.one.heard().iter().filter(|heard| heard.method == "GET" && heard.session == session).count();
+    let call = async |name: &str, arguments: Value| {
+        let params = json!({"name": name, "arguments": arguments, "_meta": {"progressToken": "own"}});
+        client.send("tools/call", params).await
+    };
+    assert_eq!(gets(), 0, "nothing could be heard");
+    assert_eq!(call("one__echo", json!({})).await.status, 200);
+    until("the backend's stream", async || (gets() == 1).then_some(())).await;
+    let report = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "own", "progress": 1}});
+    assert_eq!(call("one__forge", json!({"messages": [report], "aside": true})).await.text(), "forged");
+    assert_eq!(news.notification("notifications/progress").await["params"]["progressToken"], "own");
 }
