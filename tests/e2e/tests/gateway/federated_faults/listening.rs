@@ -335,13 +335,13 @@ async fn credentials_that_have_expired_end_the_stream_once() {
 }
 
 /// A backend that answers what is asked of another one, while that is still at it: on the stream of its own call, aside, as
-/// the whole answer.
+/// the whole answer, on a stream that is taken up again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_elsewhere_is_answered_by_whom_it_was_put_to() {
     let mut bad = legacy(offer());
     bad["faults"] = json!({"tools/call lie": "wrong-id"});
     bad["tools"].as_array_mut().expect("tools").push(tool("lie"));
-    let (bad, well) = (Scripted::http(bad).await, Scripted::http(legacy(tools(&["wait"]))).await);
+    let (mut bad, well) = (Scripted::http(bad).await, Scripted::http(legacy(tools(&["wait"]))).await);
     let backends = [("bad", bad.backend("bad", TIMEOUTS)), ("well", well.backend("well", ""))];
     let gateway = Gateway::start(&federation(&backends, "", "")).await;
     gateway.settled().await;
@@ -351,7 +351,7 @@ async fn a_call_elsewhere_is_answered_by_whom_it_was_put_to() {
     until("its stream", async || (gets(&bad) > 0).then_some(())).await;
     // The id that the bad one answers as a whole, too.
     let id = json!("someone-else");
-    let arguments = json!({"milliseconds": 4000, "token": "live"});
+    let arguments = json!({"milliseconds": 8000, "token": "live"});
     let params = json!({"name": "well__wait", "arguments": arguments, "_meta": {"progressToken": id}});
     let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
     let live = client.post(&call).send();
@@ -366,6 +366,13 @@ async fn a_call_elsewhere_is_answered_by_whom_it_was_put_to() {
         let (before, answer) = own.answer().await;
         assert!(before.is_empty() && answer["id"] != id, "{before:?} {answer}");
     }
+    bad.change(|offer| offer["polled"] = json!(["tools/call forge"]));
+    let arguments = json!({"messages": [forged, report]});
+    let mut polled = client.stream("tools/call", json!({"name": "bad__forge", "arguments": arguments})).await;
+    while polled.next().await.is_some() {}
+    let (before, answer) = client.listen(polled.last_id.as_deref()).await.answer().await;
+    assert!(before.is_empty() && answer["result"]["content"][0]["text"] == "forged", "{before:?} {answer}");
+    bad.change(|offer| offer["polled"] = json!([]));
     let lie = client.tool("bad__lie", json!({})).await;
     assert_eq!(lie.code(), (502, -31001), "{lie:?}");
     assert_eq!(well.outcomes("live"), ["begun"], "it is still at it");
