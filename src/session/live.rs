@@ -1,6 +1,7 @@
 //! One live legacy session: what changes after its ticket was minted.
 
 mod news;
+mod requests;
 
 use super::journal::{Ack, Change, SessionRecord, Slot};
 use super::left::Left;
@@ -8,11 +9,9 @@ use super::level::LogLevel;
 use super::limits::Limits;
 use super::lists::Lists;
 use super::streams::Recorder;
-use super::underway::{UNDERWAY_MAX, Underway};
+use super::underway::Underway;
 use super::upstream_session::UpstreamSession;
-use bytes::Bytes;
 use lockgate_filters::exchange::UnixMillis;
-use lockgate_filters::rpc::id;
 use lockgate_filters::ticket::SessionId;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -157,74 +156,6 @@ impl Session {
         let turn = Turn::default();
         turns.push((Arc::clone(backend), Arc::clone(&turn)));
         turn
-    }
-
-    /// Remembers to which backend a request with this raw id goes, for as long as it is under way. `None` beyond
-    /// [`UNDERWAY_MAX`].
-    pub fn send_on(self: &Arc<Session>, id: Bytes, token: Option<Bytes>, backend: &Arc<str>) -> Option<Arc<Underway>> {
-        if token.is_some() {
-            self.expect_reports(backend);
-        }
-        let request = Arc::new(Underway::new(self, id, token, Arc::clone(backend)));
-        let mut underway = self.underway.lock();
-        // What is over its bound must not be dropped under the lock.
-        let room = underway.len() < UNDERWAY_MAX;
-        if room {
-            underway.push(Arc::downgrade(&request));
-        }
-        drop(underway);
-        room.then_some(request)
-    }
-
-    /// Some backends report on the stream on which they speak of their own accord: who listens there is woken.
-    fn expect_reports(&self, backend: &Arc<str>) {
-        let mut reporting = self.reporting.lock();
-        if reporting.len() < BACKENDS_MAX && !reporting.contains(backend) {
-            reporting.push(Arc::clone(backend));
-            self.bound.notify_waiters();
-        }
-    }
-
-    /// Whether the client has asked this backend for reports of progress.
-    pub fn wants_reports(&self, backend: &str) -> bool {
-        self.reporting.lock().iter().any(|known| **known == *backend)
-    }
-
-    /// Cancels the requests with this raw id that are under way but not sent; those that are sent are at these backends.
-    /// `None` where there are none of either.
-    pub fn cancel(&self, request: &[u8]) -> Option<Vec<Arc<str>>> {
-        // Whoever holds the last of one forgets it, and so must not hold the lock.
-        let mut underway: Vec<_> = self.underway.lock().iter().filter_map(Weak::upgrade).collect();
-        underway.retain(|known| id::same(&known.id, request));
-        let sent = underway.iter().filter(|known| !known.cancel()).map(|known| Arc::clone(&known.backend)).collect();
-        (!underway.is_empty()).then_some(sent)
-    }
-
-    /// Whether a request with this raw progress token is under way to this backend.
-    pub fn awaits_progress(&self, token: &[u8], backend: &str) -> bool {
-        self.any_underway(|known| *known.backend == *backend && known.reports_under(token))
-    }
-
-    /// Whether a request with this raw progress token is under way, but to other backends only.
-    pub fn awaits_progress_elsewhere(&self, token: &[u8], backend: &str) -> bool {
-        !self.awaits_progress(token, backend) && self.any_underway(|known| known.reports_under(token))
-    }
-
-    /// Whether a request with this raw id is under way, but to other backends only.
-    pub fn asked_elsewhere(&self, request: &[u8], backend: &str) -> bool {
-        let there = |known: &Underway, here: bool| (*known.backend == *backend) == here && id::same(&known.id, request);
-        !self.any_underway(|known| there(known, true)) && self.any_underway(|known| there(known, false))
-    }
-
-    fn any_underway(&self, is_it: impl Fn(&Underway) -> bool) -> bool {
-        // Whoever holds the last of one forgets it, and so must not hold the lock.
-        let underway: Vec<_> = self.underway.lock().iter().filter_map(Weak::upgrade).collect();
-        underway.iter().any(|known| is_it(known))
-    }
-
-    /// Forgets a request that is over.
-    pub(super) fn forget_underway(&self, over: &Underway) {
-        self.underway.lock().retain(|request| !std::ptr::eq(request.as_ptr(), over));
     }
 
     /// The session is no longer open at a backend, which has lost it.
