@@ -3,9 +3,10 @@
 use super::answering::Answering;
 use super::federated::Asked;
 use super::member::{Member, Piece};
+use super::owes::Owes;
 use super::remember::Remembering;
 use super::revive::Opener;
-use super::translate::{Owes, Translate, progress_token};
+use super::translate::{Translate, progress_token};
 use super::{Broken, Way, attempt, detached, forward, judge};
 use crate::downstream::gone;
 use crate::session::{Cost, Underway};

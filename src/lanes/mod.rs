@@ -18,6 +18,7 @@ mod messages;
 mod names;
 mod open;
 mod opened;
+mod owes;
 mod relay;
 mod remember;
 mod replay;

@@ -4,6 +4,7 @@
 //! What needs no change keeps its bytes; most answers are not even looked into (`filters/src/federate/outward.rs`).
 
 use super::names::Names;
+use super::owes::Owes;
 use super::{Way, attempt, heal};
 use crate::session::{NodeSession, UpstreamId, UpstreamSession};
 use crate::snapshot::{Link, Server};
@@ -37,18 +38,6 @@ pub(super) enum Becomes {
     Other(Bytes),
     /// Nothing: it was for the gateway.
     Nothing,
-}
-
-/// Which response a backend may give: another one would answer, for the client, what it has asked somebody else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Owes {
-    /// None: nothing was asked.
-    Nothing,
-    /// That to the request with this raw id.
-    To(Bytes),
-    /// That to the request with this raw id, or to one that nobody here knows the id of: it was asked long ago, and is no
-    /// longer known here.
-    Again(Option<Bytes>),
 }
 
 /// The virtual server that a client talks to.
@@ -174,7 +163,7 @@ impl Translate {
             // A client could read in it what was not seen here.
             let text = format!("backend \"{}\" gave an answer that is no JSON-RPC message", self.link.name());
             let refusal = Refusal::new(Fault::BackendProtocol, RULE).saying(text);
-            return reply::error_body(self.asked().map(|asked| &asked[..]), &refusal, "");
+            return reply::error_body(self.owes.asked().map(|asked| &asked[..]), &refusal, "");
         }
         let uris = self.uris();
         uris.and_then(|uris| outward::response(self.method(), &message, &uris)).unwrap_or(message)
@@ -210,15 +199,6 @@ impl Translate {
         }
     }
 
-    /// The raw id of the request that is answered, where it is known.
-    fn asked(&self) -> Option<&Bytes> {
-        match &self.owes {
-            Owes::To(asked) => Some(asked),
-            Owes::Again(asked) => asked.as_ref(),
-            Owes::Nothing => None,
-        }
-    }
-
     /// Whether a backend may report progress under this token: of a request that it has.
     fn reports(&self, message: &Message, data: &[u8]) -> bool {
         let token = message.params.as_ref().and_then(|params| params.progress_token);
@@ -233,16 +213,17 @@ impl Translate {
         })
     }
 
-    /// Whether a whole answer is the response that the backend owes.
-    pub fn admits(&self, said: &[u8]) -> bool {
-        if self.asked().is_some_and(|asked| plainly_answers(said, asked)) {
-            return true;
-        }
+    /// Whether a body is the response that the backend owes, or nothing that a client can read.
+    pub fn admits(&self, body: &[u8]) -> bool {
+        self.owes.asked().is_some_and(|asked| plainly_answers(body, asked)) || self.is_answer(body)
+    }
+
+    fn is_answer(&self, said: &[u8]) -> bool {
         answer(said, &LIMITS).is_ok_and(|answer| self.is_owed(&answer, said))
     }
 
     fn answer(&self, data: &Bytes) -> Becomes {
-        if !self.admits(data) {
+        if !self.is_answer(data) {
             tracing::warn!(backend = %self.link.name(), "a backend gave a response that it does not owe");
             return Becomes::Nothing;
         }
@@ -322,7 +303,7 @@ impl Translate {
             stream: self.stream,
             boot: self.boot,
             number: 0,
-            asked: self.asked().cloned().unwrap_or_default(),
+            asked: self.owes.asked().cloned().unwrap_or_default(),
             behind: vec![(upstream.source(&self.link.backend.place), raw.clone())],
         };
         id.seal(&server.keys, &server.policy.name)

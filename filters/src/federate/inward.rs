@@ -1,5 +1,7 @@
 //! `federate`: where each of a client's messages goes, and what must be replaced in it.
 
+mod tasks;
+
 use super::audience::{Callers, Identity};
 use super::catalog::{Catalog, Owner};
 use super::cursor::Position;
@@ -11,24 +13,21 @@ use super::question::{Question, Subject};
 use super::target::{Edits, Hop, Local, Target};
 use super::uri;
 use super::{Federation, Standing};
-use crate::envelope::TASKS_EXTENSION;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, Refusal};
 use crate::filter::{Ask, Filter, Head, Verdict};
 use crate::revision::Era;
-use crate::rpc::members::{member, members};
+use crate::rpc::members::member;
 use crate::rpc::mirror;
 use crate::rpc::scan::{Form, Kind as Sort, Message, Params, Value};
-use crate::splice::{Edit, quoted};
+use crate::splice::Edit;
 use crate::ticket::Keyring;
 use crate::virtual_server::VirtualServer;
 use http::HeaderValue;
-use memchr::memchr;
-use memchr::memmem::Finder;
 use smallvec::smallvec;
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 /// The longest URI that is repeated in a refusal, in bytes.
 const URI_BYTES: usize = 2048;
@@ -328,7 +327,7 @@ impl Routing<'_> {
 
     fn hop(&self, value: Value, shown: &str, owner: &Owner<'_>) -> Target {
         let mut hop = Hop { member: owner.member, ..Hop::default() };
-        hop.edits.extend(self.uncarried());
+        hop.edits.extend(tasks::taken_out(self.message, self.body));
         if owner.original != shown {
             hop.edits.push(Edit::text(value.span, &owner.original));
             if self.is_modern() {
@@ -338,29 +337,6 @@ impl Routing<'_> {
         }
         hop.edits.sort_by_key(|edit| edit.span.start);
         Target::Member(hop)
-    }
-
-    /// Takes the Tasks extension out of what the client declares that it can do: a backend that saw it might answer with a
-    /// task of its own, which nobody could ask for here, as ids of tasks do not say whose they are.
-    fn uncarried(&self) -> Option<Edit> {
-        let declared = self.message.params.as_ref()?.meta.as_ref()?.client_capabilities?;
-        if !may_hold_tasks(declared.span.of(self.body)) {
-            return None;
-        }
-        let extensions = member(declared.span.of(self.body), "extensions")?.span.within(declared.span);
-        let object = extensions.of(self.body);
-        member(object, TASKS_EXTENSION)?;
-        let mut kept = vec![b'{'];
-        for extension in members(object).filter(|extension| extension.name != TASKS_EXTENSION) {
-            if kept.len() > 1 {
-                kept.push(b',');
-            }
-            kept.extend_from_slice(&quoted(&extension.name));
-            kept.push(b':');
-            kept.extend_from_slice(extension.value.span.of(object));
-        }
-        kept.push(b'}');
-        Some(Edit { span: extensions, with: kept.into() })
     }
 
     fn required(&self, name: &str, pick: fn(&Params) -> Option<Value>) -> Result<(Value, Cow<'_, str>), Refusal> {
@@ -410,12 +386,6 @@ impl Routing<'_> {
         // Which resource is missing (2026-07-28, resources, error handling).
         refusal.with_data(format!("\"uri\":{}", serde_json::Value::from(name)))
     }
-}
-
-/// Whether the Tasks extension may be named in a piece of JSON: told without reading it.
-fn may_hold_tasks(json: &[u8]) -> bool {
-    static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TASKS_EXTENSION));
-    json.len() > TASKS_EXTENSION.len() && (NAME.find(json).is_some() || memchr(b'\\', json).is_some())
 }
 
 fn own(owner: Owner<'_>) -> Owner<'static> {

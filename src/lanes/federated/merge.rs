@@ -5,7 +5,8 @@
 //! event of it that the client has. What can neither be replayed nor asked for again is a gap: the client is told that
 //! every list may have changed.
 
-use super::super::translate::{Owes, Translate};
+use super::super::owes::Owes;
+use super::super::translate::Translate;
 use super::super::{Broken, Way, hold, names, stream};
 use super::RULE;
 use super::merged::Merged;

@@ -10,7 +10,8 @@ mod opening;
 mod source;
 mod tell;
 
-use super::translate::{Owes, Translate, progress_token};
+use super::owes::Owes;
+use super::translate::{Translate, progress_token};
 use super::{Broken, Way, close, elsewhere, forward, gather, respond, revive};
 use crate::serve::now;
 use crate::session::{Lists, NodeSession, Standing};
