@@ -47,7 +47,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// How long a silent connection goes before the kernel asks whether the other node is still there, how often it asks, and
-/// how many answers may be missing. A stream may be silent for as long as it likes; a machine that is gone says nothing.
+/// how many answers may be missing; on Linux, the time of [`keep_alive`]'s `TCP_USER_TIMEOUT` takes the place of that number.
+/// A stream may be silent for as long as it likes; a machine that is gone says nothing.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
 /// How long another node may leave unacknowledged what was sent to it, at least: what it has no room for, because its client
 /// is slow, counts as well.

@@ -213,17 +213,16 @@ impl Translate {
         })
     }
 
-    /// Whether a body is the response that the backend owes, or nothing that a client can read.
-    pub fn admits(&self, body: &[u8]) -> bool {
-        self.owes.asked().is_some_and(|asked| plainly_answers(body, asked)) || self.is_answer(body)
-    }
-
-    fn is_answer(&self, said: &[u8]) -> bool {
+    /// Whether a message is the response that the backend owes.
+    pub fn admits(&self, said: &[u8]) -> bool {
+        if self.owes.asked().is_some_and(|asked| plainly_answers(said, asked, &LIMITS)) {
+            return true;
+        }
         answer(said, &LIMITS).is_ok_and(|answer| self.is_owed(&answer, said))
     }
 
     fn answer(&self, data: &Bytes) -> Becomes {
-        if !self.is_answer(data) {
+        if !self.admits(data) {
             tracing::warn!(backend = %self.link.name(), "a backend gave a response that it does not owe");
             return Becomes::Nothing;
         }

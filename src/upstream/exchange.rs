@@ -15,7 +15,11 @@ use lockgate_filters::splice::wire::encode;
 use lockgate_filters::splice::{Outbound, Replay};
 use std::future::Future;
 use std::sync::Arc;
-use tokio::time::{Instant, timeout_at};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long nobody listens at an endpoint before that is tried a second time: one that restarts may be back.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A request to a backend.
 #[derive(Clone, Debug)]
@@ -91,7 +95,8 @@ impl Connector {
         undo_coding(response, answer_bytes).await
     }
 
-    /// Sends a request to one target, a second time on a fresh connection where that is safe.
+    /// Sends a request to one target, a second time on a fresh connection where that is safe: where the first provably did
+    /// not run, or may be repeated if an old connection did not bring an answer.
     async fn attempt(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -102,7 +107,14 @@ impl Connector {
     ) -> Result<UpstreamResponse, AttemptFault> {
         let mut fresh = false;
         loop {
-            let session = self.session(endpoint, fresh, timeouts.connect).await?;
+            let session = match self.session(endpoint, fresh, timeouts.connect).await {
+                Err(fault) if !fresh && fault.kind == FaultKind::Unreachable && Instant::now() + PAUSE < deadline => {
+                    sleep(PAUSE).await;
+                    fresh = true;
+                    continue;
+                }
+                session => session?,
+            };
             let reused = session.is_reused();
             let first_byte = from_now(timeouts.first_byte);
             let idle = timeouts.idle_stream;
@@ -120,7 +132,7 @@ impl Connector {
                 }
             };
             match outcome {
-                Err(fault) if reused && !fresh && may_repeat(&fault, request.replay) => fresh = true,
+                Err(fault) if !fresh && may_repeat(&fault, reused, request.replay) => fresh = true,
                 outcome => return outcome.map_err(|fault| fault.on_reused(reused)),
             }
         }
@@ -147,8 +159,8 @@ async fn in_time<T>(
     timeout_at(first_byte.min(deadline), work).await.unwrap_or_else(late)
 }
 
-fn may_repeat(fault: &AttemptFault, replay: Replay) -> bool {
-    fault.kind == FaultKind::Closed && (fault.provably_not_run || replay == Replay::IfUnanswered)
+fn may_repeat(fault: &AttemptFault, reused: bool, replay: Replay) -> bool {
+    fault.kind == FaultKind::Closed && (fault.provably_not_run || reused && replay == Replay::IfUnanswered)
 }
 
 /// Whether a response says that what a redirect led to is no longer there.

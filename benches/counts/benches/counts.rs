@@ -6,12 +6,13 @@
 use bytes::Bytes;
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
-use lockgate_counts::bodies::{Filling, call, call_of};
+use lockgate_counts::bodies::{Filling, answer, call, call_of};
 use lockgate_counts::federation::{MEMBERS, Members};
 use lockgate_counts::rival;
 use lockgate_counts::way::Way;
 use lockgate_filters::exchange::{Exchange, UnixMillis};
 use lockgate_filters::lane::Lane;
+use lockgate_filters::rpc::answer::plainly_answers;
 use lockgate_filters::rpc::scan::{Limits, Scan, ScanFault};
 use lockgate_filters::splice::wire::Wire;
 use std::hint::black_box;
@@ -115,6 +116,16 @@ fn prefixed_way((way, body): (Way, Bytes)) -> (Way, Bytes, Option<(Lane, Exchang
     carried(way, body)
 }
 
+// Whose the answer is, of one backend among several.
+#[library_benchmark]
+#[bench::text_200(args = (answer(200)), config = at_most(2_050))]
+#[bench::text_64k(args = (answer(64 << 10)), config = at_most(175_000))]
+fn answered(body: Vec<u8>) -> (Vec<u8>, bool) {
+    let answered = plainly_answers(black_box(&body), black_box(b"17"), &LIMITS);
+    assert!(answered);
+    (body, answered)
+}
+
 // A list of ten backends' tools, from memory: one copy, counted as above.
 #[library_benchmark]
 #[bench::tools_120(args = (members(120)), config = at_most(56_000))]
@@ -135,6 +146,6 @@ fn carried(way: Way, body: Bytes) -> (Way, Bytes, Option<(Lane, Exchange, Wire)>
 
 library_benchmark_group!(name = scanning, benchmarks = [scan, serde_json]);
 library_benchmark_group!(name = carrying, benchmarks = [splice, way]);
-library_benchmark_group!(name = federating, benchmarks = [prefixed_way, list]);
+library_benchmark_group!(name = federating, benchmarks = [prefixed_way, answered, list]);
 
 main!(library_benchmark_groups = [scanning, carrying, federating]);

@@ -39,6 +39,16 @@ pub fn call_of(tool: &str, bytes: usize, filling: Filling) -> Vec<u8> {
     body.into_bytes()
 }
 
+/// What a server answers to request 17, with this result: one text of about so many bytes.
+pub fn answer(bytes: usize) -> Vec<u8> {
+    let head = r#"{"jsonrpc":"2.0","id":17,"result":{"content":[{"type":"text","text":"#;
+    let tail = r#"}],"structuredContent":{"ok":true},"isError":false}}"#;
+    let mut body = head.to_owned();
+    text(bytes.saturating_sub(head.len() + tail.len()), &mut body);
+    body.push_str(tail);
+    body.into_bytes()
+}
+
 fn text(room: usize, body: &mut String) {
     let line = "The quick brown fox jumps over the lazy dog, says the report of this morning.\\n";
     let end = body.len() + room.max(2);

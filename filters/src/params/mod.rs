@@ -43,10 +43,12 @@ impl Filter for Params {
         let arguments = params.and_then(|params| params.arguments).map(|value| value.span.of(&body));
         // What this caller is offered decides, where the backend offers it something of its own.
         let own = catalog.as_ref().zip(member).and_then(|(catalog, member)| catalog.params(member));
-        let ask = match own.and(asking_again(head, exchange, member)) {
-            Some(ask) => ask,
-            None => Ask::Tools(backend.clone()),
-        };
+        let again = asking_again(head, exchange, member);
+        if own.is_none() && again.as_ref().is_some_and(|ask| exchange.has_asked(ask)) {
+            let text = "Mcp-Param-* and arguments disagreed, and what this tool mirrors cannot be asked again now";
+            return Refusal::new(Fault::HeaderMismatch, Params::NAME).saying(text).into();
+        }
+        let ask = own.and(again).unwrap_or_else(|| Ask::Tools(backend.clone()));
         let facts = backend.facts();
         let disagreement = match own.or(facts.tools.as_ref()) {
             None => None,

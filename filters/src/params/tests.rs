@@ -82,6 +82,12 @@ fn what_a_caller_is_offered_says_what_its_calls_must_mirror() {
     bench.on_own_again = bench.on_own.clone();
     assert_eq!((send(&bench, "mcp-param-hers").lane().0, asked.get()), (Lane::Forward, 1));
     assert_eq!((send(&bench, "mcp-param-gateways").refusal().fault, asked.get()), (Fault::HeaderMismatch, 2));
+    // Nobody could say whether it has changed since.
+    bench.on_own_again = Some(Arc::new(Catalog::merge(
+        &policy,
+        &[Offer { inventory: Some(Arc::new(tools(&["run"]))), standing: Standing::Fresh }],
+    )));
+    assert_eq!((send(&bench, "mcp-param-gateways").refusal().fault, asked.get()), (Fault::HeaderMismatch, 2));
     // It has changed since.
     bench.on_own_again = Some(own(params("New")));
     assert_eq!((send(&bench, "mcp-param-new").lane().0, asked.get()), (Lane::Forward, 2));

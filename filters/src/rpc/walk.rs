@@ -211,6 +211,13 @@ impl<'a> Walker<'a> {
         Ok(true)
     }
 
+    /// Passes the value that begins at `at`, to behind its last byte.
+    pub(super) fn value_at(&mut self, at: usize) -> Result<usize, Flaw> {
+        self.at = at;
+        self.value()?;
+        Ok(self.at)
+    }
+
     /// Passes one whole value and whatever is inside it.
     pub(super) fn value(&mut self) -> Result<Value, Flaw> {
         let first = self.peek();

@@ -123,7 +123,8 @@ pub enum SessionLoss {
     /// run is made again. Everything else that the server remembered of the session is gone.
     #[default]
     Heal,
-    /// The client is told: its own session ends too, so that it begins anew.
+    /// The request that relied on the lost session fails (-31006). The client's own session stays, and what is sent
+    /// afterwards begins anew in another one.
     Fail,
 }
 

@@ -7,8 +7,10 @@ use crate::upstream::testing::{Client, answer, at, json, post, receive, say, ser
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderName, HeaderValue};
+use std::future::poll_fn;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -337,13 +339,42 @@ async fn a_response_that_does_not_wait_for_the_request_is_passed_on() {
 }
 
 #[tokio::test]
-async fn a_request_that_was_not_taken_whole_is_known_not_to_have_run() {
-    let address = serve(|_, mut stream| async move {
-        let _ = stream.read(&mut [0; 1024]).await;
+async fn a_request_that_was_not_taken_whole_has_not_run_and_is_sent_once_more() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
+    let address = serve(move |_, mut stream| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let _ = stream.read(&mut [0; 1024]).await;
+        }
     })
     .await;
     let fault = Client::to(address).send(&post(vec![b'x'; 32 << 20])).await.expect_err("closed");
     assert_eq!((fault.kind, fault.provably_not_run), (FaultKind::Closed, true));
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_restarts_is_tried_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let client = Client::to(address);
+    let mut call = Box::pin(client.call("{}"));
+    // Time stands still while this is ready to run, so the pause lasts.
+    for _ in 0..10_000 {
+        let waits = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await;
+        assert!(waits);
+        tokio::task::yield_now().await;
+    }
+    let listener = tokio::net::TcpListener::bind(address).await.expect("the port");
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        receive(&mut stream).await.expect("a request");
+        say(&mut stream, json("{}")).await;
+    });
+    assert_eq!(call.await.expect("an answer"), (200, Bytes::from("{}")));
+    served.await.expect("served");
 }
 
 #[tokio::test]

@@ -165,19 +165,19 @@ async fn refused_streams_are_known_not_to_have_run() {
         let number = counted.fetch_add(1, Ordering::SeqCst);
         async move {
             match number {
-                0 | 2 => respond.send_reset(Reason::REFUSED_STREAM),
-                3 => echo((request, respond)).await,
+                0 | 1 | 3 => respond.send_reset(Reason::REFUSED_STREAM),
+                4 => echo((request, respond)).await,
                 _ => respond.send_reset(Reason::INTERNAL_ERROR),
             }
         }
     })
     .await;
-    let fault = client.call("{}").await.expect_err("refused on a new connection");
+    let fault = client.call("{}").await.expect_err("refused twice");
     assert_eq!((fault.kind, fault.provably_not_run), (FaultKind::Closed, true));
     let fault = client.call("{}").await.expect_err("reset");
     assert_eq!((fault.kind, fault.provably_not_run), (FaultKind::Closed, false));
     assert_eq!(client.call("{}").await.expect("repeated").0, 200);
-    assert_eq!((seen.load(Ordering::SeqCst), client.endpoint.shared.len()), (4, 1));
+    assert_eq!((seen.load(Ordering::SeqCst), client.endpoint.shared.len()), (5, 1));
 }
 
 #[tokio::test]
