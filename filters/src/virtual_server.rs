@@ -48,6 +48,24 @@ impl VirtualServer {
         offered
     }
 
+    /// Why neither era can be served although there are backends that speak one; `None` where one can, or may.
+    pub fn misfit(&self) -> Option<String> {
+        if [Era::Modern, Era::Legacy].into_iter().any(|era| self.offers(era) != Speaks::No) {
+            return None;
+        }
+        let speaking = |which: (Speaks, Speaks), what: &str| {
+            let names: Vec<&str> =
+                self.backends.iter().filter(|backend| backend.eras() == which).map(|backend| &*backend.name).collect();
+            (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+        };
+        let modern = speaking((Speaks::Yes, Speaks::No), "without sessions only");
+        let legacy = speaking((Speaks::No, Speaks::Yes), "with sessions only");
+        let both = speaking((Speaks::Yes, Speaks::Yes), "either way");
+        let said: Vec<String> = [modern, legacy, both].into_iter().flatten().collect();
+        (!said.is_empty())
+            .then(|| format!("no protocol revision fits all backends of this server. They speak {}", said.join("; ")))
+    }
+
     /// The revisions that can be served as far as is known, newest first.
     pub fn revisions(&self) -> impl Iterator<Item = Revision> {
         let modern = self.offers(Era::Modern) == Speaks::Yes;

@@ -44,6 +44,8 @@ struct Told {
     catalog: Option<Arc<Catalog>>,
     /// What was published last, whether clients know it or not.
     published: Option<Published>,
+    /// Why no era can be served, as the operator was told last.
+    misfit: Option<String>,
 }
 
 /// A published catalog, and what it was merged of.
@@ -124,6 +126,7 @@ impl Catalogs {
         if kept.news.is_awaited() {
             server.backends.iter().for_each(|backend| backend.show(now));
         }
+        name_misfit(server, &mut told);
         let (catalog, due) = publish(&mut told, federation, &server.backends, now);
         let due = due.map(|due| Duration::from_millis(due.0.saturating_sub(now.0) + 1));
         if told.catalog.as_ref().is_some_and(|known| Arc::ptr_eq(known, &catalog)) {
@@ -214,6 +217,15 @@ pub(super) fn offers(
     };
     let offers = backends.iter().map(offer).collect();
     (offers, due)
+}
+
+/// Tells the operator that the backends of a server speak no common era, when that is new.
+fn name_misfit(server: &VirtualServer, told: &mut Told) {
+    let misfit = server.misfit();
+    if let Some(why) = misfit.as_ref().filter(|_| misfit != told.misfit) {
+        tracing::warn!(virtual_server = %server.name, "{why}");
+    }
+    told.misfit = misfit;
 }
 
 /// Tells the operator which items are left out because two members' have one name, when that is new.

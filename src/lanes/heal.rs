@@ -8,6 +8,8 @@ use lockgate_filters::splice::{Edit, edited};
 
 /// The mark: a member of the result's `_meta`.
 pub(super) const MARK: &str = r#""io.lockgate/sessionHealed":true"#;
+/// Its name.
+const NAME: &str = "io.lockgate/sessionHealed";
 
 /// The response with the mark; as it is where it holds no result.
 pub(super) fn marked(response: Bytes) -> Bytes {
@@ -17,8 +19,12 @@ pub(super) fn marked(response: Bytes) -> Bytes {
     let inside = result.span.of(&response);
     let with = match member(inside, "_meta") {
         Some(meta) if meta.form == Form::Object => {
-            let at = result.span.start + meta.span.start + 1;
-            insert(at, meta.span.of(inside), MARK.to_owned())
+            let (meta, object) = (meta.span.within(result.span), meta.span.of(inside));
+            match member(object, NAME) {
+                // The backend has no say in it.
+                Some(said) => Edit { span: said.span.within(meta), with: Bytes::from_static(b"true") },
+                None => insert(meta.start + 1, object, MARK.to_owned()),
+            }
         }
         // What it is instead is for the client to judge.
         Some(_) => return response,
@@ -51,6 +57,10 @@ mod tests {
             (
                 r#"{"result":{"a":1,"_meta":{"b":2}},"id":1}"#,
                 r#"{"result":{"a":1,"_meta":{"io.lockgate/sessionHealed":true,"b":2}},"id":1}"#,
+            ),
+            (
+                r#"{"result":{"_meta":{"b":2,"io.lockgate/sessionHealed":[false]}}}"#,
+                r#"{"result":{"_meta":{"b":2,"io.lockgate/sessionHealed":true}}}"#,
             ),
             (r#"{"result":{"_meta":{ }}}"#, r#"{"result":{"_meta":{"io.lockgate/sessionHealed":true }}}"#),
         ] {

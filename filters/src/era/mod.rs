@@ -186,6 +186,13 @@ fn legacy(server: &Arc<VirtualServer>, message: &Message, exchange: &mut Exchang
 fn ensure_offered(server: &Arc<VirtualServer>, era: Age, exchange: &mut Exchange) -> Option<Verdict> {
     match (server.offers(era), era) {
         (Speaks::Yes, _) => None,
+        (Speaks::No, _)
+            if server.federation.is_some()
+                && let Some(text) = server.misfit() =>
+        {
+            // To send the client to the other era would send it in a circle.
+            Some(Refusal::new(Fault::BackendProtocol, Era::NAME).saying(text).into())
+        }
         (Speaks::No, Age::Legacy) => Some(only_modern(server).into()),
         (Speaks::No, Age::Modern) => Some(Refusal::new(Fault::EraNotOffered, Era::NAME).into()),
         (Speaks::Unknown, _) => {
@@ -223,7 +230,7 @@ fn only_modern(server: &VirtualServer) -> Refusal {
 /// A revision that nobody knows, in a request that is not modern otherwise. Which error it gets depends on the eras that
 /// are spoken behind, so these are asked for first.
 fn unknown_revision(server: &Arc<VirtualServer>, requested: &str, exchange: &mut Exchange) -> Verdict {
-    if server.offers(Age::Modern) == Speaks::Unknown
+    if (server.offers(Age::Modern) == Speaks::Unknown || server.misfit().is_some())
         && let Some(verdict) = ensure_offered(server, Age::Modern, exchange)
     {
         return verdict;

@@ -2,6 +2,9 @@ use super::{Age, apparent};
 use crate::backend::Speaks;
 use crate::exchange::{Exchange, UnixMillis};
 use crate::fault::{Fault, Refusal};
+use crate::federate::Catalog;
+use crate::federate::naming::Prefixing;
+use crate::federate::testing::policy;
 use crate::filter::Head;
 use crate::lane::Lane;
 use crate::revision::Revision;
@@ -165,6 +168,31 @@ fn an_unknown_backend_is_asked_once_and_its_silence_is_the_answer() {
         bench.send(Method::POST, &[VERSION, LIST], &modern("tools/list", "2026-07-28")),
         Outcome::Lane(..)
     ));
+}
+
+#[test]
+fn backends_that_no_era_fits_are_named_in_either() {
+    let bench = Bench::federated(policy(Prefixing::Always, &["new", "old"]), Catalog::default());
+    for (backend, modern) in bench.server.backends.iter().zip([Speaks::Yes, Speaks::No]) {
+        backend.learn(|facts| {
+            facts.modern = modern;
+            facts.legacy = if modern == Speaks::Yes { Speaks::No } else { Speaks::Yes };
+        });
+    }
+    let unknown = ("mcp-protocol-version", "2099-01-01");
+    let legacy = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    for refusal in [
+        refused(&bench, &[], INITIALIZE),
+        refused(&bench, &[VERSION, LIST], &modern("tools/list", "2026-07-28")),
+        refused(&bench, &[unknown], legacy),
+    ] {
+        assert_eq!(refusal.fault, Fault::BackendProtocol, "{}", refusal.message);
+        assert!(
+            refusal.message.ends_with("without sessions only: new; with sessions only: old"),
+            "{}",
+            refusal.message
+        );
+    }
 }
 
 #[test]
