@@ -131,7 +131,8 @@ async fn what_a_node_held_that_is_gone_is_said_to_be_lost_at_once() {
     let text = answer.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
     assert!(text.contains("gateway node that asked this") && text.contains("cannot be reached"), "{text}");
     let correlation = answer.header("x-request-id").expect("a correlation id").to_owned();
-    assert!(other.log().contains(&correlation), "{}", other.log());
+    // It is written when the answer is out.
+    until("the log", async || Some(other.log()).filter(|log| log.contains(&correlation))).await;
     // As it was known before it was gone, or not yet.
     let failed =
         [other.metric(&requests("answer", "unreachable")).await, other.metric(&requests("answer", "unknown")).await];

@@ -60,7 +60,7 @@ async fn what_is_not_taken_keeps_no_session_from_healing() {
     assert_eq!(answer.text(), "1", "{answer:?}");
     assert!(healed(&answer) && begun.elapsed() < Duration::from_secs(10), "{:?}: {answer:?}", begun.elapsed());
     assert_eq!(subscribed(&client).await, json!(["note:y"]));
-    assert!(pair.gateway.log().contains("2 of 3 settings"), "{}", pair.gateway.log());
+    until("the log", async || Some(pair.gateway.log()).filter(|log| log.contains("2 of 3 settings"))).await;
 }
 
 #[tokio::test]
