@@ -204,7 +204,7 @@ async fn a_batch_goes_to_several_backends() {
 /// cannot be asked anything would otherwise hear nothing there.
 #[tokio::test]
 async fn progress_that_is_told_aside_reaches_a_client_that_cannot_be_asked() {
-    let mut offer = tools(&["forge", "echo"]);
+    let mut offer = tools(&["forge", "echo", "wait"]);
     offer["eras"] = json!("legacy");
     let pair = pair(offer, tools(&["echo"]), "").await;
     let mut client = Mcp { session: None, ..pair.legacy().await };
@@ -227,6 +227,10 @@ async fn progress_that_is_told_aside_reaches_a_client_that_cannot_be_asked() {
     assert_eq!(call("one__echo", json!({})).await.status, 200);
     until("the backend's stream", async || (gets() == 1).then_some(())).await;
     let report = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "own", "progress": 1}});
+    // It is still under way when it is reported on.
+    let meta = json!({"progressToken": "own"});
+    let held = json!({"name": "one__wait", "arguments": {"milliseconds": 120_000}, "_meta": meta});
+    let _held = client.stream("tools/call", held).await;
     assert_eq!(call("one__forge", json!({"messages": [report], "aside": true})).await.text(), "forged");
     assert_eq!(news.notification("notifications/progress").await["params"]["progressToken"], "own");
 }
