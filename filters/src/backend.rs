@@ -9,8 +9,8 @@ use crate::rpc::params::ToolParams;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// How exactly it is known when a backend's items were last shown, in milliseconds.
 const SHOWN_PRECISION: u64 = 1000;
@@ -69,8 +69,6 @@ pub struct Backend {
     facts: ArcSwap<Facts>,
     /// Which eras it speaks, as the facts say: looked at for every backend of a virtual server with each request.
     eras: AtomicU8,
-    /// Held while facts and eras are published, so that they agree in the end.
-    learning: Mutex<()>,
     /// When clients were last shown what it offers, or waited to be told of changes; in milliseconds.
     shown: AtomicU64,
     /// How often it has said that its lists changed.
@@ -84,7 +82,6 @@ impl Backend {
             name: name.into(),
             eras: AtomicU8::new(packed(facts.modern, facts.legacy)),
             facts: ArcSwap::from_pointee(facts),
-            learning: Mutex::new(()),
             shown: AtomicU64::new(0),
             changes: AtomicU64::new(0),
         }
@@ -135,14 +132,23 @@ impl Backend {
         self.changes.load(Ordering::Relaxed)
     }
 
-    /// Publishes new facts.
-    pub fn learn(&self, change: impl FnOnce(&mut Facts)) {
-        let _turn = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut facts = Facts::clone(&self.facts.load());
-        change(&mut facts);
-        let eras = packed(facts.modern, facts.legacy);
-        self.facts.store(Arc::new(facts));
-        self.eras.store(eras, Ordering::Release);
+    /// Publishes new facts; the closure may run more than once.
+    pub fn learn(&self, mut change: impl FnMut(&mut Facts)) {
+        self.facts.rcu(|known| {
+            let mut facts = Facts::clone(known);
+            change(&mut facts);
+            facts
+        });
+        // Whoever learns at the same time may publish first and come here last: who finds other facts behind says theirs.
+        let mut known = self.facts.load_full();
+        loop {
+            self.eras.store(packed(known.modern, known.legacy), Ordering::Release);
+            let now = self.facts.load_full();
+            if Arc::ptr_eq(&known, &now) {
+                return;
+            }
+            known = now;
+        }
     }
 }
 

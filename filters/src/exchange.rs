@@ -3,7 +3,7 @@
 use crate::door::Door;
 use crate::fault::Refusal;
 use crate::federate::{Audience, Callers, Catalog, Target};
-use crate::filter::{Ask, OWN};
+use crate::filter::{Ask, OWN, OWN_TOOLS};
 use crate::revision::{Era, Revision};
 use crate::rpc::scan::{Scan, Span};
 use crate::ticket::{PrincipalDigest, Ticket};
@@ -137,6 +137,11 @@ impl Exchange {
     /// Whether the catalog is that of these callers alone.
     pub fn is_own(&self) -> bool {
         self.callers.is_some() && self.asked & OWN != 0
+    }
+
+    /// Whether it was asked once more what these callers are shown.
+    pub(crate) fn has_asked_again(&self) -> bool {
+        self.asked & OWN_TOOLS != 0
     }
 
     /// Records that a question was answered, or why it could not be.

@@ -125,6 +125,8 @@ pub enum Ask {
 
 /// The bit of [`Ask::Own`].
 pub(crate) const OWN: u8 = 8;
+/// The bit of [`Ask::OwnTools`].
+pub(crate) const OWN_TOOLS: u8 = 16;
 
 impl Ask {
     pub(crate) const fn bit(&self) -> u8 {
@@ -133,7 +135,7 @@ impl Ask {
             Ask::Tools(_) => 2,
             Ask::Catalog(_) => 4,
             Ask::Own { .. } => OWN,
-            Ask::OwnTools { .. } => 16,
+            Ask::OwnTools { .. } => OWN_TOOLS,
         }
     }
 }

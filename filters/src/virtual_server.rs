@@ -62,8 +62,12 @@ impl VirtualServer {
         let legacy = speaking((Speaks::No, Speaks::Yes), "with sessions only");
         let both = speaking((Speaks::Yes, Speaks::Yes), "either way");
         let said: Vec<String> = [modern, legacy, both].into_iter().flatten().collect();
-        (!said.is_empty())
-            .then(|| format!("no protocol revision fits all backends of this server. They speak {}", said.join("; ")))
+        (!said.is_empty()).then(|| {
+            format!(
+                "no protocol revision that this server may offer fits all its backends. They speak {}",
+                said.join("; ")
+            )
+        })
     }
 
     /// The revisions that can be served as far as is known, newest first.

@@ -16,12 +16,19 @@ use std::sync::Arc;
 pub(super) struct Names {
     catalogs: Arc<Catalogs>,
     callers: Option<Arc<Callers>>,
+    /// The backends that tell callers apart, and who calls there.
+    told_apart: Option<Arc<[(Arc<str>, Audience)]>>,
 }
 
 impl Names {
     /// Those that the client of this request knows.
     pub fn of(way: &Way<'_>) -> Names {
-        Names { catalogs: Arc::clone(&way.gateway.world.catalogs), callers: way.trip.exchange.callers.clone() }
+        let callers = way.trip.exchange.callers.clone();
+        let name = |member: usize| way.server.links.get(member).map(|link| Arc::clone(link.name()));
+        let told_apart = callers.as_ref().map(|callers| {
+            callers.members().iter().filter_map(|(member, audience)| Some((name(*member)?, *audience))).collect()
+        });
+        Names { catalogs: Arc::clone(&way.gateway.world.catalogs), callers, told_apart }
     }
 
     /// What the client is shown, as far as that is known now.
@@ -46,9 +53,9 @@ impl Names {
         known.filter_map(|(uri, whose)| owner(&uri, whose).map(|(member, original)| (uri, member, original))).collect()
     }
 
-    /// Who calls at a member, where that tells callers apart.
-    pub fn audience_at(&self, member: usize) -> Option<Audience> {
-        self.callers.as_ref()?.at(member)
+    /// Who calls at a backend, where that tells callers apart. By its name: after a reload members have other places.
+    pub fn audience_at(&self, backend: &str) -> Option<Audience> {
+        self.told_apart.as_ref()?.iter().find(|(name, _)| **name == *backend).map(|(_, audience)| *audience)
     }
 
     /// A member has said in a session of this client's that its lists changed.

@@ -238,7 +238,7 @@ impl Translate {
             | "notifications/resources/list_changed" => {
                 // What clients see is the catalog: they are told when that has changed.
                 let server = self.server();
-                match self.member(&server).and_then(|member| self.names.audience_at(member)) {
+                match self.names.audience_at(self.link.name()) {
                     // To a client that the backend tells apart it speaks of what that one is shown.
                     Some(audience) => {
                         self.link.backend.look_again_for(audience);

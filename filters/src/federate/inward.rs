@@ -75,8 +75,12 @@ impl Filter for Federate {
         let Some(server) = federated else { return Verdict::Continue };
         let Some(federation) = server.federation.as_ref() else { return Verdict::Continue };
         let own = exchange.callers.clone().filter(|_| asks_for_items(message, &exchange.body));
-        let certain = own.as_ref().is_some_and(|callers| self.is_certain(message, exchange, federation, callers));
-        let own = own.filter(|_| !certain);
+        let certain = own.as_ref().and_then(|callers| self.certain(message, exchange, federation, callers));
+        if let Some((catalog, target)) = certain {
+            exchange.catalog = Some(catalog);
+            exchange.send_to(target);
+            return Verdict::Continue;
+        }
         let catalog = match (exchange.catalog.clone(), own.clone()) {
             (Some(catalog), _) => catalog,
             (None, None) => federation.pinned(),
@@ -111,7 +115,7 @@ impl Filter for Federate {
                 return Verdict::Ask(ask);
             }
         }
-        if own.is_some() || certain || exchange.callers.is_none() {
+        if own.is_some() || exchange.callers.is_none() {
             exchange.catalog = Some(catalog);
         }
         match target {
@@ -124,12 +128,18 @@ impl Filter for Federate {
 }
 
 impl Federate {
-    /// Whether a message names something of a member that tells nobody apart, and that nothing which others offer these
-    /// callers can take from it: then nobody waits for what they offer.
-    fn is_certain(&self, message: &Message, exchange: &Exchange, federation: &Federation, callers: &Callers) -> bool {
+    /// Where a message goes that names something of a member which tells nobody apart, and that nothing which others offer
+    /// these callers can take from it: then nobody waits for what they offer. By which catalog, too.
+    fn certain(
+        &self,
+        message: &Message,
+        exchange: &Exchange,
+        federation: &Federation,
+        callers: &Callers,
+    ) -> Option<(Arc<Catalog>, Target)> {
         // All messages of a batch are decided by one catalog.
         if federation.policy.prefixing != Prefixing::Always || exchange.scan.batch || exchange.catalog.is_some() {
-            return false;
+            return None;
         }
         let body = &exchange.body;
         let params = message.params.as_ref();
@@ -145,11 +155,12 @@ impl Federate {
             false
         };
         if !certain {
-            return false;
+            return None;
         }
-        let catalog = federation.catalog();
-        let target = Routing { filter: self, federation, catalog: &catalog, message, body, exchange }.target();
-        matches!(target, Ok(Target::Member(hop)) if callers.at(hop.member).is_none())
+        let catalog = federation.pinned();
+        let target = Routing { filter: self, federation, catalog: &catalog, message, body, exchange }.target().ok()?;
+        let is_everybodys = matches!(&target, Target::Member(hop) if callers.at(hop.member).is_none());
+        is_everybodys.then_some((catalog, target))
     }
 }
 

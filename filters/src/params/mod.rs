@@ -43,12 +43,10 @@ impl Filter for Params {
         let arguments = params.and_then(|params| params.arguments).map(|value| value.span.of(&body));
         // What this caller is offered decides, where the backend offers it something of its own.
         let own = catalog.as_ref().zip(member).and_then(|(catalog, member)| catalog.params(member));
-        let again = asking_again(head, exchange, member);
-        if own.is_none() && again.as_ref().is_some_and(|ask| exchange.has_asked(ask)) {
+        if own.is_none() && exchange.has_asked_again() {
             let text = "Mcp-Param-* and arguments disagreed, and what this tool mirrors cannot be asked again now";
             return Refusal::new(Fault::HeaderMismatch, Params::NAME).saying(text).into();
         }
-        let ask = own.and(again).unwrap_or_else(|| Ask::Tools(backend.clone()));
         let facts = backend.facts();
         let disagreement = match own.or(facts.tools.as_ref()) {
             None => None,
@@ -57,6 +55,7 @@ impl Filter for Params {
                 ParamCheck::Disagrees(text) => Some(text),
             },
         };
+        let ask = own.and_then(|_| asking_again(head, exchange, member)).unwrap_or_else(|| Ask::Tools(backend.clone()));
         if !exchange.has_asked(&ask) {
             return Verdict::Ask(ask);
         }

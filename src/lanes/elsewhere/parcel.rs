@@ -170,8 +170,8 @@ impl Parcel {
     pub(super) fn into_notice(mut self, way: &Way<'_>) -> Result<Parcel, Undone> {
         if let Some(ticket) = &way.trip.exchange.ticket {
             let notices = way.gateway.world.sessions.notices();
-            self.notice =
-                notices.send(About::Session, ticket.id, &Arc::from(NODES), self.request.body.len()).map(Arc::new);
+            let about = if self.kind == NodeRequest::Cancel { About::Request } else { About::Session };
+            self.notice = notices.send(about, ticket.id, &Arc::from(NODES), self.request.body.len()).map(Arc::new);
             self.errand = Errand::Notice;
             if self.notice.is_none() {
                 let full = Undone::Unreached(Unreached::Full);
