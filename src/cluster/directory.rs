@@ -1,6 +1,7 @@
 //! Who is where: what the other nodes said of themselves when they were last asked.
 
 use super::greeting::{Aim, Boot, Process};
+use lockgate_filters::ticket::NodeId;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -38,6 +39,19 @@ impl Directory {
             Aim::Boot(_) | Aim::Anyone => None,
         };
         exact.or_else(|| of(aim))
+    }
+
+    /// The process of a node.
+    pub fn of_node(&self, node: NodeId) -> Option<Process> {
+        self.known.lock().values().flatten().find(|is| is.node == node).copied()
+    }
+
+    /// One process of each node that is known.
+    pub fn nodes(&self) -> Vec<Process> {
+        let mut nodes: Vec<Process> = self.known.lock().values().flatten().copied().collect();
+        nodes.sort_unstable_by_key(|is| is.node.0);
+        nodes.dedup_by_key(|is| is.node);
+        nodes
     }
 
     /// Who is at an address.
@@ -96,7 +110,6 @@ impl Turn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockgate_filters::ticket::NodeId;
 
     fn process(node: u8, boot: u8) -> Process {
         Process { node: NodeId([node; 8]), boot: Boot([boot; 8]) }

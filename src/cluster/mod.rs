@@ -14,6 +14,7 @@
 mod accept;
 mod directory;
 pub mod greeting;
+mod home;
 mod identity;
 mod line;
 mod places;

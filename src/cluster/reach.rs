@@ -103,6 +103,14 @@ impl Cluster {
         seat.ok_or(Unreached::Full)
     }
 
+    /// Whether another process is known to be meant. Nobody is asked.
+    pub fn knows(&self, aim: Aim) -> bool {
+        self.directory
+            .find(aim)
+            .and_then(|place| self.directory.at(&place))
+            .is_some_and(|found| found.boot != self.is.boot)
+    }
+
     /// Leave to tell other nodes something again, for as long as it is held; there is not much of it.
     pub fn insist(&self) -> Option<Seat> {
         self.insisting.take(INSISTING_MAX)
@@ -141,7 +149,7 @@ impl Cluster {
     }
 
     /// Where a process is: as remembered, or as all say who are asked now.
-    async fn find(self: &Arc<Self>, aim: Aim) -> Option<SocketAddr> {
+    pub(super) async fn find(self: &Arc<Self>, aim: Aim) -> Option<SocketAddr> {
         if let Some(place) = self.directory.find(aim) {
             return Some(place);
         }

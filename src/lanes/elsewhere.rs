@@ -3,6 +3,8 @@
 //!
 //! A request is handed over once. One that has come from another process is carried out here, whatever it is about.
 
+mod home;
+mod message;
 mod parcel;
 
 use super::{Broken, Way, attempt, detached, forward, relay, respond, session_ended, stream};
@@ -16,10 +18,14 @@ use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::event_id::{EventId, Stream};
 use lockgate_filters::federate::question::Question;
 use lockgate_filters::headers::LAST_EVENT_ID;
+use lockgate_filters::lane::Lane;
 use lockgate_filters::splice::edited;
 use parcel::{FIRST_BYTE, Parcel, Taken, Undone};
 use std::time::Duration;
 use tokio::time::timeout;
+
+pub(super) use home::{at_home, is_foreign, needs_home};
+pub(crate) use message::hand_over;
 
 const RULE: &str = "elsewhere";
 
@@ -70,9 +76,14 @@ pub(super) fn answer_of_batch(
     })
 }
 
-/// Has a stream gone on with where it is held; `false` where that is here, or it cannot be had there.
+/// Has a stream gone on with where it is held, or at its session's node where nobody holds it; `false` where that is here, or
+/// it cannot be had there.
 pub(super) async fn resume(way: &mut Way<'_>) -> Result<bool, Broken> {
     let Some(id) = last_event(way).filter(|id| id.boot != way.gateway.boot) else { return Ok(false) };
+    Ok(resume_there(way, &id).await? || (is_foreign(way) && at_home(way, Lane::Hold).await?))
+}
+
+async fn resume_there(way: &mut Way<'_>, id: &EventId) -> Result<bool, Broken> {
     let news = id.stream == Stream::News;
     let aim = Aim::Boot(Boot(id.boot));
     let Some(mut parcel) = Parcel::of(way, NodeRequest::Stream, aim, Bytes::new()) else { return Ok(false) };
@@ -153,6 +164,11 @@ fn unanswered(question: &Question, why: &Undone) -> Refusal {
     if matches!(why, Undone::Unreached(Unreached::Full)) {
         return Refusal::new(Fault::Overloaded, RULE);
     }
+    out_of_reach(question)
+}
+
+/// What a client is told whose answer another node waits for, where there is no way to that.
+pub(super) fn out_of_reach(question: &Question) -> Refusal {
     let text = format!("the gateway node that asked this ({}) cannot be reached", question.node);
     Refusal::new(Fault::PeerUnreachable, RULE).saying(text)
 }

@@ -49,6 +49,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
             return cancelled(way).await;
         }
         way.healed = true;
+        way.take_mark();
         let onward = way.onward();
         response = send(&mut way, &message, onward, remembering.as_ref()).await?;
         if response.status == StatusCode::NOT_FOUND {

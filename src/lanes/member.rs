@@ -201,7 +201,8 @@ impl Member {
             Some(translate) => translate.response(response),
             None => response,
         };
-        let response = if self.again { heal::marked(response) } else { response };
+        let healed = self.node.as_ref().is_some_and(|node| node.take_mark(&self.link.backend.place));
+        let response = if self.again || healed { heal::marked(response) } else { response };
         // A closed channel means that the client has left.
         let _ = self.pieces.send(Piece::Response { place: self.place, response }).await;
     }

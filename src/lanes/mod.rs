@@ -35,10 +35,12 @@ use crate::trip::Trip;
 use crate::upstream::{Caller, Fetcher, LiveBackend};
 use bytes::Bytes;
 pub use close::end_all;
+pub(crate) use elsewhere::hand_over;
 use http::HeaderMap;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::headers;
 use lockgate_filters::lane::Lane;
+use lockgate_filters::rpc::scan::Kind;
 use lockgate_filters::splice::Onward;
 use pingora_proxy::Session;
 use std::future::pending;
@@ -107,6 +109,13 @@ impl Way<'_> {
         if self.healed { heal::marked(answer) } else { answer }
     }
 
+    /// Where the backend's session was opened again, and nobody has been told, this request's answer is to say so.
+    fn take_mark(&mut self) {
+        if let Some(node) = &self.node {
+            self.healed |= node.take_mark(&self.link.backend.place);
+        }
+    }
+
     /// Whether answers must be read whole, because something in them may have to be changed.
     fn changes_answers(&self) -> bool {
         self.healed || self.translate.as_ref().is_some_and(|translate| translate.changes_answers())
@@ -161,6 +170,12 @@ pub(crate) async fn carry_out(
     };
     let mut way =
         Way { gateway, session, trip, server, link, translate: None, healed: false, node: None, underway: None };
+    if elsewhere::is_foreign(&way)
+        && elsewhere::needs_home(&way, lane)
+        && Box::pin(elsewhere::at_home(&mut way, lane)).await?
+    {
+        return Ok(());
+    }
     if way.server.policy.federation.is_some() {
         // What one backend is to answer goes the way of a server with one backend, in the room that is there for it.
         let Some(member) = federated::addressee(&way, lane) else { return federated::run(way, lane).await };
@@ -194,5 +209,13 @@ async fn find_node_session(way: &mut Way<'_>, lane: Lane) -> Result<(), Broken> 
         // This node had forgotten the session, or a reload has put another backend behind this virtual server.
         Box::pin(revive::renew(way, &Arc::clone(&way.link), None)).await?;
     }
+    if lane == Lane::Forward && asks(way) {
+        way.take_mark();
+    }
     Ok(())
+}
+
+/// Whether the request is one that a backend answers.
+fn asks(way: &Way<'_>) -> bool {
+    way.trip.exchange.scan.messages.first().is_some_and(|message| message.kind == Kind::Request)
 }

@@ -16,9 +16,12 @@ use std::sync::Arc;
 pub(super) struct Names {
     catalogs: Arc<Catalogs>,
     callers: Option<Arc<Callers>>,
-    /// The backends that tell callers apart, and who calls there.
-    told_apart: Option<Arc<[(Arc<str>, Audience)]>>,
+    /// Who calls where callers are told apart.
+    told_apart: Option<ToldApart>,
 }
+
+/// The backends that tell callers apart, and who calls there.
+type ToldApart = Arc<[(Arc<str>, Audience)]>;
 
 impl Names {
     /// Those that the client of this request knows.

@@ -6,7 +6,7 @@ use super::messages::Messages;
 use super::opened::Opened;
 use super::{Broken, Way, attempt, close, relay, respond, revive};
 use crate::serve::now;
-use crate::session::{InsertFault, NodeSession, SessionRecord, UpstreamId};
+use crate::session::{Before, InsertFault, NodeSession, SessionRecord, UpstreamId};
 use crate::snapshot::Link;
 use crate::upstream::UpstreamResponse;
 use bytes::Bytes;
@@ -126,7 +126,7 @@ pub(super) async fn admit(
     let text = HeaderValue::try_from(sealed).map_err(|_| Refusal::new(Fault::Internal, RULE))?;
     let upstream = opened.as_mut().map(|opened| (Arc::clone(&way.link.backend.place), opened.negotiated(revision)));
     let upstream = upstream.into_iter().collect();
-    let record = SessionRecord { id, expires, upstream };
+    let record = SessionRecord { id, expires, upstream, before: Before::Nowhere };
     let (inserted, given_up) = way.gateway.world.sessions.insert(record, issued).await;
     way.gateway.end_in_background(&way.trip.snapshot, given_up);
     match inserted {

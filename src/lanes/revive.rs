@@ -10,7 +10,9 @@ use super::replay::Replay;
 use super::{Broken, Way, attempt, close, speaker};
 use crate::drain::Drain;
 use crate::serve::now;
-use crate::session::{InsertFault, Lists, Loss, NodeSession, SessionRecord, Sessions, UpstreamId, UpstreamSession};
+use crate::session::{
+    Before, InsertFault, Lists, Loss, NodeSession, SessionRecord, Sessions, UpstreamId, UpstreamSession,
+};
 use crate::snapshot::{Current, Link, Server};
 use crate::upstream::{AttemptFault, Caller, Fetcher, LiveBackend, Outcome, Speech};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -18,6 +20,7 @@ use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::headers;
 use lockgate_filters::revision::{Era, Revision};
 use lockgate_filters::rpc::members::member;
+use lockgate_filters::rpc::scan::Kind;
 use lockgate_filters::ticket::Ticket;
 use serde_json::json;
 use std::sync::Arc;
@@ -32,7 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Takes a session in again that this node has forgotten. It is open nowhere yet: [`renew`] sees to that.
 pub(super) async fn run(way: &Way<'_>, ticket: &Ticket) -> Result<Arc<NodeSession>, Broken> {
-    let record = SessionRecord { id: ticket.id, expires: ticket.expires, upstream: Vec::new() };
+    // Where it was open before is known if this node has given it up.
+    let before = Before::Unknown(Vec::new());
+    let record = SessionRecord { id: ticket.id, expires: ticket.expires, upstream: Vec::new(), before };
     let (inserted, given_up) = way.gateway.world.sessions.insert(record, now()).await;
     way.gateway.end_in_background(&way.trip.snapshot, given_up);
     match inserted {
@@ -60,6 +65,8 @@ pub(super) struct Opener {
     /// The header of the client's request, for the fields that are forwarded.
     headers: HeaderMap,
     caller: Caller,
+    /// Whether somebody asks for whom it is opened, and so hears of a loss.
+    asks: bool,
 }
 
 impl Opener {
@@ -80,6 +87,7 @@ impl Opener {
             node: Arc::clone(node),
             headers: way.session.req_header().headers.clone(),
             caller: attempt::caller(&way.trip.exchange),
+            asks: way.trip.exchange.scan.messages.iter().any(|message| message.kind == Kind::Request),
         })
     }
 
@@ -95,8 +103,11 @@ impl Opener {
 
     /// Opens the session again at a backend that has lost it, and tells it what this node knows of the old one.
     ///
-    /// `lost` is the id that the backend no longer knows, `None` where the session was never open at this backend: where
-    /// somebody else was faster, the new session is used.
+    /// `lost` is the id that the backend no longer knows, `None` where the session is not open at this backend: where somebody
+    /// else was faster, the new session is used.
+    ///
+    /// # Errors
+    /// Also where the session begins anew, and the backend's configuration says that its client must know (-31006).
     pub async fn renew(&self, link: &Link, lost: Option<&HeaderValue>) -> Result<(), Broken> {
         tokio::select! {
             biased;
@@ -122,11 +133,22 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Re
         // Whatever another request has done meanwhile: this one relied on what is lost. What follows begins anew.
         if is_lost {
             opener.sessions.leave(node, place).await.map_err(|_| gone())?;
+            if !opener.asks {
+                node.lost_unheard(place);
+            }
         }
         return Err(lost_for_good(link));
     }
     if open.as_ref().is_some_and(|open| open.id.as_ref().map(UpstreamId::header) != lost || lost.is_none()) {
         return Ok(());
+    }
+    let begins_anew = open.is_some() || node.begins_anew(place);
+    if begins_anew && !link.heals {
+        // Who only listens, or says something that nobody answers, leaves it to the next request to hear of it.
+        if opener.asks {
+            anew(opener, place).await?;
+        }
+        return Err(lost_for_good(link));
     }
     let roots = node.roots_changes();
     let fetcher = opener.speaker(&link.backend);
@@ -135,7 +157,7 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Re
     // A session with the only backend was opened for a client that knows what it declares.
     let mut replay = Replay::new(opener, link, &fetcher, &upstream, logs || !federated, roots);
     replay.tell().await;
-    let loss = match (federated, open.is_some()) {
+    let loss = match (federated, begins_anew) {
         (false, _) => Loss::Everything,
         (true, true) => Loss::There,
         (true, false) => Loss::Nothing,
@@ -148,12 +170,23 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Re
     if let Some((place, displaced)) = displaced {
         close::end_displaced(&opener.current.load().backends, &place, displaced);
     }
+    anew(opener, place).await?;
     replay.catch_up().await;
     if loss == Loss::Nothing {
         tracing::debug!(backend = %link.name(), "a session was opened at the backend");
     } else {
+        node.to_be_marked(place);
         link.metrics.healed();
         tracing::warn!(backend = %link.name(), session = %node.id(), "a session was opened again at the backend");
+    }
+    Ok(())
+}
+
+/// What was open at a backend before is past, here and where that was before a reload.
+async fn anew(opener: &Opener, place: &Arc<str>) -> Result<(), Broken> {
+    opener.node.told_anew(place);
+    for moved in opener.node.moved_from(place) {
+        opener.sessions.leave(&opener.node, &moved).await.map_err(|_| gone())?;
     }
     Ok(())
 }

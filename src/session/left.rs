@@ -1,36 +1,43 @@
-//! What clients had set in sessions that were given up for idleness: their log level and their subscriptions.
+//! What is left of sessions that were given up for idleness: their log level, their subscriptions, and where they were open.
 //!
 //! The session leaves memory and is ended at its backends, but its ticket stays good and its client does not know. When it
-//! comes back, a new upstream session gets what the old one had. This is kept for sessions that had something to lose, is
-//! bounded in bytes, and is forgotten with the ticket; beyond the bound, what expires soonest goes first.
+//! comes back, a new upstream session gets what the old one had, and the client hears where it begins anew. This is bounded
+//! in bytes, and is forgotten with the ticket; beyond the bound, sessions go first in which nothing was set, and of these what
+//! expires soonest.
 
 use super::level::LogLevel;
 use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::ticket::SessionId;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// What one entry takes beside its URIs, roughly.
 const ENTRY_BYTES: usize = 192;
 /// What one URI takes beside its text, roughly.
 const URI_BYTES: usize = 32;
+/// What one place takes: its name is one that all sessions share.
+const PLACE_BYTES: usize = 16;
 
-/// What a client had set.
+/// What is left of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Left {
     /// The log level, if it set one.
     pub log_level: Option<LogLevel>,
     /// The URIs that it was subscribed to.
     pub subscriptions: BTreeSet<Box<str>>,
+    /// The places of the backends at which it was open.
+    pub places: Vec<Arc<str>>,
 }
 
 impl Left {
-    /// Whether the client had set nothing.
-    pub fn is_empty(&self) -> bool {
-        self.log_level.is_none() && self.subscriptions.is_empty()
+    /// Whether the client had set anything.
+    fn was_set(&self) -> bool {
+        self.log_level.is_some() || !self.subscriptions.is_empty()
     }
 
     fn bytes(&self) -> usize {
-        ENTRY_BYTES + self.subscriptions.iter().map(|uri| uri.len() + URI_BYTES).sum::<usize>()
+        let uris = self.subscriptions.iter().map(|uri| uri.len() + URI_BYTES).sum::<usize>();
+        ENTRY_BYTES + uris + self.places.len() * PLACE_BYTES
     }
 }
 
@@ -38,22 +45,27 @@ impl Left {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     sessions: HashMap<SessionId, (UnixMillis, Left)>,
-    order: BTreeSet<(UnixMillis, SessionId)>,
+    /// In which nothing was set, and something.
+    order: [BTreeSet<(UnixMillis, SessionId)>; 2],
     bytes: usize,
 }
 
 impl Kept {
-    /// Keeps what a session leaves until its ticket expires. Returns how much was forgotten to make room.
+    /// Keeps what a session leaves until its ticket expires. Returns how many were forgotten to make room in which something
+    /// was set.
     pub fn put(&mut self, id: SessionId, until: UnixMillis, left: Left, most_bytes: usize) -> usize {
         self.take(&id);
-        if left.is_empty() {
-            return 0;
-        }
         self.bytes += left.bytes();
-        self.order.insert((until, id));
+        self.order[usize::from(left.was_set())].insert((until, id));
         self.sessions.insert(id, (until, left));
         let mut forgotten = 0;
-        while self.bytes > most_bytes && self.forget_soonest() {
+        while self.bytes > most_bytes {
+            if self.forget_soonest(0) {
+                continue;
+            }
+            if !self.forget_soonest(1) {
+                break;
+            }
             forgotten += 1;
         }
         forgotten
@@ -67,15 +79,17 @@ impl Kept {
     /// The same, no longer kept.
     pub fn take(&mut self, id: &SessionId) -> Option<Left> {
         let (until, left) = self.sessions.remove(id)?;
-        self.order.remove(&(until, *id));
+        self.order[usize::from(left.was_set())].remove(&(until, *id));
         self.bytes -= left.bytes();
         Some(left)
     }
 
     /// Forgets what belongs to tickets that have expired.
     pub fn expire(&mut self, now: UnixMillis) {
-        while self.order.first().is_some_and(|(until, _)| *until <= now) {
-            self.forget_soonest();
+        for which in [0, 1] {
+            while self.order[which].first().is_some_and(|(until, _)| *until <= now) {
+                self.forget_soonest(which);
+            }
         }
     }
 
@@ -83,8 +97,8 @@ impl Kept {
         self.sessions.iter().map(|(id, (until, left))| (*id, *until, left))
     }
 
-    fn forget_soonest(&mut self) -> bool {
-        let soonest = self.order.first().copied();
+    fn forget_soonest(&mut self, which: usize) -> bool {
+        let soonest = self.order[which].first().copied();
         soonest.is_some_and(|(_, id)| self.take(&id).is_some())
     }
 }
@@ -98,7 +112,8 @@ mod tests {
     }
 
     fn left(uris: &[&str]) -> Left {
-        Left { log_level: Some(LogLevel::Error), subscriptions: uris.iter().map(|uri| Box::from(*uri)).collect() }
+        let subscriptions = uris.iter().map(|uri| Box::from(*uri)).collect();
+        Left { log_level: Some(LogLevel::Error), subscriptions, places: Vec::new() }
     }
 
     #[test]
@@ -107,11 +122,13 @@ mod tests {
         assert_eq!(kept.put(id(1), UnixMillis(10), left(&["a"]), 10_000), 0);
         kept.put(id(2), UnixMillis(20), left(&[]), 10_000);
         kept.put(id(3), UnixMillis(30), Left::default(), 10_000);
-        assert_eq!(kept.iter().count(), 2, "nothing is no reason to keep anything");
+        assert_eq!(kept.take(&id(3)), Some(Left::default()), "it was open nowhere");
         assert_eq!(kept.get(&id(1)), Some(&left(&["a"])));
         kept.expire(UnixMillis(10));
         assert_eq!((kept.take(&id(1)), kept.take(&id(2))), (None, Some(left(&[]))));
-        assert_eq!((kept.bytes, kept.order.len()), (0, 0));
+        kept.put(id(4), UnixMillis(15), Left::default(), 10_000);
+        kept.expire(UnixMillis(15));
+        assert_eq!((kept.bytes, kept.order.iter().map(BTreeSet::len).sum::<usize>()), (0, 0));
     }
 
     #[test]
@@ -123,5 +140,10 @@ mod tests {
         assert!(kept.get(&id(0)).is_some() && kept.get(&id(9)).is_none() && kept.bytes <= 3000);
         kept.put(id(0), UnixMillis(5), left(&[]), 3000);
         assert_eq!((kept.iter().count(), kept.get(&id(0))), (4, Some(&left(&[]))), "the newer replaces the older");
+        // Where somebody was open is worth less than what somebody has set, however long the ticket lasts.
+        let open = Left { places: vec!["demo@01".into()], ..Left::default() };
+        kept.put(id(20), UnixMillis(500), open.clone(), 3000);
+        assert_eq!((kept.iter().count(), kept.get(&id(20))), (5, Some(&open)));
+        assert_eq!((kept.put(id(21), UnixMillis(90), left(&[&long]), 3000), kept.get(&id(20))), (1, None));
     }
 }

@@ -1,8 +1,10 @@
 //! One live legacy session: what changes after its ticket was minted.
 
+mod anew;
 mod news;
 mod requests;
 
+use super::before::Before;
 use super::journal::{Ack, Change, SessionRecord, Slot};
 use super::left::Left;
 use super::level::LogLevel;
@@ -16,8 +18,8 @@ use lockgate_filters::ticket::SessionId;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::Notify;
 
@@ -55,6 +57,8 @@ pub struct Session {
     /// Which stream gets the news.
     newsreader: AtomicU64,
     superseded: Notify,
+    /// Whether the result of some backend is to say that its session was opened again.
+    marks: AtomicBool,
 }
 
 /// What a session had at a backend that is no longer remembered, and at which: somebody must end it.
@@ -94,6 +98,10 @@ struct State {
     /// By URI; whose each is, where this process knows.
     subscriptions: BTreeMap<Box<str>, Option<Whose>>,
     subscription_bytes: usize,
+    /// Where it was open before this process took it in.
+    before: Before,
+    /// The backends whose next result is to say that the session was opened again there.
+    unmarked: Vec<Arc<str>>,
     /// Whether this process replaced the backend's session by another.
     renewed: bool,
     /// Which changes the backend announces; nothing is known of a session that was opened before this process.
@@ -107,11 +115,11 @@ struct State {
 
 impl Session {
     pub(super) fn new(record: SessionRecord, left: Left, now: UnixMillis) -> Session {
-        let Left { log_level, subscriptions } = left;
+        let Left { log_level, subscriptions, .. } = left;
         let subscription_bytes = subscriptions.iter().map(|uri| uri.len()).sum();
         let subscriptions = subscriptions.into_iter().map(|uri| (uri, None)).collect();
-        let upstream = record.upstream;
-        let state = State { upstream, log_level, subscriptions, subscription_bytes, ..State::default() };
+        let SessionRecord { upstream, before, .. } = record;
+        let state = State { upstream, before, log_level, subscriptions, subscription_bytes, ..State::default() };
         Session {
             id: record.id,
             expires: record.expires,
@@ -126,6 +134,7 @@ impl Session {
             roots: AtomicU64::new(0),
             newsreader: AtomicU64::new(0),
             superseded: Notify::new(),
+            marks: AtomicBool::new(false),
         }
     }
 
@@ -219,10 +228,11 @@ impl Session {
         subscribed.find(|(_, whose)| whose.as_ref().is_some_and(is_it)).map(|(uri, _)| uri.clone())
     }
 
-    /// What the client has set: what another upstream session must be told.
+    /// What the client has set, which another upstream session must be told, and where the session is open.
     pub fn left(&self) -> Left {
         let state = self.state.lock();
-        Left { log_level: state.log_level, subscriptions: state.subscriptions.keys().cloned().collect() }
+        let places = state.upstream.iter().map(|(place, _)| Arc::clone(place)).collect();
+        Left { log_level: state.log_level, subscriptions: state.subscriptions.keys().cloned().collect(), places }
     }
 
     /// Whether the backend's session was replaced by another in this process: an event id that the recorder does not know
@@ -357,7 +367,8 @@ impl Session {
         if state.gone {
             return;
         }
-        emit(&Change::Opened(SessionRecord { id, expires: self.expires, upstream: state.upstream.clone() }));
+        let (upstream, before) = (state.upstream.clone(), state.before.clone());
+        emit(&Change::Opened(SessionRecord { id, expires: self.expires, upstream, before }));
         if let Some(level) = state.log_level {
             emit(&Change::LogLevel { id, level });
         }

@@ -6,6 +6,7 @@
 //! ask for again ([`streams`]), in memory only. What goes on without its client ([`detached`]) and what it says without
 //! waiting ([`notices`]) is counted. [`Sessions`] is the front; [`open`] puts it together.
 
+pub mod before;
 pub mod detached;
 mod ended;
 pub mod journal;
@@ -27,6 +28,7 @@ mod tests;
 pub mod underway;
 pub mod upstream_session;
 
+pub use before::Before;
 pub use detached::{Cost, Detached};
 pub use journal::SessionRecord;
 pub use left::Left;

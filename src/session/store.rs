@@ -6,6 +6,7 @@
 //! Locks are taken in one order: shard, then the ended sessions or one session's state. Each change is put into the
 //! journal's queue under the lock that guards it, so the journal has the order that memory had.
 
+use super::before::Before;
 use super::ended::Ended;
 use super::journal::{Ack, Change, SessionRecord, Slot};
 use super::left::{Kept, Left};
@@ -136,7 +137,7 @@ impl Store {
     /// [`InsertFault`]. When it is `Full`, giving idle sessions up first may help: see [`Store::idle`].
     pub fn insert(
         &self,
-        record: SessionRecord,
+        mut record: SessionRecord,
         now: UnixMillis,
         slot: Slot<'_>,
     ) -> Result<(Arc<Session>, Ack), InsertFault> {
@@ -152,9 +153,12 @@ impl Store {
         if self.gauges.live.fetch_update(Relaxed, Relaxed, room).is_err() {
             return Err(InsertFault::Full);
         }
+        let left = shard.left.take(&record.id);
+        if let (Before::Unknown(_), Some(left)) = (&record.before, &left) {
+            record.before = Before::At(left.places.clone());
+        }
         let ack = slot.put(&Change::Opened(record.clone()));
-        let left = shard.left.take(&record.id).unwrap_or_default();
-        let session = Arc::new(Session::new(record, left, now));
+        let session = Arc::new(Session::new(record, left.unwrap_or_default(), now));
         shard.live.insert(session.id(), session.clone());
         Ok((session, ack))
     }
@@ -246,7 +250,7 @@ impl Store {
             }
             for (id, until, left) in shard.left.iter() {
                 let uris = left.subscriptions.iter().cloned().collect();
-                changes.push(Change::Left { id, until, level: left.log_level, uris });
+                changes.push(Change::Left { id, until, level: left.log_level, uris, places: left.places.clone() });
             }
             // Whoever takes them may write a file.
             drop(shard);
@@ -266,8 +270,8 @@ impl Store {
             Change::Opened(_) => {}
             Change::Ended { id, until } => drop(self.end(&id, until, now, Slot::none())),
             Change::Forgotten { id } => drop(self.give_up(&mut self.shard(&id).lock(), &id, now)),
-            Change::Left { id, until, level, uris } if until > now => {
-                let left = Left { log_level: level, subscriptions: uris.into_iter().collect() };
+            Change::Left { id, until, level, uris, places } if until > now => {
+                let left = Left { log_level: level, subscriptions: uris.into_iter().collect(), places };
                 self.keep(&mut self.shard(&id).lock(), id, until, left);
             }
             Change::Left { .. } => {}

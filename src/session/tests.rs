@@ -1,3 +1,4 @@
+use super::before::Before;
 use super::journal::{JournalFault, SessionRecord};
 use super::level::LogLevel;
 use super::limits::Limits;
@@ -26,7 +27,7 @@ fn options(state_dir: &Path) -> Options<'_> {
 
 fn record(id: SessionId) -> SessionRecord {
     let upstream = UpstreamSession { id: UpstreamId::new(b"upstream-1"), revision: Revision::V2025_11_25 };
-    SessionRecord { id, expires: EXPIRES, upstream: vec![("demo".into(), upstream)] }
+    SessionRecord { id, expires: EXPIRES, upstream: vec![("demo".into(), upstream)], before: Before::Nowhere }
 }
 
 fn ticket(opened: &Opened) -> Ticket {
@@ -239,7 +240,11 @@ async fn a_session_that_was_given_up_comes_back_with_what_its_client_set() {
     assert_eq!(first.sessions.sweep(later).await.len(), 1);
     assert!(matches!(first.sessions.get(&id, later), Standing::Unknown));
 
-    let expected = Left { log_level: Some(LogLevel::Alert), subscriptions: [Box::from("test://b")].into() };
+    let expected = Left {
+        log_level: Some(LogLevel::Alert),
+        subscriptions: [Box::from("test://b")].into(),
+        places: vec!["demo".into()],
+    };
     assert_eq!(first.sessions.left(&id), Some(expected.clone()));
     let second = open(&options(&as_if_killed(&state, base.path())), later).unwrap();
     assert_eq!(second.sessions.left(&id), Some(expected.clone()), "from the changes themselves");
@@ -268,7 +273,7 @@ async fn nothing_is_kept_of_a_session_that_was_ended_or_has_expired() {
     let later = NOW.plus(3_600_000);
     for n in [1, 2] {
         let expires = if n == 1 { EXPIRES } else { later.plus(1) };
-        let new = SessionRecord { id: SessionId([n; 16]), expires, upstream: Vec::new() };
+        let new = SessionRecord { id: SessionId([n; 16]), expires, upstream: Vec::new(), before: Before::Nowhere };
         let session = sessions.insert(new, NOW).await.0.unwrap();
         sessions.set_log_level(&session, LogLevel::Alert).await.unwrap();
     }

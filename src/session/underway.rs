@@ -81,6 +81,7 @@ impl Drop for Underway {
 
 #[cfg(test)]
 mod tests {
+    use super::super::before::Before;
     use super::super::journal::SessionRecord;
     use super::super::left::Left;
     use super::*;
@@ -88,7 +89,12 @@ mod tests {
     use lockgate_filters::ticket::SessionId;
 
     fn session() -> Arc<Session> {
-        let record = SessionRecord { id: SessionId([1; 16]), expires: UnixMillis(9), upstream: Vec::new() };
+        let record = SessionRecord {
+            id: SessionId([1; 16]),
+            expires: UnixMillis(9),
+            upstream: Vec::new(),
+            before: Before::Nowhere,
+        };
         Arc::new(Session::new(record, Left::default(), UnixMillis(0)))
     }
 

@@ -3,7 +3,7 @@
 use super::RULE;
 use super::fields::{Credentials, carried};
 use crate::gateway::Gateway;
-use crate::lanes::{Broken, respond};
+use crate::lanes::{self, Broken, respond};
 use crate::request;
 use crate::trip::Trip;
 use bytes::Bytes;
@@ -27,8 +27,11 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, trip: &mut Tri
         here && client.owner == owner
     });
     // One that is somebody else's is no other than one that is not there.
-    let client = client.ok_or_else(|| Refusal::new(Fault::SessionUnknown, RULE))?;
-
+    let unknown = || Refusal::new(Fault::SessionUnknown, RULE);
+    let elsewhere = named.and_then(process).filter(|boot| *boot != gateway.boot);
+    if client.is_none() && elsewhere.is_none() {
+        return Err(unknown().into());
+    }
     let limits = &trip.snapshot.limits;
     let share = trip.body.get_or_insert_with(|| gateway.world.bodies.share());
     let body = request::read_body(session, limits.body, share).await?;
@@ -37,9 +40,14 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, trip: &mut Tri
         trip.exchange.refused_id = found.id;
         return Err(Refusal::new(found.fault, RULE).into());
     }
+    let Some(client) = client else {
+        let Some(boot) = elsewhere else { return Err(unknown().into()) };
+        let taken = lanes::hand_over(gateway, session, trip, (boot, body)).await?;
+        return if taken { Ok(()) } else { Err(unknown().into()) };
+    };
     match timeout(PATIENCE, client.said.send((body, fields))).await {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => return Err(Refusal::new(Fault::SessionUnknown, RULE).into()),
+        Ok(Err(_)) => return Err(unknown().into()),
         Err(_) => return Err(Refusal::new(Fault::Overloaded, RULE).into()),
     }
     trip.record.brought = true;
@@ -53,6 +61,13 @@ fn named(query: &str) -> Option<&str> {
     query.split('&').find_map(|pair| pair.strip_prefix("session="))
 }
 
+/// The process that a session's name says it belongs to.
+fn process(name: &str) -> Option<[u8; 8]> {
+    let boot = name.split('-').nth(1)?;
+    let digits = boot.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u64::from_str_radix(boot, 16).ok().filter(|_| boot.len() == 16 && digits).map(u64::to_be_bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +78,14 @@ mod tests {
         assert_eq!(named("a=b&session=abc&c"), Some("abc"));
         assert_eq!(named("xsession=abc"), None);
         assert_eq!(named(""), None);
+    }
+
+    #[test]
+    fn a_name_says_whose_it_is() {
+        let boot = [0, 1, 2, 3, 4, 5, 6, 0xff];
+        assert_eq!(process("0011223344556677-00010203040506ff-00"), Some(boot));
+        for name in ["", "a-b-c", "0-+0010203040506f-0", "0-00010203040506f-0", "0-00010203040506ff0-0"] {
+            assert_eq!(process(name), None, "{name}");
+        }
     }
 }

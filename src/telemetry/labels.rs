@@ -251,6 +251,8 @@ labels! {
         Cancel = "cancel",
         /// To end a session.
         End = "end",
+        /// To carry out whatever a client asks in a session that belongs there.
+        Session = "session",
     }
 }
 

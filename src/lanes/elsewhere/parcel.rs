@@ -2,12 +2,13 @@
 
 use super::super::Way;
 use crate::cluster::{Aim, Arriving, Boot, Cluster, Errand, Process, Reached, Refused, Seat, Unreached};
+use crate::gateway::Gateway;
 use crate::listen::Connection;
 use crate::listen::within::InnerStream;
 use crate::session::{About, Notice};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{NodeOutcome, NodeRequest};
-use crate::trip::head;
+use crate::trip::{Trip, head};
 use crate::upstream::connector::Connector;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::{
@@ -20,6 +21,7 @@ use lockgate_filters::federate::question::Question;
 use lockgate_filters::rpc::scan::Kind;
 use lockgate_filters::splice::{Replay, carried};
 use parking_lot::Mutex;
+use pingora_proxy::Session;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,8 +30,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
-/// How long another node may take until the head of its answer is here. Nothing that is handed over takes longer where it is
-/// carried out: an answer is taken note of, a stream begins at once.
+/// How long another node may take until the head of its answer is here, where that is quickly done: an answer is taken note of,
+/// a stream begins at once.
 pub(super) const FIRST_BYTE: Duration = Duration::from_secs(30);
 
 /// How long an exchange may take. A stream may be silent and live as long as its node lets it, and a machine that is gone is
@@ -66,6 +68,7 @@ pub(super) struct Parcel {
     host: Box<str>,
     request: UpstreamRequest,
     answer_bytes: usize,
+    timeouts: Timeouts,
 }
 
 /// What another node answers.
@@ -106,30 +109,41 @@ impl Undone {
 impl Parcel {
     /// The client's request with this body; `None` where there is nobody else, or it has been handed over already.
     pub(super) fn of(way: &Way<'_>, kind: NodeRequest, aim: Aim, body: Bytes) -> Option<Parcel> {
-        let cluster = &way.gateway.world.cluster;
-        let connection = Connection::of(way.session)?;
+        Parcel::new(way.gateway, way.session, way.trip, kind, (aim, body))
+    }
+
+    /// As [`Parcel::of`], of a request that is in no lane.
+    pub(super) fn new(
+        gateway: &Gateway,
+        session: &Session,
+        trip: &Trip,
+        kind: NodeRequest,
+        (aim, body): (Aim, Bytes),
+    ) -> Option<Parcel> {
+        let cluster = &gateway.world.cluster;
+        let connection = Connection::of(session)?;
         if cluster.is_alone() || connection.forwarded().is_some() {
             return None;
         }
-        let request = way.session.req_header();
+        let request = session.req_header();
         let verb = match request.method {
             Method::GET => Verb::Get,
             Method::DELETE => Verb::Delete,
             _ => Verb::Post,
         };
-        let at = head(way.session);
+        let at = head(session);
         let host = at.authority.or_else(|| at.headers.get(header::HOST)?.to_str().ok())?;
         let target = request.uri.path_and_query()?;
         Some(Parcel {
             cluster: Arc::clone(cluster),
-            metrics: Arc::clone(&way.gateway.world.metrics),
+            metrics: Arc::clone(&gateway.world.metrics),
             kind,
             arriving: Arriving {
                 aim,
                 listener: connection.listener().into(),
                 peer: connection.peer(),
                 client: connection.client(),
-                correlation: way.trip.correlation.as_str().into(),
+                correlation: trip.correlation.as_str().into(),
                 news: false,
             },
             errand: Errand::Exchange,
@@ -143,8 +157,17 @@ impl Parcel {
                 replay: Replay::IfNotRun,
                 caller: Caller::default(),
             },
-            answer_bytes: way.trip.snapshot.limits.answer_bytes,
+            answer_bytes: trip.snapshot.limits.answer_bytes,
+            timeouts: TIMEOUTS,
         })
+    }
+
+    /// The same, for what may take as long as it takes: how long, is bounded where it is carried out. `news` says that it asks
+    /// for a stream of news.
+    pub(super) fn with_patience(mut self, news: bool) -> Parcel {
+        self.arriving.news = news;
+        self.timeouts.first_byte = self.timeouts.total;
+        self
     }
 
     /// An answer to a question that another node has put, which is the message at this place of the body.
@@ -273,7 +296,7 @@ impl Parcel {
         let pool = PoolSettings { idle_connections: 0, ..PoolSettings::default() };
         let connector = Connector::new();
         let endpoint = Arc::new(Endpoint::within(&settings, pool, &connector, dial)?);
-        let response = connector.send(&endpoint, &self.request, &TIMEOUTS, self.answer_bytes).await?;
+        let response = connector.send(&endpoint, &self.request, &self.timeouts, self.answer_bytes).await?;
         Ok(Taken { response, _seat: seat })
     }
 

@@ -1,6 +1,6 @@
 //! What backends ask of clients, and the members of a batch that no backend is asked for.
 
-use super::super::elsewhere::answer_of_batch;
+use super::super::elsewhere::{self, answer_of_batch};
 use super::super::{Broken, Way, forward};
 use super::{here, known, link, tell};
 use crate::snapshot::Link;
@@ -11,14 +11,16 @@ use lockgate_filters::federate::{Local, Target};
 use lockgate_filters::rpc::reply;
 use std::pin::Pin;
 
-/// Refuses a client's answer to a request that nobody waits for any more: the backend's session in which it was asked is
-/// gone, or it is at another node.
+/// Refuses a client's answer to a request that nobody waits for any more, since the backend's session in which it was asked is
+/// gone, or that waits at another node, which this one has no way to.
 pub(super) fn still_waits(way: &Way<'_>, question: &Question, link: &Link) -> Result<(), Refusal> {
-    let here = question.node == way.gateway.node;
+    if question.node != way.gateway.node {
+        return Err(elsewhere::out_of_reach(question));
+    }
     let place = &link.backend.place;
     let upstream = way.node.as_ref().and_then(|node| node.upstream(place));
     let open = upstream.is_some_and(|upstream| upstream.source(place) == question.source);
-    if here && open { Ok(()) } else { Err(forward::no_longer_asked(link.name())) }
+    if open { Ok(()) } else { Err(forward::no_longer_asked(link.name())) }
 }
 
 /// A response that is on its way.

@@ -45,7 +45,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         way.translate = member_of(&way).and_then(|member| Translate::of(&way, member, method, owes));
         return Box::pin(hold::answer_on(way, resume, asked)).await;
     }
-    announces(&way, &node);
+    let from_before = announces(&way, &node);
     hold::begin(&mut way).await?;
     let _open = Arc::clone(&way.server.metrics).stream(labels::StreamKind::Session);
     let mut gap = false;
@@ -63,7 +63,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         }
         None => {}
     }
-    hold_on(way, node, behind, gap).await
+    hold_on(way, node, behind, Missed { ours: gap, theirs: gap || from_before }).await
 }
 
 /// Finds out what the client calls what is said to it, where backends tell callers apart and this process does not know: what
@@ -95,14 +95,16 @@ fn position(way: &Way<'_>, node: &NodeSession, id: &[u8]) -> Option<EventId> {
     (id.session == node.id()).then_some(id)
 }
 
-/// Notes which changes are announced here, and that a session which comes from before this process has missed some.
-fn announces(way: &Way<'_>, node: &NodeSession) {
+/// Notes which changes are announced here; `true` where the session comes from before this process, and has missed some.
+fn announces(way: &Way<'_>, node: &NodeSession) -> bool {
     if let Some(federation) = &way.server.policy.federation {
         node.announces(Lists::declared(federation.catalog().capabilities().json().as_bytes()));
     }
-    if node.last_heard().is_none() {
+    let from_before = node.last_heard().is_none();
+    if from_before {
         node.missed_news();
     }
+    from_before
 }
 
 /// The backend whose answer a client wants to hear on.
@@ -183,17 +185,28 @@ enum Ending {
     Left,
 }
 
-/// Reads the backends' streams, with the client there; with a `gap`, it is told that it has missed something.
-async fn hold_on(way: Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>, gap: bool) -> Result<(), Broken> {
+/// What the client of a new stream may have missed.
+struct Missed {
+    /// What the gateway has said.
+    ours: bool,
+    /// What backends have said that cannot say it again.
+    theirs: bool,
+}
+
+/// Reads the backends' streams, with the client there, which is told of what it may have missed.
+async fn hold_on(way: Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>, missed: Missed) -> Result<(), Broken> {
     let sessions = Arc::clone(&way.gateway.world.sessions);
     let mut record = sessions.recorder(&node).start(StreamKind::Get, None, &Arc::from("*"));
     // Before the backends are asked: whoever had their streams must let go of them.
     let number = node.take_news();
-    let mut merged = Merged::of(&way, Arc::clone(&node), behind)?;
+    // Nobody heard the backends between another stream's end and this one's beginning, nor before a session of theirs was
+    // replaced.
+    let theirs = missed.theirs || number > 1 || node.was_renewed();
+    let mut merged = Merged::of(&way, Arc::clone(&node), behind, theirs)?;
     // Names are looked up as they come: what is listed now need not be kept for as long as this lasts.
     way.trip.exchange.catalog = None;
-    if gap {
-        merged.gap(None);
+    if missed.ours {
+        merged.gap_of_ours();
     }
     let patience = way.trip.snapshot.limits.keep_alive;
     let end = end_of_life(&way);

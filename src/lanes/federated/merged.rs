@@ -52,6 +52,8 @@ pub(super) struct Merged {
     /// Keeps the news there while somebody listens.
     _news: Arc<News>,
     told: Versions,
+    /// Whether backends may have said something that nobody heard before this began.
+    missed: bool,
     /// When all lists were last said to have changed because of a gap.
     lists_told: Option<Instant>,
     /// What is to be said next.
@@ -73,8 +75,9 @@ struct Place {
 }
 
 impl Merged {
-    /// What the client of this request hears, behind an event that it has.
-    pub fn of(way: &Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>) -> Result<Merged, Broken> {
+    /// What the client of this request hears, behind an event that it has. Where backends may have said something that nobody
+    /// heard (`missed`), it is told so of each that cannot say it again.
+    pub fn of(way: &Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>, missed: bool) -> Result<Merged, Broken> {
         // From before the server is looked at, so that no reload is missed.
         let reloads = way.gateway.world.reloads.subscribe();
         let news = way.gateway.world.catalogs.news_of(&way.server.policy, way.trip.exchange.audience());
@@ -95,6 +98,7 @@ impl Merged {
             news: news.subscribe(),
             _news: news,
             told,
+            missed,
             lists_told: None,
             ready: VecDeque::new(),
             pieces,
@@ -134,7 +138,7 @@ impl Merged {
                         let frame = event.frame.rewritten(id.as_deref(), event.data.as_deref());
                         return Some((id, frame));
                     }
-                    Some(Piece::Gap { place }) => self.gap(Some(&place)),
+                    Some(Piece::Gap { place }) => self.gap(&place),
                     Some(Piece::Unknown) => return None,
                     None => {}
                 },
@@ -200,7 +204,8 @@ impl Merged {
                 opener: Arc::clone(&self.opener),
                 behind: self.behind.get(&source).cloned(),
                 // What another session there may have said since is not sent again, either.
-                was_open: self.reading.contains_key(&place),
+                missed: self.missed || self.reading.contains_key(&place),
+                welcomed: false,
                 event_bytes: self.event_bytes,
                 pieces: self.sender.clone(),
                 heard: self.heard.clone(),
@@ -213,6 +218,8 @@ impl Merged {
                 before.task.abort();
             }
         }
+        // Where the session is opened from now on, it has said nothing yet.
+        self.missed = false;
     }
 
     /// Whether a backend may say anything that this client does not hear from the gateway anyway.
@@ -239,35 +246,30 @@ impl Merged {
         self.node.heard(versions.0);
     }
 
-    /// A backend that sends nothing twice, or every backend, was not heard for a while: whatever may have been said is said to
-    /// have happened. Lists are read by the gateway itself, so these are not said to have changed again and again for a backend
-    /// whose streams do not live long.
-    pub fn gap(&mut self, place: Option<&str>) {
+    /// What the gateway itself said cannot be said again: lists may have changed.
+    pub fn gap_of_ours(&mut self) {
         self.sessions.replay_budget().gap();
-        if place.is_none() || self.lists_told.is_none_or(|told| told.elapsed() >= GAP_SPACING) {
+        self.lists_told = Some(Instant::now());
+        self.node.missed_news();
+    }
+
+    /// A backend that sends nothing twice was not heard for a while: whatever may have been said is said to have happened.
+    /// Lists are read by the gateway itself, so these are not said to have changed again and again for a backend whose streams
+    /// do not live long.
+    fn gap(&mut self, place: &str) {
+        self.sessions.replay_budget().gap();
+        if self.lists_told.is_none_or(|told| told.elapsed() >= GAP_SPACING) {
             self.lists_told = Some(Instant::now());
             self.node.missed_news();
         }
         let server = self.heard.server.load();
         for (uri, member, _) in self.heard.names.subscribed(&server, &self.node) {
-            let owner = server.links.get(member);
-            let is_there = |link: &Arc<Link>| match place {
-                Some(place) => *link.backend.place == *place,
-                // Who can be asked to go on where the client stands will say it.
-                None => !self.goes_on(&link.backend.place),
-            };
-            if owner.is_some_and(is_there) {
+            if server.links.get(member).is_some_and(|link| *link.backend.place == *place) {
                 let updated =
                     json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": uri}});
                 self.ready.push_back(updated.to_string().into());
             }
         }
-    }
-
-    /// Whether a backend's stream goes on behind an event that the client has.
-    fn goes_on(&self, place: &str) -> bool {
-        let upstream = self.node.upstream(place);
-        upstream.is_some_and(|upstream| self.behind.contains_key(&upstream.source(place)))
     }
 
     fn event_id(&mut self) -> Option<Bytes> {

@@ -145,6 +145,9 @@ pub(super) async fn head_for(way: &mut Way<'_>, member: usize) -> Result<(), Bro
         if node.upstream(&way.link.backend.place).is_none() {
             Box::pin(revive::renew(way, &way.link, None)).await?;
         }
+        if asked.is_some() {
+            way.take_mark();
+        }
     }
     let exchange = &way.trip.exchange;
     let method = exchange.scan.messages.first().and_then(|message| message.method);

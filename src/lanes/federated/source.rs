@@ -57,8 +57,10 @@ pub(super) struct Reading {
     pub upstream: UpstreamSession,
     /// The event behind which it goes on.
     pub behind: Option<Bytes>,
-    /// Whether it was open before, so that something may have been missed.
-    pub was_open: bool,
+    /// Whether the backend may have said something in this session that nobody heard.
+    pub missed: bool,
+    /// Whether the backend has taken whoever asks for this stream.
+    pub welcomed: bool,
     /// Whether the backend has refused the client's credentials the last time.
     pub refused: bool,
     pub event_bytes: usize,
@@ -138,7 +140,8 @@ impl Reading {
         match response.status {
             StatusCode::OK if response.form() == Form::EventStream => {
                 self.refused = false;
-                if std::mem::replace(&mut self.was_open, true) && self.behind.is_none() {
+                self.welcomed = true;
+                if std::mem::replace(&mut self.missed, true) && self.behind.is_none() {
                     let place = Arc::clone(&self.link.backend.place);
                     if self.pieces.send(Piece::Gap { place }).await.is_err() {
                         return Ended::Over;
@@ -165,7 +168,7 @@ impl Reading {
             tracing::warn!(backend = %self.link.name(), session = %self.node.id(), status, "a backend refuses a session's stream");
         }
         let is_the_clients = sent.iter().any(|(name, _)| self.link.backend.forwarding.lists(name));
-        if self.was_open && is_the_clients && self.pieces.send(Piece::Unknown).await.is_ok() {
+        if self.welcomed && is_the_clients && self.pieces.send(Piece::Unknown).await.is_ok() {
             return Ended::Over;
         }
         Ended::Again

@@ -4,6 +4,7 @@
 //! little-endian), then the payload: JSON, so that members can be added without a new format. The marker lets a reader
 //! find the next record behind damage.
 
+use crate::session::before::Before;
 use crate::session::keys;
 use crate::session::level::LogLevel;
 use crate::session::upstream_session::{UpstreamId, UpstreamSession};
@@ -87,6 +88,9 @@ pub enum Change {
         level: Option<LogLevel>,
         /// The URIs that it was subscribed to.
         uris: Vec<Box<str>>,
+        /// Where it was open.
+        #[serde(default)]
+        places: Vec<Arc<str>>,
     },
     /// Ended on purpose: never to be served again.
     Ended {
@@ -110,6 +114,9 @@ pub struct SessionRecord {
     pub expires: UnixMillis,
     /// What the backends gave it, by name and digest of the URL.
     pub upstream: Vec<(Arc<str>, UpstreamSession)>,
+    /// Where it was open before it was taken in.
+    #[serde(default, skip_serializing_if = "Before::is_nowhere")]
+    pub before: Before,
 }
 
 /// Appends the framed record of a change; `false` (and nothing appended) when it is too long to be read back.
@@ -198,9 +205,14 @@ mod tests {
             id,
             expires: UnixMillis(9),
             upstream: vec![("a".into(), upstream.clone()), ("b".into(), stateless)],
+            before: Before::Nowhere,
         };
+        let again = |before| Change::Opened(SessionRecord { before, ..record.clone() });
         for change in [
+            again(Before::Unknown(vec!["a".into()])),
+            again(Before::At(vec!["a".into(), "b".into()])),
             Change::Opened(record),
+            Change::Left { id, until: UnixMillis(9), level: None, uris: Vec::new(), places: vec!["a".into()] },
             Change::Bound { id, backend: "a".into(), upstream },
             Change::Unbound { id, backend: "a".into() },
             Change::LogLevel { id, level: LogLevel::Debug },

@@ -1,6 +1,7 @@
 use super::file::{Disk, WritePart};
 use super::replay::{HEADER, replay};
 use super::*;
+use crate::session::before::Before;
 use crate::session::level::LogLevel;
 use crate::session::limits::Limits;
 use crate::session::store::{Standing, Store};
@@ -23,7 +24,12 @@ fn id(n: u8) -> SessionId {
 
 fn opened(n: u8) -> Change {
     let upstream = UpstreamSession { id: UpstreamId::new(&[b'a' + n % 26; 36]), revision: Revision::V2025_11_25 };
-    Change::Opened(SessionRecord { id: id(n), expires: LATER, upstream: vec![("demo".into(), upstream)] })
+    Change::Opened(SessionRecord {
+        id: id(n),
+        expires: LATER,
+        upstream: vec![("demo".into(), upstream)],
+        before: Before::Nowhere,
+    })
 }
 
 fn ended(n: u8) -> Change {
@@ -135,7 +141,7 @@ fn any_change() -> impl Strategy<Value = Change> {
         1 => n.clone().prop_map(ended),
         1 => n.clone().prop_map(|n| Change::Forgotten { id: id(n) }),
         1 => (n.clone(), prop::option::of(level.clone()), prop::collection::vec(uri.clone(), 0..3))
-            .prop_map(|(n, level, uris)| Change::Left { id: id(n), until: LATER, level, uris }),
+            .prop_map(|(n, level, uris)| Change::Left { id: id(n), until: LATER, level, uris, places: vec!["demo".into()] }),
         2 => (n.clone(), level).prop_map(|(n, level)| Change::LogLevel { id: id(n), level }),
         2 => (n.clone(), uri.clone()).prop_map(|(n, uri)| Change::Subscribed { id: id(n), uri }),
         1 => (n, uri).prop_map(|(n, uri)| Change::Unsubscribed { id: id(n), uri }),
@@ -400,7 +406,12 @@ async fn sessions_that_come_and_go_are_compacted_away_and_live_ones_are_not_rewr
     let (disk, store) = (FlakyDisk::default(), Arc::new(Store::new(Limits::default())));
     let journal = journal_on(&disk, &store, Duration::ZERO);
     let long_lived = UnixMillis(u64::MAX);
-    let open = |number: u64| SessionRecord { id: numbered(number), expires: long_lived, upstream: Vec::new() };
+    let open = |number: u64| SessionRecord {
+        id: numbered(number),
+        expires: long_lived,
+        upstream: Vec::new(),
+        before: Before::Nowhere,
+    };
     for number in 0..12_000 {
         drop(store.insert(open(number), NOW, journal.reserve().await));
     }

@@ -5,7 +5,8 @@ use crate::session::upstream_session::UpstreamId;
 use lockgate_filters::revision::Revision;
 
 fn session() -> Session {
-    let record = SessionRecord { id: SessionId([1; 16]), expires: UnixMillis(9), upstream: Vec::new() };
+    let record =
+        SessionRecord { id: SessionId([1; 16]), expires: UnixMillis(9), upstream: Vec::new(), before: Before::Nowhere };
     Session::new(record, Left::default(), UnixMillis(0))
 }
 

@@ -16,7 +16,7 @@ fn id(n: u8) -> SessionId {
 }
 
 fn insert(store: &Store, n: u8, now: UnixMillis) -> Result<Arc<Session>, InsertFault> {
-    let record = SessionRecord { id: id(n), expires: EXPIRES, upstream: Vec::new() };
+    let record = SessionRecord { id: id(n), expires: EXPIRES, upstream: Vec::new(), before: Before::Nowhere };
     store.insert(record, now, Slot::none()).map(|(session, _)| session)
 }
 
@@ -103,7 +103,12 @@ fn a_session_outlives_no_ticket() {
 fn replay_heeds_limits_and_expiry() {
     let store = store(2);
     for n in 0..4 {
-        let record = SessionRecord { id: id(n), expires: UnixMillis(NOW.0 + u64::from(n)), upstream: Vec::new() };
+        let record = SessionRecord {
+            id: id(n),
+            expires: UnixMillis(NOW.0 + u64::from(n)),
+            upstream: Vec::new(),
+            before: Before::Nowhere,
+        };
         store.replay(Change::Opened(record), NOW);
     }
     assert_eq!((live(&store), store.gauges().refused.load(Relaxed)), (2, 1));
@@ -117,7 +122,7 @@ fn the_cost_of_looking_up() {
     let store = Store::new(Limits::default());
     let ids: Vec<_> = (0..100_000).map(|_| SessionId::random().unwrap()).collect();
     for id in &ids {
-        let record = SessionRecord { id: *id, expires: EXPIRES, upstream: Vec::new() };
+        let record = SessionRecord { id: *id, expires: EXPIRES, upstream: Vec::new(), before: Before::Nowhere };
         drop(store.insert(record, NOW, Slot::none()));
     }
     let start = std::time::Instant::now();

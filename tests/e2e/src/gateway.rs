@@ -199,6 +199,16 @@ impl Gateway {
         metrics.lines().find_map(value)
     }
 
+    /// Waits until a line of the metrics is one of those wanted: what is counted is counted when the answer is out.
+    pub async fn counted(&self, what: &str, is_it: impl Fn(&str) -> bool) {
+        until(what, async || self.metrics().await.lines().any(&is_it).then_some(())).await;
+    }
+
+    /// Waits until a series has this value.
+    pub async fn counts(&self, series: &str, value: f64) {
+        until(series, async || (self.metric(series).await == Some(value)).then_some(())).await;
+    }
+
     /// The number of the configuration that is being served.
     pub async fn generation(&self) -> u64 {
         self.metric("lockgate_config_generation").await.expect("a generation") as u64

@@ -60,6 +60,11 @@ impl Answer {
         (self.status, self.json()["error"]["code"].as_i64().unwrap_or(0))
     }
 
+    /// Whether the answer says that a backend's session had been lost.
+    pub fn is_healed(&self) -> bool {
+        self.json()["result"]["_meta"]["io.lockgate/sessionHealed"] == true
+    }
+
     /// The first text block of a tool's answer.
     pub fn text(&self) -> String {
         let body = self.json();

@@ -18,11 +18,18 @@ pub struct Backends {
     pub stateful: Fixture,
     /// Where nodes that know each other listen for each other.
     pub ports: [u16; 2],
+    /// What is to happen when `web` has lost a session.
+    loss: &'static str,
 }
 
 impl Backends {
     /// The scripted ones have these tools.
     pub async fn start(tools: &[&str]) -> Self {
+        Self::losing("heal", tools).await
+    }
+
+    /// The same, with this `on_session_loss` at `web`.
+    pub async fn losing(loss: &'static str, tools: &[&str]) -> Self {
         let tools: Vec<Value> = tools.iter().map(|name| tool(name)).collect();
         let offer = json!({
             "eras": "legacy",
@@ -32,14 +39,14 @@ impl Backends {
         });
         let child = Scripted::start(Transport::Stdio, offer.clone()).await;
         let (web, stateful) = (Scripted::http(offer).await, Fixture::start("stateful"));
-        Self { web, child, stateful, ports: [free_port(), free_port()] }
+        Self { web, child, stateful, ports: [free_port(), free_port()], loss }
     }
 
     /// All of them in one virtual server; see [`federation`].
     pub fn config(&self, server: &str, top: &str) -> String {
         let stateful = format!("  stateful:\n    endpoints: [{{ url: \"{}\" }}]\n", self.stateful.url());
-        let backends =
-            [("web", self.web.backend("web", "")), ("child", self.child.backend("child", "")), ("stateful", stateful)];
+        let web = self.web.backend("web", &format!("    on_session_loss: {}\n", self.loss));
+        let backends = [("web", web), ("child", self.child.backend("child", "")), ("stateful", stateful)];
         federation(&backends, server, top)
     }
 

@@ -61,10 +61,9 @@ async fn a_member_that_fails_has_an_error_of_its_own() {
         assert!(error["data"]["correlationId"].is_string(), "{fault}: {error}");
     }
     assert_eq!(answer(&answers, json!("good"))["result"]["content"][0]["text"], "{\"x\":1}");
-    let metrics = gateway.metrics().await;
-    let counted =
-        metrics.lines().find(|line| line.contains("upstream_requests_total") && line.contains("server_error"));
-    assert!(counted.is_some_and(|line| line.ends_with(" 1")), "{metrics}");
+    let failed =
+        |line: &str| line.contains("upstream_requests_total") && line.contains("server_error") && line.ends_with(" 1");
+    gateway.counted("the count", failed).await;
 }
 
 #[tokio::test]
@@ -113,8 +112,7 @@ async fn members_that_say_more_make_a_stream() {
     ]);
     let mut response = client.post(&batch).send().await.expect("an answer");
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let open = gateway.metrics().await;
-    assert!(open.contains("lockgate_streams{kind=\"answer\",virtual_server=\"default\"} 1"), "{open}");
+    gateway.counts("lockgate_streams{kind=\"answer\",virtual_server=\"default\"}", 1.0).await;
     let mut text = String::new();
     while let Some(chunk) = response.chunk().await.expect("a whole stream") {
         text.push_str(&String::from_utf8_lossy(&chunk));

@@ -2,13 +2,15 @@
 
 use crate::backends::{Backends, KEY, OTHER_KEY, UPDATED, URI, moved, settled};
 use lockgate_e2e::events::Events;
+use lockgate_e2e::gateway::config_with;
 use lockgate_e2e::mcp::NEWEST_LEGACY;
-use lockgate_e2e::scripted::tools;
-use lockgate_e2e::{Answer, Gateway, Mcp, until};
+use lockgate_e2e::scripted::{Heard, tools};
+use lockgate_e2e::wait::free_port;
+use lockgate_e2e::{Answer, Fixture, Gateway, Mcp, until};
 use serde_json::{Value, json};
 
 async fn start() -> Backends {
-    Backends::start(&["count", "ask", "sample", "wait", "progress"]).await
+    Backends::start(&["count", "ask", "sample", "wait", "progress", "level"]).await
 }
 
 fn config(backends: &Backends, node: usize, keys: &[&str]) -> String {
@@ -55,8 +57,8 @@ async fn a_question_is_answered_through_another_node() {
         assert_eq!((answer.status, answer.body.len()), (202, 0), "{answer:?}");
         assert_eq!(stream.answer().await.1["result"]["content"][0]["text"], "Ada", "{name}");
     }
-    assert_eq!(other.metric(&requests("answer", "ok")).await, Some(2.0));
-    assert_eq!(other.metric("lockgate_nodes").await, Some(1.0));
+    other.counts(&requests("answer", "ok"), 2.0).await;
+    other.counts("lockgate_nodes", 1.0).await;
     // The session was opened by the first node alone, and it is one request in both logs.
     let opened = backends.web.heard_of("initialize");
     let ours = opened.iter().filter(|heard| heard.json()["params"]["clientInfo"]["name"] == "e2e").count();
@@ -88,13 +90,122 @@ async fn a_stream_goes_on_through_another_node() {
     let asked = stream.notification("elicitation/create").await;
     assert_eq!(reply(&moved, &asked, "Grace").await.status, 202);
     assert_eq!(call.answer().await.1["result"]["content"][0]["text"], "Grace");
-    assert_eq!(other.metric(&requests("stream", "ok")).await, Some(1.0));
+    other.counts(&requests("stream", "ok"), 1.0).await;
     // A client that leaves the one leaves the other.
     let open = "lockgate_in_flight{virtual_server=\"default\"}";
     let both = async || (one.metric(open).await, other.metric(open).await);
     until("only the stream", async || (both().await == (Some(1.0), Some(1.0))).then_some(())).await;
     drop(stream);
     until("the end of both", async || (both().await == (Some(0.0), Some(0.0))).then_some(())).await;
+}
+
+/// Whatever comes for a session goes to the node that has it, so that all of it is one, wherever requests are sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_one_through_every_node() {
+    let mut backends = start().await;
+    let (one, other, client, moved) = nodes(&backends).await;
+    for name in ["web__count", "child__count"] {
+        assert_eq!(client.tool(name, json!({})).await.text(), "1");
+        let answer = moved.tool(name, json!({})).await;
+        assert!(answer.text() == "2" && !answer.is_healed(), "{answer:?}");
+    }
+    assert_eq!(moved.send("logging/setLevel", json!({"level": "error"})).await.code(), (200, 0));
+    assert_eq!(client.tool("web__level", json!({})).await.text(), "error");
+    // Answers that are streams, and what is asked on them.
+    let slow = json!({"name": "stateful__slow", "arguments": {"milliseconds": 10}});
+    assert_eq!(moved.stream("tools/call", slow).await.answer().await.1["result"]["content"][0]["text"], "took 10 ms");
+    let mut call = moved.stream("tools/call", json!({"name": "web__ask", "arguments": {}})).await;
+    let asked = call.notification("elicitation/create").await;
+    assert_eq!(reply(&client, &asked, "Ada").await.status, 202);
+    assert_eq!(call.answer().await.1["result"]["content"][0]["text"], "Ada");
+    // What is subscribed to at the one is heard through the other.
+    let mut stream = client.listen(None).await;
+    assert_eq!(moved.send("resources/subscribe", json!({"uri": URI})).await.code(), (200, 0));
+    backends.listening().await;
+    backends.web.say(UPDATED, json!({"uri": "note:x", "number": 1}));
+    assert_eq!(stream.notification(UPDATED).await["params"]["number"], 1);
+    let mut through = moved.listen(None).await;
+    while stream.next().await.is_some() {}
+    // Nobody heard the backend for a moment, which was not asked to say it again.
+    assert_eq!(through.notification(UPDATED).await["params"], json!({"uri": URI}));
+    backends.web.say(UPDATED, json!({"uri": "note:x", "number": 2}));
+    assert_eq!(through.notification(UPDATED).await["params"]["number"], 2);
+    let opened = backends.web.heard_of("initialize");
+    let ours = opened.iter().filter(|heard| heard.json()["params"]["clientInfo"]["name"] == "e2e").count();
+    assert_eq!(ours, 1, "and one session at the backend");
+    assert!(other.metric(&requests("session", "ok")).await >= Some(6.0));
+    assert_eq!(one.metric(&requests("session", "ok")).await, Some(0.0), "it has it");
+}
+
+/// A client of several nodes that leaves one of them has cancelled nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_through_another_node_goes_on_without_its_client() {
+    let backends = start().await;
+    let (_one, _other, client, moved) = nodes(&backends).await;
+    let batch = Mcp { url: moved.url.clone(), ..Mcp::legacy(&client.url, "2025-03-26").await };
+    let members = ["a", "b"].map(|id| {
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "web__count", "arguments": {}}})
+    });
+    let answer = Answer::read(batch.post(&json!(members)).send().await.unwrap()).await;
+    assert_eq!(answer.json().as_array().map(Vec::len), Some(2), "{answer:?}");
+    let arguments = json!({"milliseconds": 500, "token": "left"});
+    let body = moved.body("tools/call", json!({"name": "web__wait", "arguments": arguments}));
+    let call = tokio::spawn(moved.post(&body).send());
+    until("the call", async || backends.web.outcomes("left").contains(&"begun".to_owned()).then_some(())).await;
+    call.abort();
+    until("its end", async || backends.web.outcomes("left").contains(&"answered".to_owned()).then_some(())).await;
+}
+
+/// While its node is away, another one goes on with a session; what is back has what it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_goes_back_to_its_node() {
+    let backends = start().await;
+    let (mut one, other, client, moved) = nodes(&backends).await;
+    for count in 1..=5 {
+        assert_eq!(client.tool("web__count", json!({})).await.text(), count.to_string());
+    }
+    one.kill();
+    let answer = moved.tool("web__count", json!({})).await;
+    assert!(answer.text() == "1" && answer.is_healed(), "{answer:?}");
+    one.restart().await;
+    one.settled().await;
+    other.counts("lockgate_nodes", 1.0).await;
+    let answer = moved.tool("web__count", json!({})).await;
+    assert!(answer.text() == "6" && !answer.is_healed(), "{answer:?}");
+}
+
+/// The ids of a virtual server with one backend are the backend's, which say nothing of a node. Its sessions do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_with_the_only_backend_is_one_through_every_node() {
+    let (fixture, ports) = (Fixture::start("stateful"), [free_port(), free_port()]);
+    let config = |node: usize| {
+        let [one, other] = ports;
+        let top = format!(
+            "tickets:\n  keys: [{{ id: k1, secret: \"{KEY}\" }}]\ncluster:\n  listen: 127.0.0.1:{}\n  \
+             peers: [127.0.0.1:{one}, 127.0.0.1:{other}]\n",
+            ports[node]
+        );
+        config_with(fixture.url(), "", &top)
+    };
+    let (config_one, config_other) = (config(0), config(1));
+    let (one, other) = tokio::join!(Gateway::start(&config_one), Gateway::start(&config_other));
+    let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;
+    let moved = moved(&client, &other);
+    assert_eq!(client.tool("count", json!({})).await.text(), "1");
+    assert_eq!(moved.tool("count", json!({})).await.text(), "2");
+    let mut call = client.stream("tools/call", json!({"name": "ask", "arguments": {}})).await;
+    let asked = call.notification("elicitation/create").await;
+    assert_eq!(reply(&moved, &asked, "Ada").await.status, 202);
+    assert_eq!(call.answer().await.1["result"]["content"][0]["text"], "Ada");
+    let body = client.body("tools/call", json!({"name": "slow", "arguments": {"milliseconds": 1500, "token": "x"}}));
+    let mut stream = Events::new(client.post(&body).send().await.expect("an answer"));
+    stream.next().await.expect("a priming event");
+    let last = stream.last_id.clone().expect("an event id");
+    drop(stream);
+    let (_, answer) = moved.listen(Some(&last)).await.answer().await;
+    assert_eq!((&answer["id"], &answer["result"]["content"][0]["text"]), (&body["id"], &json!("took 1500 ms")));
+    assert!(matches!(moved.delete().await.status, 200 | 204));
+    assert_eq!(client.tool("count", json!({})).await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,24 +327,22 @@ async fn a_session_that_ends_at_one_node_ends_at_all() {
     let backends = start().await;
     let (mut one, other, client, moved) = nodes(&backends).await;
     assert_eq!(client.tool("web__count", json!({})).await.text(), "1");
-    assert_eq!(moved.tool("web__count", json!({})).await.text(), "1");
+    assert_eq!(moved.tool("web__count", json!({})).await.text(), "2", "it is the same session");
     let mut listening = client.listen(None).await;
     assert!(matches!(moved.delete().await.status, 200 | 204));
     for client in [&client, &moved] {
         assert_eq!(client.tool("web__count", json!({})).await.status, 404);
     }
     while listening.next().await.is_some() {}
-    let heard = backends.web.heard();
-    let opened: Vec<_> =
-        heard.iter().filter(|heard| heard.is("tools/call")).map(|heard| heard.session.clone()).collect();
-    let ended = heard.iter().filter(|heard| heard.method == "DELETE" && opened.contains(&heard.session)).count();
-    assert_eq!((opened.len(), ended), (2, 2), "both nodes have ended what they had opened");
-    assert_eq!(other.metric(&requests("end", "ok")).await, Some(1.0));
+    let used = backends.web.heard_of("tools/call")[0].session.clone();
+    let ends = |heard: &Heard| heard.method == "DELETE" && heard.session == used;
+    assert_eq!(backends.web.heard().iter().filter(|heard| ends(heard)).count(), 1, "who has opened it has ended it");
+    other.counts(&requests("end", "ok"), 1.0).await;
     // One that does not hear it is counted, and keeps nobody waiting for long.
     let client = Mcp::legacy(&other.mcp(), NEWEST_LEGACY).await;
     one.kill();
     assert!(matches!(client.delete().await.status, 200 | 204));
-    assert_eq!(other.metric(&requests("end", "unreachable")).await, Some(1.0));
+    other.counts(&requests("end", "unreachable"), 1.0).await;
 }
 
 /// A request that has been handed over is handed on no further, even where each takes the other for who should have it.
@@ -250,7 +359,7 @@ async fn nothing_goes_in_circles() {
     backends.web.heard();
     let answer = reply(&moved, &asked, "Ada").await;
     assert!(matches!(answer.status, 202 | 502), "{answer:?}");
-    assert_eq!(other.metric(&requests("answer", "ok")).await, Some(1.0), "it was taken where it belongs");
+    other.counts(&requests("answer", "ok"), 1.0).await;
     for kind in ["answer", "stream", "cancel", "end"] {
         for outcome in ["ok", "unknown", "unreachable", "refused", "full"] {
             assert_eq!(one.metric(&requests(kind, outcome)).await, Some(0.0), "{kind} {outcome}");
@@ -286,7 +395,7 @@ async fn cancellations_in_a_batch_are_told_together() {
         outcome(token, "cancelled").await;
     }
     until("the count", async || (other.metric(&requests("cancel", "ok")).await >= Some(1.0)).then_some(())).await;
-    assert_eq!(other.metric(&requests("cancel", "ok")).await, Some(1.0));
+    other.counts(&requests("cancel", "ok"), 1.0).await;
     drop((calls, one));
 }
 

@@ -204,10 +204,10 @@ async fn an_idle_session_makes_room_and_comes_back() {
     let count = until("the idle session's return", async || {
         let answer = first.tool("count", json!({})).await;
         assert!(matches!(answer.status, 200 | 503), "{answer:?}");
-        (answer.status == 200).then(|| answer.text())
+        (answer.status == 200).then(|| (answer.text(), answer.is_healed()))
     })
     .await;
-    assert_eq!(count, "1", "what the backend held for it is gone");
+    assert_eq!(count, ("1".to_owned(), true), "what the backend held for it is gone, and its client is told so");
     until("one session in all", async || (open_sessions(&fixture).await.len() == 1).then_some(())).await;
 }
 

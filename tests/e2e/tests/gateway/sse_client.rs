@@ -1,9 +1,11 @@
 //! HTTP+SSE, the transport of 2024-11-05: clients that still speak it see what others see.
 
+use crate::backends::KEY;
 use lockgate_e2e::clients::sse;
 use lockgate_e2e::events::Events;
 use lockgate_e2e::gateway::{config, config_with};
 use lockgate_e2e::mcp::client;
+use lockgate_e2e::wait::free_port;
 use lockgate_e2e::{Client, Fixture, Gateway, for_each_client, until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -178,7 +180,7 @@ async fn it_is_served_only_on_request_and_only_to_so_many() {
     let gateway = Gateway::start(&config_with(fixture.url(), "", top)).await;
     let mut first = Hand::connect(&gateway, "/mcp/sse", None).await;
     let held = r#"lockgate_streams{kind="sse",virtual_server="default"}"#;
-    assert_eq!(gateway.metric(held).await, Some(1.0));
+    gateway.counts(held, 1.0).await;
     let second = client().get(gateway.url("/mcp/sse")).send().await.unwrap();
     assert_eq!(second.status(), 503);
     let refused: Value = second.json().await.unwrap();
@@ -231,4 +233,32 @@ async fn http_2_will_do() {
     let place = gateway.url(&events.next().await.expect("the endpoint").data);
     let mut hand = Hand { http, events, place, token: None };
     assert_eq!(hand.open().await["id"], 0);
+}
+
+/// A message finds its client's stream through another node of a cluster, and is told where there is no way to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_finds_its_stream_through_another_node() {
+    let (fixture, ports) = (Fixture::start("lax"), [free_port(), free_port()]);
+    let config = |port: u16| {
+        let [one, other] = ports;
+        let top = format!(
+            "    sse: true\ntickets:\n  keys: [{{ id: k1, secret: \"{KEY}\" }}]\n\
+             cluster:\n  listen: 127.0.0.1:{port}\n  peers: [127.0.0.1:{one}, 127.0.0.1:{other}]\n"
+        );
+        config_with(fixture.url(), "", &top)
+    };
+    let (config_one, config_other) = (config(ports[0]), config(ports[1]));
+    let (mut one, other) = tokio::join!(Gateway::start(&config_one), Gateway::start(&config_other));
+    other.counts("lockgate_nodes", 1.0).await;
+    let mut hand = Hand::connect(&one, "/mcp/sse", Some("mine")).await;
+    let here = one.url("");
+    hand.place = hand.place.replacen(&here, &other.url(""), 1);
+    assert_eq!(hand.open().await["result"]["protocolVersion"], "2024-11-05");
+    assert_eq!(hand.say(call("across")).await, 202);
+    assert_eq!(hand.hear().await["id"], "across");
+    let ping = json!({"jsonrpc": "2.0", "id": 9, "method": "ping"});
+    assert_eq!(hand.post(&ping).send().await.unwrap().status(), 404, "only its client speaks in it");
+    one.kill();
+    let lost = hand.post(&ping).bearer_auth("mine").send().await.unwrap().status().as_u16();
+    assert!([404, 502].contains(&lost), "as it was known before it was gone, or not yet: {lost}");
 }

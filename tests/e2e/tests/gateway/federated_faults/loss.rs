@@ -1,6 +1,6 @@
 //! Backends that lose sessions, are killed and come back.
 
-use super::{TIMEOUTS, TRANSPORTS, beside, is_healed, names, unhurt};
+use super::{TIMEOUTS, TRANSPORTS, beside, names, unhurt};
 use lockgate_e2e::scripted::{tool, tools};
 use lockgate_e2e::{Scripted, Transport, until};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ async fn a_lost_session_heals_and_says_so() {
         assert_eq!(client.send("logging/setLevel", json!({"level": "error"})).await.status, 200);
         assert_eq!(client.send("resources/subscribe", json!({"uri": "bad+note:x"})).await.code(), (200, 0));
         let answer = client.tool("bad__count", json!({"token": "before"})).await;
-        assert_eq!((answer.text().as_str(), is_healed(&answer)), ("1", false), "{transport:?}: {answer:?}");
+        assert_eq!((answer.text().as_str(), answer.is_healed()), ("1", false), "{transport:?}: {answer:?}");
         let counted = beside.healed().await;
         lose(&mut beside.bad, transport).await;
         let answer = until("the healed session", async || {
@@ -44,13 +44,13 @@ async fn a_lost_session_heals_and_says_so() {
         })
         .await;
         assert_eq!(answer.text(), "1", "{transport:?}");
-        assert!(is_healed(&answer), "{transport:?}: {answer:?}");
+        assert!(answer.is_healed(), "{transport:?}: {answer:?}");
         assert_eq!(beside.bad.outcomes("after"), ["answered"], "{transport:?}: it ran once");
         assert_eq!(client.tool("bad__level", json!({})).await.text(), "error", "{transport:?}");
         assert_eq!(client.tool("bad__subscribed", json!({})).await.text(), "[\"note:x\"]", "{transport:?}");
         let answer = client.tool("bad__count", json!({})).await;
         assert_eq!(
-            (answer.text().as_str(), is_healed(&answer)),
+            (answer.text().as_str(), answer.is_healed()),
             ("2", false),
             "{transport:?}: only the first is marked"
         );
@@ -83,7 +83,7 @@ async fn a_lost_session_is_told_once_where_nothing_may_heal() {
             (answer.status == 200).then_some(answer)
         })
         .await;
-        assert_eq!((answer.text().as_str(), is_healed(&answer)), ("1", false), "{transport:?}: {answer:?}");
+        assert_eq!((answer.text().as_str(), answer.is_healed()), ("1", false), "{transport:?}: {answer:?}");
         assert_eq!(beside.healed().await, 0.0, "{transport:?}");
     }
 }

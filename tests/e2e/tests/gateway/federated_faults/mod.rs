@@ -11,7 +11,7 @@ mod policies;
 use lockgate_e2e::gateway::federation;
 use lockgate_e2e::mcp::NEWEST_LEGACY;
 use lockgate_e2e::scripted::tools;
-use lockgate_e2e::{Answer, Gateway, Mcp, Scripted, Transport};
+use lockgate_e2e::{Gateway, Mcp, Scripted, Transport};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -64,8 +64,4 @@ async fn names(client: &Mcp) -> Vec<String> {
     let answer = client.send("tools/list", json!({})).await;
     let tools = answer.json()["result"]["tools"].as_array().unwrap_or_else(|| panic!("{answer:?}")).clone();
     tools.iter().map(|tool| tool["name"].as_str().expect("a name").to_owned()).collect()
-}
-
-fn is_healed(answer: &Answer) -> bool {
-    answer.json()["result"]["_meta"]["io.lockgate/sessionHealed"] == true
 }

@@ -4,7 +4,7 @@ use super::{Pair, config, pair};
 use lockgate_e2e::gateway::federation;
 use lockgate_e2e::mcp::NEWEST_LEGACY;
 use lockgate_e2e::scripted::{tool, tools};
-use lockgate_e2e::{Answer, Gateway, Mcp, Scripted, until};
+use lockgate_e2e::{Gateway, Mcp, Scripted, until};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -28,10 +28,6 @@ async fn set(pair: &Pair) -> Mcp {
     client
 }
 
-fn healed(answer: &Answer) -> bool {
-    answer.json()["result"]["_meta"]["io.lockgate/sessionHealed"] == true
-}
-
 async fn subscribed(client: &Mcp) -> Value {
     serde_json::from_str(&client.tool("one__subscribed", json!({})).await.text()).expect("a list")
 }
@@ -42,7 +38,7 @@ async fn every_subscription_is_made_again() {
     let client = set(&pair).await;
     pair.one.forget();
     let answer = client.tool("one__count", json!({})).await;
-    assert!(answer.text() == "1" && healed(&answer), "{answer:?}");
+    assert!(answer.text() == "1" && answer.is_healed(), "{answer:?}");
     assert_eq!(subscribed(&client).await, json!(["note:x", "note:y"]));
     assert_eq!(client.tool("one__level", json!({})).await.text(), "error");
 }
@@ -58,7 +54,7 @@ async fn what_is_not_taken_keeps_no_session_from_healing() {
     let begun = Instant::now();
     let answer = client.tool("one__count", json!({})).await;
     assert_eq!(answer.text(), "1", "{answer:?}");
-    assert!(healed(&answer) && begun.elapsed() < Duration::from_secs(10), "{:?}: {answer:?}", begun.elapsed());
+    assert!(answer.is_healed() && begun.elapsed() < Duration::from_secs(10), "{:?}: {answer:?}", begun.elapsed());
     assert_eq!(subscribed(&client).await, json!(["note:y"]));
     until("the log", async || Some(pair.gateway.log()).filter(|log| log.contains("2 of 3 settings"))).await;
 }
@@ -91,7 +87,7 @@ async fn what_is_set_meanwhile_is_not_lost() {
     .await;
     assert_eq!(client.send("logging/setLevel", json!({"level": "alert"})).await.code(), (200, 0));
     let answer = healing.await.expect("an answer");
-    assert!(answer.text() == "1" && healed(&answer), "{answer:?}");
+    assert!(answer.text() == "1" && answer.is_healed(), "{answer:?}");
     assert_eq!(client.tool("one__level", json!({})).await.text(), "alert");
 }
 
