@@ -58,9 +58,16 @@ impl InFlight {
         self.list.lock().len()
     }
 
-    /// Whether an answer to this id is due, in whatever request; it no longer is.
+    /// Whether an answer to this id is due, in whatever request; it no longer is. A request that has all of its answers from
+    /// elsewhere may itself never end.
     pub(super) fn answered(&self, id: &[u8]) -> bool {
-        self.list.lock().iter_mut().any(|entry| take(&mut entry.due, id))
+        let mut list = self.list.lock();
+        let Some(entry) = list.iter_mut().find_map(|entry| take(&mut entry.due, id).then_some(entry)) else {
+            return false;
+        };
+        entry.endless |= entry.due.is_empty();
+        self.emptied.notify_waiters();
+        true
     }
 
     /// The client wants no answer to the request with this raw id.
@@ -165,8 +172,11 @@ mod tests {
         assert_eq!((all.len(), ticket.due().len()), (1, 2));
         assert!(ticket.answered(b"1.0") && !ticket.answered(b"1") && all.answered(b"\"a\""));
         assert!(!ticket.is_due());
-        drop(ticket);
+        // Its own end is not waited for: what answered it came in another way.
         all.finished().await;
+        assert_eq!(all.len(), 1);
+        drop(ticket);
+        assert_eq!(all.len(), 0);
     }
 
     #[tokio::test]
