@@ -27,14 +27,18 @@ pub(super) async fn whole(response: &mut UpstreamResponse, limits: &Limits) -> R
     if matches!(response.status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
         return Ok(Vec::new());
     }
-    let body = response.collect(limits.answer_bytes).await?;
+    Ok(split(response.collect(limits.answer_bytes).await?, limits.scan.batch))
+}
+
+/// The messages of a body: one, those of a batch but no more than `most`, or none.
+pub(super) fn split(body: Bytes, most: usize) -> Vec<Bytes> {
     if body.trim_ascii_start().first() != Some(&b'[') {
-        return Ok(if body.is_empty() { Vec::new() } else { vec![body] });
+        return if body.is_empty() { Vec::new() } else { vec![body] };
     }
     if scan::skim(&body, &OWN).is_err() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    Ok(items(&body).take(limits.scan.batch).map(|item| body.slice_ref(item.span.of(&body))).collect())
+    items(&body).take(most).map(|item| body.slice_ref(item.span.of(&body))).collect()
 }
 
 /// An event stream, and what it said about itself.

@@ -1,25 +1,27 @@
 //! One HTTP request that carries requests of the client's, and what becomes of them.
 
 use super::answer::{Stream, envelope, is_stream, whole};
-use super::inflight::{InFlight, Ticket};
-use super::renew::{self, Opening};
-use super::session::{self, Opened, Pause, Session};
-use super::settings::{Limits, Patience, Server};
-use super::tools::{Tools, leave_out};
+use super::inflight::Ticket;
+use super::renew;
+use super::session::{Legacy, Opening, Session};
+use super::shared::{Gone, Shared};
+use super::streams::{self, Opened, Pause};
+use super::tools::leave_out;
 use super::wire::{Failure, send};
+use super::wishes::{Wish, Wishes};
 use crate::upstream::{UpstreamResponse, Verb};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use lockgate_filters::fault::Fault;
 use lockgate_filters::revision::Era;
 use lockgate_filters::rpc::members::member;
-use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{Kind, Message};
+use lockgate_filters::rpc::{id, reply};
 use lockgate_filters::splice::{Outbound, mirror};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// How often in a row a stream may be taken up again in vain.
@@ -31,52 +33,6 @@ const RESUMES_SILENT_MAX: u32 = 1000;
 /// How long a stream that has brought its answer is read on, so that its connection can be used again.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// What all requests of one client share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) server: Server,
-    pub(super) limits: Limits,
-    pub(super) patience: Patience,
-    /// To the client.
-    pub(super) out: mpsc::Sender<Bytes>,
-    pub(super) inflight: Arc<InFlight>,
-    pub(super) session: Mutex<Option<Arc<Session>>>,
-    /// How the client has opened its session.
-    pub(super) opening: Mutex<Option<Opening>>,
-    /// Held by whoever opens it again.
-    pub(super) renewing: tokio::sync::Mutex<()>,
-    pub(super) tools: Tools,
-}
-
-/// The client takes nothing more.
-pub(super) struct Gone;
-
-impl Shared {
-    /// The session that the client is in.
-    pub(super) fn session(&self) -> Option<Arc<Session>> {
-        self.session.lock().clone()
-    }
-
-    /// Says something to the client.
-    pub(super) async fn say(&self, message: Bytes) -> Result<(), Gone> {
-        self.out.send(message).await.map_err(|_| Gone)
-    }
-
-    /// Brings a message of the server's own stream, on which answers come only by mistake or late.
-    pub(super) async fn bring_unasked(&self, message: Bytes) -> Result<(), Gone> {
-        let Some(found) = envelope(&message) else {
-            tracing::warn!("the server sent an event that is no JSON-RPC message: it is left out");
-            return Ok(());
-        };
-        let id = found.id.map(|id| id.span.of(&message));
-        if found.kind == Kind::Response && !id.is_some_and(|id| self.inflight.answered(id)) {
-            tracing::debug!("the server answered what was not asked: it is left out");
-            return Ok(());
-        }
-        self.say(message).await
-    }
-}
-
 /// What kind of asking it is.
 #[derive(Clone, Debug)]
 pub(super) enum Way {
@@ -84,8 +40,8 @@ pub(super) enum Way {
     Modern(Box<Message>),
     /// `initialize`.
     Initialize,
-    /// Any other legacy request, or a batch.
-    Legacy(Option<Arc<Session>>),
+    /// Any other legacy request, or a batch: the session it is sent in, and which of its ids ask for what of that.
+    Legacy(Option<Arc<Session>>, Vec<(Bytes, Wish)>),
 }
 
 /// Requests that are carried out.
@@ -97,6 +53,8 @@ pub(super) struct Ask {
     pub(super) way: Way,
     /// The session in the place of that in which it was sent first.
     pub(super) session: Mutex<Option<Arc<Session>>>,
+    /// The session that the client was in before it opened another with this.
+    pub(super) former: Mutex<Option<Arc<Session>>>,
 }
 
 /// Why there is no answer.
@@ -120,8 +78,18 @@ impl From<Failure> for Unanswered {
 }
 
 impl Ask {
-    /// Carries the requests out; the client gets an answer to each that it has not cancelled.
-    pub(super) async fn run(self) {
+    /// Carries the requests out; the client gets an answer to each that it has not cancelled, and what must not overtake
+    /// them is let go then.
+    pub(super) async fn run(self, done: Option<oneshot::Sender<()>>) {
+        self.settle().await;
+        drop(done);
+        let former = self.former.lock().take();
+        if let Some(former) = former {
+            former.end(&self.shared).await;
+        }
+    }
+
+    async fn settle(&self) {
         match self.carry_out().await {
             Ok(()) | Err(Unanswered::Gone) => {}
             Err(Unanswered::Failed(failure)) => {
@@ -166,8 +134,8 @@ impl Ask {
         let message = match &self.way {
             Way::Modern(message) => message,
             Way::Initialize => return Ok((self.send(fields).await?, None)),
-            Way::Legacy(None) => return Ok((self.send(fields).await?, None)),
-            Way::Legacy(Some(session)) => return self.post_in(session).await,
+            Way::Legacy(None, _) => return Ok((self.send(fields).await?, None)),
+            Way::Legacy(Some(session), _) => return self.post_in(session).await,
         };
         let mut asked = false;
         if !mirror(&mut fields, message, &self.body, &shared.tools.known()) {
@@ -199,23 +167,28 @@ impl Ask {
             session.name(&mut fields);
             fields
         };
+        let asked = self.ticket.due();
         let mut response = self.send(sent_in(session)).await?;
         if response.status != StatusCode::NOT_FOUND || !session.has_id() {
             return Ok((response, None));
         }
         let said = response.collect(self.shared.limits.answer_bytes).await.map_err(|fault| Failure::from(&fault))?;
-        if !renew::is_lost(&said) {
+        if !renew::is_lost(&said, &asked) {
             return Ok((response, Some(said)));
         }
         let session = renew::renew(&self.shared, session, &self.fields).await?;
         *self.session.lock() = Some(Arc::clone(&session));
+        if !self.ticket.is_due() {
+            // Its cancellation was told to a server that did not know it: nobody hears this.
+            return Err(renew::answer_lost());
+        }
         // Where that is lost as well, something else is the matter.
         Ok((self.send(sent_in(&session)).await?, None))
     }
 
     /// The session in which it was sent at last.
     fn sent_in(&self) -> Option<Arc<Session>> {
-        let Way::Legacy(session) = &self.way else { return None };
+        let Way::Legacy(session, _) = &self.way else { return None };
         self.session.lock().clone().or_else(|| session.clone())
     }
 
@@ -235,7 +208,7 @@ impl Ask {
             if !self.ticket.is_due() {
                 return Ok(());
             }
-            pause.after(&stream);
+            pause.after(stream.retry, stream.has_news);
             behind = stream.last_id().or(behind);
             silent = if stream.has_news { 0 } else { silent + 1 };
             if let Way::Modern(message) = &self.way
@@ -289,7 +262,7 @@ impl Ask {
             if !self.ticket.is_due() {
                 return Err(None);
             }
-            match session::open(&self.shared, session, Some(behind.clone())).await {
+            match streams::open(&self.shared, session, Some(behind.clone())).await {
                 Opened::Stream(response) => return Ok(response),
                 // It may have run: nobody but the client can say whether it may run again.
                 Opened::Never(StatusCode::NOT_FOUND) if session.has_id() => return Err(Some(renew::answer_lost())),
@@ -341,13 +314,7 @@ impl Ask {
         let Some(result) = found.result else { return self.shared.say(message).await };
         let message = match &self.way {
             Way::Initialize => {
-                let session = Arc::new(Session::opened(headers, result.span.of(&message)));
-                let id = Bytes::copy_from_slice(id.span.of(&message));
-                *self.shared.opening.lock() = Some(Opening { body: self.body.clone(), id });
-                let before = self.shared.session.lock().replace(session);
-                if let Some(before) = before {
-                    before.leave();
-                }
+                self.begin_session(Session::opened(headers, result.span.of(&message)), id.span.of(&message));
                 message
             }
             Way::Modern(asked) if asked.is(b"tools/list", &self.body) => {
@@ -355,9 +322,39 @@ impl Ask {
                 let page = self.shared.tools.learn(result.span.of(&message), first);
                 leave_out(message, result, &page)
             }
-            Way::Modern(_) | Way::Legacy(_) => message,
+            Way::Legacy(_, wishes) => {
+                let granted = wishes.iter().find(|(asked, _)| id::same(asked, id.span.of(&message)));
+                granted.inspect(|(_, wish)| self.remember(wish));
+                message
+            }
+            Way::Modern(_) => message,
         };
         self.shared.say(message).await
+    }
+
+    /// The client is in this session from now on, which it has opened with the request of this raw id.
+    fn begin_session(&self, session: Session, id: &[u8]) {
+        let session = Arc::new(session);
+        // Copies, since they stay as long as the session and must not keep alive what was read with them.
+        let opening = Opening { body: Bytes::copy_from_slice(&self.body), id: Bytes::copy_from_slice(id) };
+        let begun = Legacy { session: Some(Arc::clone(&session)), opening: Some(opening), wishes: Wishes::default() };
+        let former = std::mem::replace(&mut *self.shared.legacy.lock(), begun).session;
+        if let Some(former) = former {
+            former.leave();
+            *self.former.lock() = Some(former).filter(|former| !former.is_known_as(&session));
+        }
+    }
+
+    /// The server has granted what the client asked of its session.
+    fn remember(&self, wish: &Wish) {
+        let sent_in = self.sent_in();
+        let mut legacy = self.shared.legacy.lock();
+        // Not where the client is in another by now.
+        if let (Some(now), Some(sent_in)) = (&legacy.session, &sent_in)
+            && Arc::ptr_eq(now, sent_in)
+        {
+            legacy.wishes.grant(wish, &self.shared.limits);
+        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! What a client says, in its order.
 
-use super::ask::{Ask, Shared, Way, era_of};
+use super::ask::{Ask, Way, era_of};
 use super::inflight::{Cancelled, InFlight, Ticket};
-use super::session;
+use super::renew::Renewals;
+use super::session::Legacy;
 use super::settings::{Limits, Patience, Server};
+use super::shared::Shared;
+use super::streams;
 use super::tools::Tools;
 use super::wire::{Failure, send};
+use super::wishes::Wish;
 use crate::upstream::Verb;
 use bytes::Bytes;
 use http::HeaderValue;
@@ -49,9 +53,9 @@ impl Bridge {
     pub fn new(server: Server, limits: Limits, patience: Patience) -> (Bridge, mpsc::Receiver<Bytes>) {
         let (out, messages) = mpsc::channel(limits.queue.max(1));
         let inflight = Arc::new(InFlight::default());
-        let (session, tools) = (Mutex::new(None), Tools::default());
-        let (opening, renewing) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        let shared = Arc::new(Shared { server, limits, patience, out, inflight, session, opening, renewing, tools });
+        let (legacy, renewals) = (Mutex::new(Legacy::default()), Renewals::default());
+        let tools = Tools::default();
+        let shared = Arc::new(Shared { server, limits, patience, out, inflight, legacy, renewals, tools });
         let speech = Arc::new(Semaphore::new(limits.speech.max(1)));
         (Bridge { shared, tasks: JoinSet::new(), before: None, modern: None, speech }, messages)
     }
@@ -95,10 +99,12 @@ impl Bridge {
             _ = patience => tracing::warn!("what was not answered in time is given up"),
         }
         self.tasks.shutdown().await;
-        let session = self.shared.session.lock().take();
+        let session = self.shared.legacy.lock().session.take();
         if let Some(session) = session {
             session.end(&self.shared).await;
         }
+        // Somebody was about to open it again.
+        self.shared.renewals.clear(&self.shared).await;
     }
 
     async fn say(&self, message: Bytes) {
@@ -143,7 +149,10 @@ impl Bridge {
                 self.before = Some((before, None));
                 (Way::Initialize, Some(done))
             }
-            Era::Legacy => (Way::Legacy(self.shared.session()), None),
+            Era::Legacy => {
+                let wish = Wish::of(&message, &body).map(|wish| (id.clone(), wish));
+                (Way::Legacy(self.shared.session(), wish.into_iter().collect()), None)
+            }
         };
         self.begin(way, era, vec![id], endless, (body, fields), done).await;
     }
@@ -155,7 +164,11 @@ impl Bridge {
         if due.is_empty() {
             return self.speak(body, self.in_session(fields), None).await;
         }
-        let way = Way::Legacy(self.shared.session());
+        let wishes = messages.iter().filter_map(|one| {
+            let id = body.slice_ref(one.id?.span.of(&body));
+            Some((id, Wish::of(one, &body)?))
+        });
+        let way = Way::Legacy(self.shared.session(), wishes.collect());
         self.begin(way, Era::Legacy, due, false, (body, fields), None).await;
     }
 
@@ -179,11 +192,8 @@ impl Bridge {
         }
         let ticket = shared.inflight.begin(era, due, endless);
         let number = ticket.number();
-        let ask = Ask { shared, body, fields, ticket, way, session: Mutex::new(None) };
-        let task = self.tasks.spawn(async move {
-            ask.run().await;
-            drop(done);
-        });
+        let ask = Ask { shared, body, fields, ticket, way, session: Mutex::new(None), former: Mutex::new(None) };
+        let task = self.tasks.spawn(ask.run(done));
         Ticket::task(&self.shared.inflight, number, task);
     }
 
@@ -235,26 +245,24 @@ impl Bridge {
         let shared = Arc::clone(&self.shared);
         let ticket = shared.inflight.begin(Era::Legacy, Vec::new(), false);
         self.tasks.spawn(async move {
-            let taken = match send(&shared.server, &shared.limits, Verb::Post, fields, body).await {
+            match send(&shared.server, &shared.limits, Verb::Post, fields, body).await {
                 Ok(mut response) => {
-                    let taken = response.status.is_success();
-                    if !taken {
+                    if !response.status.is_success() {
                         tracing::warn!(status = %response.status, "the server did not take a message that needs no answer");
                     }
                     // Nothing is in it, and its connection can be used again.
                     let _ = response.collect(shared.limits.answer_bytes).await;
-                    taken
                 }
                 Err(fault) => {
                     tracing::warn!(reason = Failure::from(&fault).text(), "a message could not be brought to the server");
-                    false
                 }
-            };
+            }
             drop((ticket, room));
             let Some((done, opens)) = then else { return };
             drop(done);
-            if let (true, Some(session)) = (opens && taken, shared.session()) {
-                session::listen(shared, session).await;
+            // Taken or not: it may be the session that was lost, and another takes its place.
+            if let (true, Some(session)) = (opens, shared.session()) {
+                streams::listen(shared, session).await;
             }
         });
     }

@@ -7,8 +7,11 @@
 //! decides, and no message is rewritten:
 //!
 //! - `hear` takes the client's messages in their order, and says what becomes of each;
-//! - `ask` carries requests out, `answer` reads what comes back; `inflight` knows which are not answered yet;
-//! - `session` is the legacy session, its stream included, `renew` opens it again where the server has lost it; `tools` what modern calls mirror into headers.
+//! - `ask` carries requests out, `answer` reads what comes back; `inflight` knows which are not answered yet,
+//!   and `shared` is what they have in common;
+//! - `session` is the legacy session, `streams` what the server says in it of its own accord; `renew` opens it again where the
+//!   server has lost it, and says again what the client had set (`wishes`);
+//! - `tools` is what modern calls mirror into headers.
 //!
 //! Everything is bounded ([`Limits`]); what does not fit is refused in the protocol's own form.
 
@@ -20,11 +23,14 @@ mod lines;
 mod renew;
 mod session;
 mod settings;
+mod shared;
 pub mod stdio;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod tools;
 mod wire;
+mod wishes;
 
 pub use hear::{Bridge, Said};
 pub use settings::{Limits, Patience, Server};

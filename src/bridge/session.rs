@@ -1,29 +1,47 @@
-//! The legacy session: what names it, and the stream on which the server speaks of its own accord.
+//! The legacy session: what names it, and what it takes to open it again.
 
-use super::answer::{Stream, is_stream};
-use super::ask::Shared;
-use super::renew::renew;
-use super::settings::Patience;
+use super::shared::Shared;
 use super::wire::send;
-use crate::upstream::{UpstreamResponse, Verb};
+use super::wishes::Wishes;
+use crate::upstream::Verb;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use lockgate_filters::headers::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
+use http::{HeaderMap, HeaderValue};
+use lockgate_filters::headers::{PROTOCOL_VERSION, SESSION_ID};
 use lockgate_filters::rpc::members::member;
 use lockgate_filters::splice::Outbound;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-/// A session that a client has opened.
+/// Where a client is in the legacy era: what changes together, under one lock.
+#[derive(Debug, Default)]
+pub(super) struct Legacy {
+    /// The session that it is in.
+    pub(super) session: Option<Arc<Session>>,
+    /// How it has opened it, or one that this took the place of.
+    pub(super) opening: Option<Opening>,
+    /// What it has set since.
+    pub(super) wishes: Wishes,
+}
+
+/// How a client has opened its session.
+#[derive(Clone, Debug)]
+pub(super) struct Opening {
+    /// Its `initialize`.
+    pub(super) body: Bytes,
+    /// The raw id of that.
+    pub(super) id: Bytes,
+}
+
+/// A session that is open at the server.
 #[derive(Debug)]
 pub(super) struct Session {
     id: Option<HeaderValue>,
     revision: Option<HeaderValue>,
     ended: watch::Sender<bool>,
-    /// Whether the bridge has opened it, in the place of one that the server has lost.
-    reopened: bool,
+    /// Whether somebody listens to it: shared by the session that the client has opened and all that took its place.
+    listened: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -34,18 +52,38 @@ impl Session {
             id: headers.get(SESSION_ID).cloned(),
             revision: revision.and_then(|revision| HeaderValue::from_str(&revision).ok()),
             ended: watch::Sender::new(false),
-            reopened: false,
+            listened: Arc::default(),
         }
     }
 
-    /// As [`Session::opened`], where it was not the client that asked for it.
-    pub(super) fn reopened(headers: &HeaderMap, result: &[u8]) -> Session {
-        Session { reopened: true, ..Session::opened(headers, result) }
+    /// As [`Session::opened`], in the place of this one, which the server has lost.
+    pub(super) fn reopened(&self, headers: &HeaderMap, result: &[u8]) -> Session {
+        Session { listened: Arc::clone(&self.listened), ..Session::opened(headers, result) }
+    }
+
+    /// As [`Session::reopened`], before it is known what was negotiated.
+    pub(super) fn begun(&self, headers: &HeaderMap) -> Session {
+        Session { revision: self.revision.clone(), ..self.reopened(headers, b"") }
+    }
+
+    /// Whether one of them took the place of the other, maybe over others.
+    pub(super) fn continues(&self, other: &Session) -> bool {
+        Arc::ptr_eq(&self.listened, &other.listened)
+    }
+
+    /// Whether whoever asks is the first to listen to it.
+    pub(super) fn is_unheard(&self) -> bool {
+        !self.listened.swap(true, Ordering::Relaxed)
     }
 
     /// Whether the server may forget it: otherwise there is nothing that it could know.
     pub(super) fn has_id(&self) -> bool {
         self.id.is_some()
+    }
+
+    /// Whether the server knows both by the same id.
+    pub(super) fn is_known_as(&self, other: &Session) -> bool {
+        self.id == other.id
     }
 
     /// Whether both have negotiated the same revision.
@@ -68,7 +106,8 @@ impl Session {
         self.ended.send_replace(true);
     }
 
-    async fn left(&self) {
+    /// Ends when nothing is to be heard in it any more.
+    pub(super) async fn left(&self) {
         // The sender is ours.
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
@@ -85,124 +124,5 @@ impl Session {
         if let Ok(Err(fault)) = timeout(shared.patience.farewell, farewell).await {
             tracing::debug!(%fault, "the session could not be ended");
         }
-    }
-}
-
-/// Asks for a stream: behind this event, or for what the server says of its own accord.
-pub(super) async fn open(shared: &Shared, session: &Session, behind: Option<HeaderValue>) -> Opened {
-    let mut fields = shared.server.fields.clone();
-    session.name(&mut fields);
-    if let Some(behind) = behind {
-        fields.set(LAST_EVENT_ID, behind);
-    }
-    match send(&shared.server, &shared.limits, Verb::Get, fields, Bytes::new()).await {
-        Ok(response) if is_stream(&response) => Opened::Stream(Box::new(response)),
-        // No such stream, no such session, no right: asking again would not help.
-        Ok(response) if response.status.is_client_error() && response.status != StatusCode::TOO_MANY_REQUESTS => {
-            Opened::Never(response.status)
-        }
-        Ok(_) | Err(_) => Opened::NotNow,
-    }
-}
-
-/// What became of asking for a stream.
-pub(super) enum Opened {
-    /// Here it is.
-    Stream(Box<UpstreamResponse>),
-    /// There is none.
-    Never(StatusCode),
-    /// Perhaps later.
-    NotNow,
-}
-
-/// How long to wait before a stream is asked for again.
-#[derive(Debug)]
-pub(super) struct Pause {
-    patience: Patience,
-    next: Duration,
-    /// What the server named last.
-    named: Option<Duration>,
-}
-
-impl Pause {
-    pub(super) fn new(patience: Patience) -> Pause {
-        Pause { patience, next: patience.again, named: None }
-    }
-
-    /// The stream that has ended said this; the next is asked for soon, unless it was in vain.
-    pub(super) fn after(&mut self, stream: &Stream) {
-        self.named = stream.retry.or(self.named);
-        if stream.has_news {
-            self.next = self.patience.again;
-        }
-    }
-
-    /// Waits; longer the next time.
-    pub(super) async fn wait(&mut self) {
-        let wait = self.named.unwrap_or(self.next).min(self.patience.again_most);
-        self.next = self.next.saturating_mul(2).min(self.patience.again_most);
-        sleep(wait).await;
-    }
-}
-
-/// Brings what the server says of its own accord, for as long as the session lasts, or one in its place.
-pub(super) async fn listen(shared: Arc<Shared>, mut session: Arc<Session>) {
-    loop {
-        let lost = tokio::select! {
-            biased;
-            () = session.left() => false,
-            lost = keep_listening(&shared, &session) => {
-                if !lost {
-                    return;
-                }
-                true
-            }
-        };
-        if lost && let Err(failure) = renew(&shared, &session, &shared.server.fields).await {
-            tracing::warn!(reason = failure.text(), "the server is no longer listened to");
-            return;
-        }
-        match shared.session().filter(|now| now.reopened && !Arc::ptr_eq(now, &session)) {
-            Some(now) => session = now,
-            // The client has opened another, or wants none any more.
-            None => return,
-        }
-    }
-}
-
-/// Ends where the server has no stream; `true` where it had one, and has lost the session.
-async fn keep_listening(shared: &Arc<Shared>, session: &Session) -> bool {
-    let mut pause = Pause::new(shared.patience);
-    let (mut behind, mut had_one) = (None, false);
-    loop {
-        match open(shared, session, behind.clone()).await {
-            Opened::Stream(response) => {
-                had_one = true;
-                let mut stream = Stream::of(*response, &shared.limits);
-                loop {
-                    match stream.next().await {
-                        Ok(Some(message)) => {
-                            if shared.bring_unasked(message).await.is_err() {
-                                return false;
-                            }
-                        }
-                        Ok(None) => break,
-                        Err(fault) => {
-                            tracing::debug!(%fault, "the server's stream broke off");
-                            break;
-                        }
-                    }
-                }
-                behind = stream.last_id().or(behind);
-                pause.after(&stream);
-            }
-            Opened::Never(status) => {
-                // A server need not have one: 405.
-                tracing::debug!(%status, "the server has no stream of its own");
-                return had_one && status == StatusCode::NOT_FOUND && session.has_id();
-            }
-            Opened::NotNow => {}
-        }
-        pause.wait().await;
     }
 }

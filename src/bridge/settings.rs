@@ -59,6 +59,10 @@ pub struct Limits {
     pub queue: usize,
     /// Pages of a tool list that are read to learn what a call mirrors.
     pub tool_pages: usize,
+    /// Resource subscriptions that are made again where the server has lost the session.
+    pub subscriptions: usize,
+    /// The URIs of those, together, in bytes.
+    pub subscription_bytes: usize,
 }
 
 impl Default for Limits {
@@ -72,6 +76,8 @@ impl Default for Limits {
             event_bytes: 16 << 20,
             queue: 64,
             tool_pages: 64,
+            subscriptions: 1000,
+            subscription_bytes: 64 << 10,
         }
     }
 }
@@ -85,7 +91,7 @@ pub struct Patience {
     pub answers: Duration,
     /// For the server to end the session.
     pub farewell: Duration,
-    /// For the server to open a session that it has lost again.
+    /// For the server to open a session that it has lost again: for each who waits for it.
     pub renewal: Duration,
     /// For the tools that a call's headers depend on.
     pub tools: Duration,

@@ -1,5 +1,7 @@
 //! A bridge between a client in memory and a scripted server on a real socket.
 
+mod sessions;
+
 use super::hear::Said;
 use super::settings::{Limits, Patience, Server};
 use super::{Bridge, stdio};
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -30,6 +32,8 @@ enum Act {
     Hold(Vec<u8>),
     /// Waits before it answers.
     Late(Duration, Vec<u8>),
+    /// Says the first, the rest when it is told to, and closes.
+    Parts(Vec<u8>, Arc<Notify>, Vec<u8>),
 }
 
 type Journal = mpsc::UnboundedReceiver<(String, Received)>;
@@ -60,6 +64,11 @@ async fn scripted(script: impl Fn(&str, &Received) -> Act + Send + Sync + 'stati
                     Act::Late(time, bytes) => {
                         tokio::time::sleep(time).await;
                         say(&mut stream, bytes).await;
+                    }
+                    Act::Parts(first, go, rest) => {
+                        say(&mut stream, first).await;
+                        go.notified().await;
+                        return say(&mut stream, rest).await;
                     }
                 }
             }
@@ -179,39 +188,6 @@ fn events(events: &str) -> Vec<u8> {
 
 fn event(message: &Value) -> String {
     format!("data: {message}\n\n")
-}
-
-#[tokio::test]
-async fn a_legacy_session_is_kept_listened_to_and_ended() {
-    let ping = json!({ "jsonrpc": "2.0", "id": "s", "method": "ping" });
-    let asked = ping.clone();
-    let (address, mut journal) = scripted(move |name, request| match name {
-        "initialize" => Act::Say(opened(request)),
-        "GET" => Act::Hold(events(&event(&asked))),
-        "tools/list" => Act::Say(result(request, json!({ "tools": [] }))),
-        _ => accepted(),
-    })
-    .await;
-    let mut client = Client::of(address);
-    client.say(initialize()).await;
-    assert_eq!(client.hear().await["result"]["protocolVersion"], "2025-06-18");
-    client.say(initialized()).await;
-    assert_eq!(client.hear().await, ping);
-    client.say(json!({ "jsonrpc": "2.0", "id": "s", "result": {} })).await;
-    client.say(legacy(1, "tools/list", json!({}))).await;
-    assert_eq!(client.hear().await["id"], 1);
-
-    let (name, first) = next(&mut journal).await;
-    assert_eq!((name.as_str(), first.field("mcp-session-id")), ("initialize", None));
-    let (name, second) = next(&mut journal).await;
-    assert_eq!(name, "notifications/initialized");
-    assert_eq!(second.field("mcp-session-id"), Some("s1"));
-    assert_eq!(second.field("mcp-protocol-version"), Some("2025-06-18"));
-    let stream = until(&mut journal, "GET").await;
-    assert_eq!((stream.field("mcp-session-id"), stream.field("last-event-id")), (Some("s1"), None));
-    assert_eq!(client.end().await, Vec::<Value>::new());
-    let end = until(&mut journal, "DELETE").await;
-    assert_eq!(end.field("mcp-session-id"), Some("s1"));
 }
 
 /// What the client sends at once after a notification does not overtake it, however long the server takes.
@@ -418,51 +394,6 @@ async fn a_server_that_is_not_there_is_told() {
 }
 
 #[tokio::test]
-async fn a_cut_stream_is_taken_up_where_it_ended() {
-    let (address, mut journal) = scripted(|name, request| match (name, request.field("last-event-id")) {
-        ("initialize", _) => Act::Say(opened(request)),
-        ("tools/call", _) => {
-            let note = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": {} });
-            Act::Last(events(&format!("id: e1\nretry: 5\ndata:\n\nid: e2\n{}data: noise\n\n", event(&note))))
-        }
-        ("GET", Some("e2")) => Act::Say(answer("503 Service Unavailable", "", "")),
-        ("lost", _) => Act::Last(events("data: {}\n\n")),
-        _ => accepted(),
-    })
-    .await;
-    let mut client = Client::of(address).opened().await;
-    client.say(legacy(3, "tools/call", json!({ "name": "x" }))).await;
-    let note = client.hear().await;
-    assert_eq!(note["method"], "notifications/message", "{note}");
-    let again = until(&mut journal, "GET").await;
-    assert_eq!((again.field("last-event-id"), again.field("mcp-session-id")), (Some("e2"), Some("s1")));
-    // A server that does not go on is asked a few times, then the client is told.
-    assert_eq!(client.hear().await["error"]["code"], -31001);
-    client.say(legacy(4, "lost", json!({}))).await;
-    assert_eq!(client.hear().await["id"], 4);
-    client.end().await;
-}
-
-#[tokio::test]
-async fn the_rest_of_a_cut_stream_is_brought() {
-    let (address, _journal) = scripted(|name, request| match (name, request.field("last-event-id")) {
-        ("initialize", _) => Act::Say(opened(request)),
-        ("tools/call", _) => Act::Last(events("id: 1\nretry: 1\ndata:\n\n")),
-        ("GET", Some("1")) => Act::Last(events("id: 2\ndata:\n\n")),
-        ("GET", Some("2")) => {
-            let answer = json!({ "jsonrpc": "2.0", "id": 3, "result": { "x": 1 } });
-            Act::Last(events(&event(&answer)))
-        }
-        _ => accepted(),
-    })
-    .await;
-    let mut client = Client::of(address).opened().await;
-    client.say(legacy(3, "tools/call", json!({ "name": "x" }))).await;
-    assert_eq!(client.hear().await["result"]["x"], 1);
-    client.end().await;
-}
-
-#[tokio::test]
 async fn the_last_answers_are_waited_for() {
     let (address, mut journal) = scripted(|name, request| match name {
         "initialize" => Act::Say(opened(request)),
@@ -558,98 +489,4 @@ async fn a_bridge_that_is_dropped_drops_what_is_on_its_way() {
     until(&mut journal, "wait").await;
     drop(bridge);
     assert_eq!(until(&mut journal, "gone").await.head, "wait");
-}
-
-/// A server that knows the sessions up to a number no more; its `initialize` opens the next.
-async fn forgetful(forgets: Arc<AtomicUsize>) -> (SocketAddr, Journal) {
-    let opens = AtomicUsize::new(0);
-    scripted(move |name, request| {
-        let number = |id: &str| id.strip_prefix('s').and_then(|number| number.parse::<usize>().ok());
-        let session = request.field("mcp-session-id").and_then(number);
-        if session.is_some_and(|session| session <= forgets.load(Relaxed)) {
-            let lost = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}"#;
-            return Act::Say(answer("404 Not Found", "content-type: application/json\r\n", lost));
-        }
-        match name {
-            "initialize" => {
-                let id = format!("mcp-session-id: s{}", opens.fetch_add(1, Relaxed) + 1);
-                let opened = String::from_utf8(opened(request)).unwrap();
-                Act::Say(opened.replacen("mcp-session-id: s1", &id, 1).into_bytes())
-            }
-            "GET" if request.field("last-event-id").is_none() => Act::Hold(events("")),
-            "tools/call" => Act::Say(result(request, json!({ "session": session }))),
-            "unknown" => {
-                let error = json!({ "jsonrpc": "2.0", "id": 9, "error": { "code": -32601, "message": "m" } });
-                Act::Say(answer("404 Not Found", "content-type: application/json\r\n", &error.to_string()))
-            }
-            "cut" => {
-                forgets.store(1, Relaxed);
-                Act::Last(events("id: e1\nretry: 1\ndata:\n\n"))
-            }
-            _ => accepted(),
-        }
-    })
-    .await
-}
-
-/// Opens a session, and waits until its stream is open.
-async fn open(client: &mut Client, journal: &mut Journal) {
-    client.say(initialize()).await;
-    client.hear().await;
-    client.say(initialized()).await;
-    assert_eq!(until(journal, "GET").await.field("mcp-session-id"), Some("s1"));
-}
-
-/// What the server did not run is sent again in a session that is opened as the client once did, whoever notices.
-#[tokio::test]
-async fn a_session_that_the_server_has_lost_is_opened_again() {
-    let forgets = Arc::new(AtomicUsize::new(0));
-    let (address, mut journal) = forgetful(forgets.clone()).await;
-    let mut client = Client::of(address);
-    open(&mut client, &mut journal).await;
-    client.say(legacy(9, "unknown", json!({}))).await;
-    assert_eq!(client.hear().await["error"]["code"], -32601, "that is no lost session");
-    forgets.store(1, Relaxed);
-    for id in [1, 2] {
-        client.say(legacy(id, "tools/call", json!({ "name": "x" }))).await;
-    }
-    for _ in [1, 2] {
-        let answer = client.hear().await;
-        assert_eq!(answer["result"]["session"], 2, "{answer}");
-    }
-    let mut seen = Vec::new();
-    while !seen.iter().any(|(name, session)| name == "GET" && session == "s2") {
-        let (name, request) = next(&mut journal).await;
-        assert!(name != "initialize" || request.body == initialize().to_string().as_bytes());
-        seen.push((name, request.field("mcp-session-id").unwrap_or_default().to_owned()));
-    }
-    let count = |name: &str| seen.iter().filter(|(seen, _)| seen == name).count();
-    assert_eq!((count("initialize"), count("notifications/initialized")), (1, 1), "{seen:?}");
-    // And again.
-    forgets.store(2, Relaxed);
-    client.say(legacy(3, "tools/call", json!({ "name": "x" }))).await;
-    assert_eq!(client.hear().await["result"]["session"], 3);
-    client.end().await;
-    assert_eq!(until(&mut journal, "DELETE").await.field("mcp-session-id"), Some("s3"));
-}
-
-/// What may have run is not sent again, and a server that opens no other session is not asked for ever.
-#[tokio::test]
-async fn a_loss_that_cannot_be_mended_is_told() {
-    let forgets = Arc::new(AtomicUsize::new(0));
-    let (address, mut journal) = forgetful(forgets.clone()).await;
-    let mut client = Client::of(address);
-    open(&mut client, &mut journal).await;
-    client.say(legacy(4, "cut", json!({}))).await;
-    until(&mut journal, "cut").await;
-    let told = client.hear().await;
-    assert_eq!((&told["id"], &told["error"]["code"]), (&json!(4), &json!(-31006)), "{told}");
-    forgets.store(usize::MAX, Relaxed);
-    client.say(legacy(5, "tools/call", json!({ "name": "x" }))).await;
-    let told = client.hear().await;
-    assert_eq!((&told["id"], &told["error"]["data"]["httpStatus"]), (&json!(5), &json!(404)), "{told}");
-    client.end().await;
-    while let Ok((name, _)) = journal.try_recv() {
-        assert_ne!(name, "cut", "it was sent again");
-    }
 }

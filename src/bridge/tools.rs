@@ -5,7 +5,7 @@
 //! out tools with wrong annotations included.
 
 use super::answer::envelope;
-use super::ask::Shared;
+use super::shared::Shared;
 use super::wire::send;
 use crate::upstream::{Form, Verb};
 use bytes::Bytes;
