@@ -160,6 +160,8 @@ fn take(due: &mut Vec<Bytes>, id: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
 
     fn ids(ids: &[&'static str]) -> Vec<Bytes> {
         ids.iter().map(|id| Bytes::from_static(id.as_bytes())).collect()
@@ -173,7 +175,7 @@ mod tests {
         assert!(ticket.answered(b"1.0") && !ticket.answered(b"1") && all.answered(b"\"a\""));
         assert!(!ticket.is_due());
         // Its own end is not waited for: what answered it came in another way.
-        all.finished().await;
+        timeout(Duration::from_secs(20), all.finished()).await.unwrap();
         assert_eq!(all.len(), 1);
         drop(ticket);
         assert_eq!(all.len(), 0);

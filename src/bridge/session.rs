@@ -71,8 +71,8 @@ impl Session {
         Arc::ptr_eq(&self.listened, &other.listened)
     }
 
-    /// Whether whoever asks is the first to listen to it.
-    pub(super) fn is_unheard(&self) -> bool {
+    /// Takes listening to it upon whoever asks; tells whether nobody had that before.
+    pub(super) fn claim_listening(&self) -> bool {
         !self.listened.swap(true, Ordering::Relaxed)
     }
 

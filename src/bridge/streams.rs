@@ -97,7 +97,7 @@ enum End {
 /// Brings what the server says of its own accord, until the client leaves its session: a server that loses it, and opens
 /// another only later, is listened to again then. Does nothing where somebody listens already.
 pub(super) async fn listen(shared: Arc<Shared>, mut session: Arc<Session>) {
-    if !session.is_unheard() {
+    if !session.claim_listening() {
         return;
     }
     let mut pause = Pause::new(shared.patience);
