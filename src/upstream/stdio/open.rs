@@ -58,7 +58,13 @@ impl Command {
         }
         let mut unready = Unready { command: self, instance: Some(Arc::clone(&instance)) };
         if owner == Owner::Shared {
-            let result = introduce(&channel, timeouts).await?;
+            let result = match introduce(&channel, timeouts).await? {
+                Ok(result) => result,
+                Err(error) => {
+                    let id = message.id.map(|id| id.span.of(&request.body)).unwrap_or_default();
+                    return Ok(channel::json(reply::error_again(id, &error)));
+                }
+            };
             *handshake = Some(result.clone());
             unready.instance = None;
             return self.join(request, message, &instance, &channel, &result);
@@ -170,8 +176,9 @@ impl Command {
     }
 }
 
-/// The handshake of an instance that is everybody's: the gateway makes it, and offers nothing.
-async fn introduce(channel: &Arc<Channel>, timeouts: &Timeouts) -> Result<Bytes, AttemptFault> {
+/// The handshake of an instance that is everybody's: the gateway makes it, and offers nothing. It comes to the result, or
+/// to the error with which the process refuses.
+async fn introduce(channel: &Arc<Channel>, timeouts: &Timeouts) -> Result<Result<Bytes, Bytes>, AttemptFault> {
     let request: Bytes = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{LEGACY}","capabilities":{{}},"clientInfo":{}}}}}"#,
         client_info()
@@ -182,11 +189,15 @@ async fn introduce(channel: &Arc<Channel>, timeouts: &Timeouts) -> Result<Bytes,
     let message = scanned(&request).ok_or_else(unscanned)?;
     let spoken = Spoken { session: None, body: &request, message: &message, fields: &fields };
     let answer = channel.ask_whole(spoken, timeouts).await?;
-    let result = result_of(&answer).ok_or(AttemptFault::protocol("it refuses the handshake"))?;
+    let Some(result) = result_of(&answer) else {
+        let error = scanned(&answer).and_then(|answer| answer.error);
+        let error = error.ok_or(AttemptFault::protocol("its answer to the handshake is none"))?;
+        return Ok(Err(Bytes::copy_from_slice(error.span.of(&answer))));
+    };
     let ready = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     let message = scanned(&ready).ok_or_else(unscanned)?;
     channel.tell(Spoken { body: &ready, message: &message, ..spoken }, timeouts).await?;
-    Ok(result)
+    Ok(Ok(result))
 }
 
 fn result_of(answer: &Bytes) -> Option<Bytes> {

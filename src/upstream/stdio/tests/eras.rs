@@ -12,16 +12,17 @@ fn backend(command: CommandSettings) -> BackendSettings {
 
 #[tokio::test]
 async fn what_a_command_speaks_is_found_out() {
-    for (kind, modern, legacy) in [
-        ("legacy", Speaks::No, Speaks::Yes),
-        ("leaves", Speaks::No, Speaks::Yes),
-        ("mute", Speaks::No, Speaks::Yes),
-        ("modern", Speaks::Yes, Speaks::No),
+    for (kind, shared, modern, legacy) in [
+        ("legacy", false, Speaks::No, Speaks::Yes),
+        ("leaves", false, Speaks::No, Speaks::Yes),
+        ("mute", false, Speaks::No, Speaks::Yes),
+        ("modern", false, Speaks::Yes, Speaks::No),
+        ("modern", true, Speaks::Yes, Speaks::No),
     ] {
-        let (registry, live) = started(backend(settings(&[kind])));
+        let (registry, live) = started(backend(CommandSettings { shared, ..settings(&[kind]) }));
         live.ensure_eras(PATIENT).await.expect("known");
         let facts = live.backend.facts();
-        assert_eq!((facts.modern, facts.legacy), (modern, legacy), "{kind}");
+        assert_eq!((facts.modern, facts.legacy), (modern, legacy), "{kind}, {shared}");
         drop(facts);
         let running = u64::from(modern == Speaks::Yes);
         let counters = live.counters().expect("counters").clone();
