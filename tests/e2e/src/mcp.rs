@@ -1,6 +1,8 @@
 //! An MCP client for tests: correct by default, and every request can be bent before it is sent.
 
 use crate::events::Events;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -125,7 +127,7 @@ impl Mcp {
         if self.is_modern() {
             request = request.header("mcp-method", body["method"].as_str().unwrap_or_default());
             if let Some(name) = mirrored_name(body) {
-                request = request.header("mcp-name", name);
+                request = request.header("mcp-name", mirror(name));
             }
         }
         request.body(body.to_string())
@@ -201,5 +203,14 @@ fn mirrored_name(body: &Value) -> Option<&str> {
         "resources/read" => params["uri"].as_str(),
         "tasks/get" | "tasks/update" | "tasks/cancel" => params["taskId"].as_str(),
         _ => None,
+    }
+}
+
+/// How a value is written in a header that mirrors it (2026-07-28).
+pub fn mirror(value: &str) -> String {
+    let plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~')) && value.trim() == value;
+    match plain && !value.starts_with("=?base64?") {
+        true => value.to_owned(),
+        false => format!("=?base64?{}?=", STANDARD.encode(value)),
     }
 }

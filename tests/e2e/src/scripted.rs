@@ -15,6 +15,8 @@ use tempfile::TempDir;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Http,
+    /// The same, on a unix socket.
+    Unix,
     Sse,
     Stdio,
 }
@@ -23,6 +25,8 @@ pub struct Scripted {
     folder: TempDir,
     offer: Value,
     transport: Transport,
+    /// Whether one process serves everybody, where it is a command.
+    shared: bool,
     port: u16,
     /// Not where the gateway starts it.
     process: Option<Process>,
@@ -68,10 +72,15 @@ impl Scripted {
     /// Starts a backend with this offer, or leaves it to the gateway where it is a command.
     pub async fn start(transport: Transport, offer: Value) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut this = Self { folder, offer, transport, port: free_port(), process: None };
+        let mut this = Self { folder, offer, transport, shared: false, port: free_port(), process: None };
         this.write();
         this.run().await;
         this
+    }
+
+    /// A command of which one process serves everybody.
+    pub async fn shared(offer: Value) -> Self {
+        Self { shared: true, ..Self::start(Transport::Stdio, offer).await }
     }
 
     pub async fn http(offer: Value) -> Self {
@@ -80,17 +89,20 @@ impl Scripted {
 
     /// Starts it again, at the same address.
     pub async fn run(&mut self) {
-        let transport = match self.transport {
-            Transport::Http => "http",
-            Transport::Sse => "sse",
+        let (transport, place) = match self.transport {
+            Transport::Http => ("http", ["--port".to_owned(), self.port.to_string()]),
+            Transport::Unix => ("http", ["--unix".to_owned(), self.socket()]),
+            Transport::Sse => ("sse", ["--port".to_owned(), self.port.to_string()]),
             Transport::Stdio => return,
         };
         // The port of one that was killed a moment ago may not be free yet.
         self.process = Some(
             until("the scripted server", async || {
+                // That of one that was killed stays behind.
+                let _ = std::fs::remove_file(self.socket());
                 let mut command = Command::new(paths::fixture());
                 command.arg("scripted").arg(self.folder.path()).args(["--transport", transport]);
-                let mut process = Process::start("scripted", command.args(["--port", &self.port.to_string()]));
+                let mut process = Process::start("scripted", command.args(&place));
                 process.try_line(PATIENCE).map(|_| process)
             })
             .await,
@@ -108,16 +120,22 @@ impl Scripted {
     pub fn backend(&self, name: &str, more: &str) -> String {
         let how = match self.transport {
             Transport::Http => format!("endpoints: [{{ url: \"http://127.0.0.1:{}/mcp\" }}]", self.port),
+            Transport::Unix => format!("endpoints: [{{ url: \"unix://{}:/mcp\" }}]", self.socket()),
             Transport::Sse => {
                 format!("protocol: sse\n    endpoints: [{{ url: \"http://127.0.0.1:{}/sse\" }}]", self.port)
             }
             Transport::Stdio => {
                 let (program, folder) = (paths::fixture(), self.folder.path().display());
                 let run = json!([program, "scripted", folder.to_string(), "--transport", "stdio"]);
-                format!("command: {{ run: {run}, restart: {{ first: 50ms, most: 200ms }}, stop_time: 500ms }}")
+                let how = format!("restart: {{ first: 50ms, most: 200ms }}, stop_time: 500ms, shared: {}", self.shared);
+                format!("command: {{ run: {run}, {how} }}")
             }
         };
         format!("  {name}:\n    {how}\n{more}")
+    }
+
+    fn socket(&self) -> String {
+        self.folder.path().join("socket").display().to_string()
     }
 
     fn write(&self) {

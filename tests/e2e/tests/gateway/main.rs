@@ -28,4 +28,5 @@ mod sse_client;
 mod stdio_client;
 mod stopping;
 mod streams;
+mod virtual_servers;
 mod wire;

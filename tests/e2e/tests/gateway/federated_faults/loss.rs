@@ -16,7 +16,7 @@ fn stateful() -> Value {
 /// Makes the backend lose its sessions; where a session is a process or a stream, that is ended.
 async fn lose(backend: &mut Scripted, transport: Transport) {
     match transport {
-        Transport::Http => backend.forget(),
+        Transport::Http | Transport::Unix => backend.forget(),
         Transport::Sse => {
             backend.kill();
             backend.run().await;
