@@ -3,10 +3,12 @@
 use crate::backends::KEY;
 use lockgate_e2e::clients::sse;
 use lockgate_e2e::events::Events;
-use lockgate_e2e::gateway::{config, config_with};
+use lockgate_e2e::gateway::{config, config_with, federation};
 use lockgate_e2e::mcp::client;
 use lockgate_e2e::wait::free_port;
 use lockgate_e2e::{Client, Fixture, Gateway, for_each_client, until};
+use lockgate_e2e::scripted::tools;
+use lockgate_e2e::{Client, Fixture, Gateway, Scripted, Transport, for_each_client, until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -103,6 +105,54 @@ async fn a_session_is_its_stream() {
     .await;
     let late = http.post(place).header("content-type", "application/json").body(call("x").to_string());
     assert_eq!(late.send().await.unwrap().status(), 404);
+}
+
+/// Several backends as one: everything comes on the one stream, answers, questions of backends, and news.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_several_backends_is_served_too() {
+    let mut one = Scripted::http(tools(&["ask", "echo"])).await;
+    let two = Scripted::start(Transport::Stdio, tools(&["ask"])).await;
+    let backends = [("one", one.backend("one", "")), ("two", two.backend("two", ""))];
+    let gateway = Gateway::start(&federation(&backends, "    sse: true\n", "")).await;
+    gateway.settled().await;
+    for path in ["/servers/default/sse", "/mcp/sse"] {
+        let mut hand = Hand::connect(&gateway, path, None).await;
+        let params = json!({
+            "protocolVersion": "2024-11-05",
+            "capabilities": {"elicitation": {}},
+            "clientInfo": {"name": "e", "version": "1"},
+        });
+        let open = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
+        assert_eq!(hand.say(open).await, 202);
+        assert_eq!(hand.hear().await["result"]["protocolVersion"], "2024-11-05", "{path}");
+        assert_eq!(hand.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await, 202);
+        let list = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"});
+        assert_eq!(hand.say(&list).await, 202);
+        let answer = hand.hear().await;
+        let listed: Vec<_> = answer["result"]["tools"].as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
+        assert_eq!(listed, ["one__ask", "one__echo", "two__ask"], "{path}");
+        for (name, backend) in [("one__ask", &one), ("two__ask", &two)] {
+            let mark = format!("{path} {name}");
+            let mut asking = call(name);
+            asking["params"]["arguments"] = json!({"message": mark});
+            assert_eq!(hand.say(asking).await, 202);
+            let asked = hand.events.notification("elicitation/create").await;
+            assert_eq!(asked["params"]["message"], mark);
+            let result = json!({"action": "accept", "content": {"name": mark}});
+            assert_eq!(hand.say(json!({"jsonrpc": "2.0", "id": asked["id"], "result": result})).await, 202);
+            let (_, answer) = hand.events.answer().await;
+            assert_eq!((&answer["id"], &answer["result"]["content"][0]["text"]), (&json!(1), &json!(mark)), "{path}");
+            let heard = backend.heard_of("tools/call").pop().expect("the call").json();
+            assert_eq!(heard["params"]["name"], "ask", "{path}");
+        }
+        one.offer_tools(&["ask", "new"]);
+        hand.events.notification("notifications/tools/list_changed").await;
+        assert_eq!(hand.say(&list).await, 202);
+        let (_, answer) = hand.events.answer().await;
+        assert_eq!(answer["result"]["tools"][1]["name"], "one__new", "{path}");
+        one.offer_tools(&["ask", "echo"]);
+        hand.events.notification("notifications/tools/list_changed").await;
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! `lockgate stdio`: clients that start commands see what they see over HTTP.
 
 use lockgate_e2e::clients::stdio;
-use lockgate_e2e::gateway::config;
-use lockgate_e2e::{Client, Fixture, Gateway, for_each_client, paths, until};
+use lockgate_e2e::gateway::{config, federation};
+use lockgate_e2e::scripted::tools;
+use lockgate_e2e::{Client, Fixture, Gateway, Scripted, Transport, for_each_client, paths, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -68,6 +69,64 @@ async fn a_gateway_that_runs_is_used() {
     assert!(ended > 0);
     let series = r#"lockgate_requests_total{era="legacy",method="initialize",outcome="ok",virtual_server="default"}"#;
     gateway.counts(series, 1.0).await;
+}
+
+/// Several backends as one, in both eras: by its address, by a gateway that runs, and by one that is started for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_several_backends_is_served_too() {
+    let (one, two) = (Scripted::http(tools(&["a"])).await, Scripted::start(Transport::Stdio, tools(&["b"])).await);
+    let backends = [("one", one.backend("one", "")), ("two", two.backend("two", ""))];
+    let mut gateway = Gateway::start(&federation(&backends, "", "")).await;
+    gateway.settled().await;
+    let (file, url) = (gateway.file().to_str().unwrap().to_owned(), gateway.mcp());
+    let configured = ["--config", &file, "--server", "default"];
+    for (number, arguments) in [&["--url", &url][..], &configured, &configured].into_iter().enumerate() {
+        if number == 2 {
+            gateway.kill();
+        }
+        for era in ["legacy", "modern"] {
+            let of = |id: u64, method: &str, mut params: Value| {
+                if era == "modern" {
+                    params["_meta"] = json!({
+                        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                        "io.modelcontextprotocol/clientCapabilities": {},
+                    });
+                }
+                json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()
+            };
+            let mark = |backend: &str| format!("{backend}-{number}-{era}");
+            let call = |id: u64, name: &str, mark: String| {
+                of(id, "tools/call", json!({"name": name, "arguments": {"mark": mark}}))
+            };
+            let mut lines = vec![
+                of(1, "tools/list", json!({})),
+                call(2, "one__a", mark("one")),
+                call(3, "two__b", mark("two")),
+                call(4, "a", mark("neither")),
+            ];
+            if era == "legacy" {
+                lines.splice(..0, [INITIALIZE.to_owned(), INITIALIZED.to_owned()]);
+            }
+            let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            let (status, answers, errors) = tokio::task::spawn_blocking(move || {
+                let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                talk(&arguments, &[], &lines.iter().map(String::as_str).collect::<Vec<_>>())
+            })
+            .await
+            .unwrap();
+            assert!(status.success(), "{number}, {era}: {errors}");
+            let of =
+                |id: u64| answers.iter().find(|answer| answer["id"] == id).unwrap_or_else(|| panic!("{answers:?}"));
+            let listed: Vec<_> =
+                of(1)["result"]["tools"].as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
+            assert_eq!(listed, ["one__a", "two__b"], "{number}, {era}");
+            for (id, backend, theirs, mark) in [(2, &one, "a", mark("one")), (3, &two, "b", mark("two"))] {
+                assert_eq!(of(id)["result"]["content"][0]["text"], json!({"mark": mark}).to_string(), "{answers:?}");
+                assert_eq!(backend.only(&mark).json()["params"]["name"], theirs);
+            }
+            assert_eq!(of(4)["error"]["code"], -32602, "{answers:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
