@@ -72,6 +72,19 @@ async fn each_caller_is_shown_its_own_and_calls_what_it_is_shown() {
     }
 }
 
+/// What the server says of itself is no more for everybody than its lists are.
+#[tokio::test]
+async fn discover_is_for_one_caller_where_callers_are_told_apart() {
+    let (_one, _two, gateway) = start("modern").await;
+    let client = Mcp::modern(&gateway.mcp());
+    for token in [None, Some("alice"), Some("bob")] {
+        for method in ["server/discover", "tools/list"] {
+            let answer = ask(&client, token, method, json!({})).await;
+            assert_eq!(answer.json()["result"]["cacheScope"], "private", "{token:?}: {answer:?}");
+        }
+    }
+}
+
 const UPDATED: &str = "notifications/resources/updated";
 
 /// Two backends with resources, of which the first shows one to alice alone; URIs have prefixes only where they must.

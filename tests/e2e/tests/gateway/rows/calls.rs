@@ -1,8 +1,10 @@
 //! Calls: what reaches the backend is what the client sent, but for the name.
 
 use super::pair;
+use lockgate_e2e::gateway::federation;
+use lockgate_e2e::mcp::NEWEST_LEGACY;
 use lockgate_e2e::scripted::{tool, tools};
-use lockgate_e2e::{Answer, Mcp};
+use lockgate_e2e::{Answer, Gateway, Mcp, Scripted, Transport};
 use serde_json::{Value, json};
 
 /// Sends these very bytes.
@@ -51,6 +53,70 @@ async fn what_nobody_must_read_is_passed_on_to_the_byte() {
         let heard = pair.one.only(&format!("mark-{number}"));
         assert_eq!(heard.raw, of("echo"));
         assert_eq!(answer.json()["id"], format!("mark-{number}"));
+    }
+}
+
+#[tokio::test]
+async fn arguments_of_prompts_are_passed_on_to_the_byte() {
+    let mut one = tools(&["other"]);
+    one["prompts"] = json!([{"name": "p"}]);
+    let pair = pair(one, tools(&["other"]), "").await;
+    for (number, client) in pair.clients().await.into_iter().enumerate() {
+        let meta = if client.is_modern() { format!(", \"_meta\":{{{}}}", modern_meta()) } else { String::new() };
+        for (what, arguments) in
+            ["\"arguments\" : { \"b\":\"\\u00fc\\/ \",\n\"a\" :\"\", \"a b\":\" 1.0e+2\" } ,", "\"arguments\":{},", ""]
+                .into_iter()
+                .enumerate()
+        {
+            let mark = format!("prompt-{number}-{what}");
+            let of = |name: &str| {
+                format!(
+                    "{{\"jsonrpc\":\"2.0\", \"id\":\"{mark}\", \"method\":\"prompts/get\",\
+                     \"params\":{{ {arguments} \"name\" : \"{name}\"{meta}}} }}"
+                )
+            };
+            let answer = raw(&client, of("one__p"), None).await;
+            assert_eq!(answer.json()["result"]["messages"][0]["content"]["text"], "p", "{answer:?}");
+            assert_eq!(pair.one.only(&mark).raw, of("p"));
+        }
+    }
+}
+
+/// What a client says in its messages of the trace that they belong to, its backend is told, by whatever transport.
+#[tokio::test(flavor = "multi_thread")]
+async fn trace_context_in_messages_is_passed_on() {
+    let trace = concat!(
+        "\"traceparent\" : \"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\",",
+        " \"tracestate\":\"rojo=00f067aa0ba902b7,\\u0063ongo=t61rcWkgMzE\", \"baggage\": \"userId=alice,a=%20b;c=d\"",
+    );
+    for transport in [Transport::Http, Transport::Stdio, Transport::Sse] {
+        for era in ["legacy", "modern"] {
+            if (transport, era) == (Transport::Sse, "modern") {
+                continue;
+            }
+            let mut offer = json!({"tools": [tool("echo")], "resources": [{"uri": "note:x", "name": "x"}]});
+            offer["eras"] = json!(era);
+            let one = Scripted::start(transport, offer).await;
+            let server = "    prefix: always\n";
+            let gateway = Gateway::start(&federation(&[("one", one.backend("one", ""))], server, "")).await;
+            gateway.settled().await;
+            let (client, meta) = match era {
+                "modern" => (Mcp::modern(&gateway.mcp()), format!("{},", modern_meta())),
+                _ => (Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await, String::new()),
+            };
+            for (method, named) in
+                [("tools/call", "\"name\":\"one__echo\""), ("resources/read", "\"uri\":\"one+note:x\"")]
+            {
+                let body = format!(
+                    "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\
+                     \"params\":{{{named},\"_meta\":{{{meta}{trace}}}}}}}"
+                );
+                let answer = raw(&client, body, None).await;
+                assert_eq!(answer.code(), (200, 0), "{transport:?}, {era}: {answer:?}");
+                let heard = one.heard_of(method).pop().expect("the request");
+                assert!(heard.raw.contains(trace), "{transport:?}, {era}: {}", heard.raw);
+            }
+        }
     }
 }
 

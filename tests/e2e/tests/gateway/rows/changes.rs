@@ -1,15 +1,16 @@
 //! `list_changed`: who is told, of what, and of what not.
 
-use super::{config, listed, pair};
+use super::{Pair, config, listed, pair};
 use lockgate_e2e::events::Events;
 use lockgate_e2e::gateway::federation;
 use lockgate_e2e::scripted::tools;
 use lockgate_e2e::wait::PATIENCE;
 use lockgate_e2e::{Gateway, Mcp, Scripted, Transport, until};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
 /// Long enough for something wrong to be said.
 const SILENCE: Duration = Duration::from_millis(700);
 
@@ -94,6 +95,51 @@ async fn a_reload_is_a_change() {
         assert_eq!(listed(&legacy, "tools").await, names);
         assert_eq!(legacy.tool("one__a", json!({})).await.status, 200, "the session goes on");
     }
+}
+
+/// However many changes a backend announces in a short time, few looks at its lists come of it, and no more is told than
+/// was seen.
+#[tokio::test]
+async fn a_burst_of_changes_is_few_looks_and_less_news() {
+    let mut two = tools(&["b"]);
+    two["prompts"] = json!([{"name": "p"}]);
+    let mut pair = pair(tools(&["a"]), two, "").await;
+    let (legacy, modern) = (pair.legacy().await, pair.modern());
+    let wanted = json!({"notifications": {"toolsListChanged": true, "promptsListChanged": true}});
+    let mut streams = [legacy.listen(None).await, modern.stream("subscriptions/listen", wanted).await];
+    streams[1].notification("notifications/subscriptions/acknowledged").await;
+    let looks = |pair: &Pair| pair.two.heard_of("tools/list").len();
+    let (before, start) = (looks(&pair), Instant::now());
+    for number in 0..20 {
+        pair.two.change(|offer| {
+            offer["tools"] = tools(&["b", &format!("c{number}")])["tools"].clone();
+            let said = offer["say"].as_array().cloned().unwrap_or_default();
+            let more = vec![json!({"jsonrpc": "2.0", "method": TOOLS_CHANGED}); 10];
+            offer["say"] = json!([said, more].concat());
+        });
+    }
+    until("the last of the lists", async || {
+        (listed(&modern, "tools").await == ["one__a", "two__b", "two__c19"]).then_some(())
+    })
+    .await;
+    pair.two.change(|offer| offer["prompts"] = json!([{"name": "p"}, {"name": "q"}]));
+    pair.two.say(PROMPTS_CHANGED, json!({}));
+    for stream in &mut streams {
+        let mut told = 0;
+        loop {
+            let message = stream.next().await.expect("an event").json();
+            if message["method"] == PROMPTS_CHANGED {
+                break;
+            }
+            assert_eq!(message["method"], TOOLS_CHANGED);
+            told += 1;
+        }
+        let looked = looks(&pair) - before;
+        assert!((1..=looked).contains(&told), "{told} told of {looked} looks");
+    }
+    // Between two of them lies half a second; one may have been under way before, and one is the last.
+    let (looked, most) = (looks(&pair) - before, start.elapsed().as_millis() / 500 + 2);
+    assert!(looked as u128 <= most, "{looked} looks in {:?}", start.elapsed());
 }
 
 /// Told on the next stream, where there was none.

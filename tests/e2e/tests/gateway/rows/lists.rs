@@ -1,8 +1,9 @@
 //! Lists and their cursors.
 
 use super::{config, listed, pair};
+use lockgate_e2e::gateway::federation;
 use lockgate_e2e::scripted::{tool, tools};
-use lockgate_e2e::{Gateway, Mcp, Scripted};
+use lockgate_e2e::{Gateway, Mcp, Scripted, Transport};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -64,6 +65,38 @@ async fn lists_are_kept_no_longer_and_no_wider_than_any_backend_allows() {
         // The legacy era knows nothing of this.
         let result = pair.legacy().await.send("tools/list", json!({})).await.json()["result"].clone();
         assert!(result.get("resultType").is_none(), "{result}");
+    }
+}
+
+/// Each page may be kept as long as the list, by the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn hints_are_on_every_page() {
+    let with = |names: &[&str], ttl: u64, scope: &str| {
+        let mut offer = tools(names);
+        (offer["ttlMs"], offer["cacheScope"]) = (json!(ttl), json!(scope));
+        offer
+    };
+    let one = Scripted::http(with(&["a", "b"], 200_000, "public")).await;
+    for scope in ["public", "private"] {
+        let two = Scripted::start(Transport::Stdio, with(&["c"], 30_000, scope)).await;
+        let backends = [("one", one.backend("one", "")), ("two", two.backend("two", ""))];
+        let gateway = Gateway::start(&federation(&backends, "    page_size: 1\n", "")).await;
+        gateway.settled().await;
+        for client in [Mcp::modern(&gateway.mcp()), Mcp::legacy(&gateway.mcp(), "2025-11-25").await] {
+            let mut params = json!({});
+            for number in 1..=3 {
+                let result = client.send("tools/list", params).await.json()["result"].clone();
+                assert_eq!(result["nextCursor"].is_string(), number < 3, "{result}");
+                params = json!({"cursor": result["nextCursor"]});
+                if client.is_modern() {
+                    assert_eq!((&result["resultType"], &result["cacheScope"]), (&json!("complete"), &json!(scope)));
+                    assert!((1..=30_000).contains(&result["ttlMs"].as_i64().unwrap()), "page {number}: {result}");
+                } else {
+                    let hints = ["resultType", "cacheScope", "ttlMs"].map(|hint| result.get(hint));
+                    assert_eq!(hints, [None; 3], "page {number}: {result}");
+                }
+            }
+        }
     }
 }
 

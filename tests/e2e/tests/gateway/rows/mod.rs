@@ -3,22 +3,23 @@
 //!
 //! | row | tests |
 //! |---|---|
-//! | `initialize`, `server/discover` | `described::*` |
+//! | `initialize`, `server/discover` | `described::*`, `callers::discover_*` |
 //! | `instructions` | `described::instructions_*` |
 //! | session id | `sessions::each_session_has_its_own_at_each_backend`, `calls::a_modern_call_has_no_session` |
 //! | JSON-RPC `id` | `calls::ids_*`, `questions::*` |
-//! | `progressToken` | `sessions::progress_*` |
+//! | `progressToken` | `sessions::progress_*`, `sessions::equal_progress_tokens_*` |
 //! | cancellation | `sessions::cancellation_*`, `cancelling::*` |
 //! | sessions that a backend has lost | `healing::*` |
 //! | batches (2025-03-26) | `batches::*`, `sessions::a_batch_*` |
 //! | lists, cursors | `lists::*` |
-//! | `tools/call`, `prompts/get` | `calls::*` |
+//! | `tools/call`, `prompts/get` | `calls::*`, `virtual_servers::*` |
 //! | `resources/read`, `completion/complete`, URIs everywhere | `uris::*` |
 //! | lists of single callers | `callers::*` |
 //! | `list_changed` | `changes::*` |
-//! | logging | `sessions::log_*` |
+//! | logging | `sessions::log_*`, `sessions::a_backend_without_log_levels_*` |
 //! | sampling, elicitation, roots, `ping` | `questions::*` |
 //! | `structuredContent`, schemas, annotations, icons, `_meta` | `calls::what_nobody_must_read_*`, `lists::items_*` |
+//! | trace context | `calls::trace_context_*`, `calls::headers_*` |
 //! | `Host`, `Origin`, hop headers | `calls::headers_*` |
 
 mod batches;

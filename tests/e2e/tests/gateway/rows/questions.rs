@@ -86,6 +86,35 @@ async fn questions_of_two_backends_do_not_mix() {
     }
 }
 
+/// Two calls of one session are open at one backend, and each asks: on its own stream, and on no other.
+#[tokio::test]
+async fn a_question_comes_on_the_stream_of_the_call_that_caused_it() {
+    let mut pair = pair(tools(&ASKING), tools(&["other"]), "").await;
+    let client = pair.legacy().await;
+    let mut listening = client.listen(None).await;
+    let mut streams = Vec::new();
+    for name in ["first", "second", "third"] {
+        let arguments = json!({"id": name, "message": name});
+        streams.push((name, call(&client, "one__ask", arguments).await));
+    }
+    let mut questions = Vec::new();
+    for (name, stream) in &mut streams {
+        let asked = stream.notification("elicitation/create").await;
+        assert_eq!(asked["params"]["message"], *name);
+        questions.push(asked);
+    }
+    for ((name, stream), asked) in streams.iter_mut().zip(&questions).rev() {
+        assert_eq!(reply(&client, asked, named(name)).await, 202);
+        let (before, answer) = stream.answer().await;
+        assert!(before.is_empty(), "{name}: {before:?}");
+        assert_eq!(answer["result"]["content"][0]["text"], *name);
+    }
+    // Nothing of it came where the backend speaks of its own accord.
+    pair.one.offer_tools(&["ask", "new"]);
+    let first = listening.next().await.expect("an event").json();
+    assert_eq!(first["method"], "notifications/tools/list_changed", "{first}");
+}
+
 #[tokio::test]
 async fn sampling_and_roots_come_back_to_who_asked() {
     let pair = pair(tools(&ASKING), tools(&ASKING), "").await;

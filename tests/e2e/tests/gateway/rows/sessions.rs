@@ -2,8 +2,10 @@
 
 use super::pair;
 use lockgate_e2e::events::Events;
+use lockgate_e2e::gateway::federation;
+use lockgate_e2e::mcp::NEWEST_LEGACY;
 use lockgate_e2e::scripted::{tool, tools};
-use lockgate_e2e::{Answer, Mcp, Scripted, until};
+use lockgate_e2e::{Answer, Gateway, Mcp, Scripted, until};
 use serde_json::{Value, json};
 
 /// The sessions of clients at a backend; those in which the gateway looks around itself do not count.
@@ -75,6 +77,69 @@ async fn log_levels_go_to_all_backends_that_log_now_or_later() {
     assert_eq!(messages[0]["params"]["data"], "a line", "{messages:?}");
     let heard = pair.one.heard_of("tools/call").pop().unwrap().json();
     assert_eq!(heard["params"]["_meta"]["io.modelcontextprotocol/logLevel"], "info");
+}
+
+/// A backend that declares logging, and yet knows no levels: where it is the only one, too.
+#[tokio::test]
+async fn a_backend_without_log_levels_keeps_nobody_from_setting_them() {
+    let logs = json!({"tools": [tool("level"), tool("count")], "capabilities": {"logging": {}}});
+    let mut lacks = logs.clone();
+    lacks["faults"] = json!({"logging/setLevel": "no-method"});
+    let pair = pair(lacks, logs, "").await;
+    let server = "    prefix: always\n";
+    let alone = Gateway::start(&federation(&[("one", pair.one.backend("one", ""))], server, "")).await;
+    alone.settled().await;
+    for gateway in [&pair.gateway, &alone] {
+        let client = Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await;
+        assert_eq!(client.tool("one__count", json!({})).await.text(), "1");
+        let told = pair.one.heard_of("logging/setLevel").len();
+        assert_eq!(client.send("logging/setLevel", json!({"level": "warning"})).await.code(), (200, 0));
+        assert_eq!(pair.one.heard_of("logging/setLevel").len(), told + 1, "it was asked");
+        assert_eq!(client.tool("one__count", json!({})).await.text(), "2", "its session goes on");
+        if std::ptr::eq(gateway, &pair.gateway) {
+            assert_eq!(client.tool("two__level", json!({})).await.text(), "warning");
+        }
+    }
+}
+
+/// Two sessions at one process, with one token at the same time: each hears of its own call alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_progress_tokens_of_two_sessions_at_one_process_do_not_meet() {
+    for era in ["legacy", "modern"] {
+        let mut offer = tools(&["progress"]);
+        offer["eras"] = json!(era);
+        let one = Scripted::shared(offer).await;
+        let server = "    prefix: always\n";
+        let gateway = Gateway::start(&federation(&[("one", one.backend("one", ""))], server, "")).await;
+        gateway.settled().await;
+        let client = async || match era {
+            "modern" => Mcp::modern(&gateway.mcp()),
+            _ => Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await,
+        };
+        let (first, second) = (client().await, client().await);
+        for token in [json!("p"), json!(0)] {
+            let call = async |client: &Mcp, message: &str| {
+                let arguments = json!({"paired": true, "message": message});
+                let params =
+                    json!({"name": "one__progress", "arguments": arguments, "_meta": {"progressToken": token}});
+                client.stream("tools/call", params).await.answer().await
+            };
+            let (first, second) = tokio::join!(call(&first, "first"), call(&second, "second"));
+            for (message, (before, answer)) in [("first", first), ("second", second)] {
+                let told: Vec<_> = before
+                    .iter()
+                    .map(|report| (&report["params"]["progressToken"], &report["params"]["message"]))
+                    .collect();
+                assert_eq!(told, [(&token, &json!(message)); 3], "{era}");
+                assert!(answer["result"].is_object(), "{era}: {answer}");
+            }
+            let mut calls = one.heard_of("tools/call");
+            let (last, other) = (calls.pop().unwrap(), calls.pop().unwrap());
+            assert_eq!(last.pid, other.pid, "{era}");
+            let token = |call: &lockgate_e2e::scripted::Heard| call.json()["params"]["_meta"]["progressToken"].clone();
+            assert_ne!(token(&last), token(&other), "{era}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! URIs: mapped outward wherever they occur, and back.
 
 use super::pair;
+use lockgate_e2e::mcp::mirror;
 use lockgate_e2e::scripted::{tool, tools};
 use lockgate_e2e::{Answer, Mcp};
 use serde_json::{Value, json};
@@ -55,6 +56,36 @@ async fn resources_are_read_by_the_uris_that_are_listed() {
             assert_eq!(answer.json()["error"]["code"], code, "{unknown}: {answer:?}");
         }
     }
+}
+
+/// A URI that no header can hold is written in base64 there, on both hops each its own.
+#[tokio::test]
+async fn the_uri_in_the_header_is_rewritten_with_that_in_the_body() {
+    let mut two = offer();
+    two["resources"] = json!([{"uri": "note:gr\u{fc}\u{df}e", "name": "n"}, {"uri": "note:x", "name": "x"}]);
+    let pair = pair(tools(&["other"]), two, "").await;
+    let client = pair.modern();
+    for (ours, theirs) in [
+        ("two+note:gr\u{fc}\u{df}e", "note:gr\u{fc}\u{df}e"),
+        ("two+file:///k\u{f6}ln", "file:///k\u{f6}ln"),
+        ("two+note:x", "note:x"),
+    ] {
+        let answer = client.send("resources/read", json!({"uri": ours, "mark": ours})).await;
+        assert_eq!(answer.json()["result"]["contents"][0]["uri"], ours, "{answer:?}");
+        let heard = pair.two.only(&format!("\"mark\":\"{ours}\""));
+        assert_eq!(heard.json()["params"]["uri"], theirs);
+        assert_eq!(heard.header("mcp-name"), Some(&*mirror(theirs)), "{heard:?}");
+    }
+    assert_eq!(mirror("note:gr\u{fc}\u{df}e"), "=?base64?bm90ZTpncsO8w59l?=");
+    // What the client says in the header is compared before it is replaced.
+    let body = client.body("resources/read", json!({"uri": "two+note:gr\u{fc}\u{df}e", "mark": "refused"}));
+    for other in ["note:gr\u{fc}\u{df}e", "two+note:x"].map(mirror).into_iter().chain(["=?base64?bm90?".to_owned()]) {
+        let mut request = client.post(&body).build().unwrap();
+        request.headers_mut().insert("mcp-name", other.parse().unwrap());
+        let answer = Answer::read(client.http.execute(request).await.unwrap()).await;
+        assert_eq!(answer.code(), (400, -32020), "{other}: {answer:?}");
+    }
+    assert!(pair.two.heard().iter().all(|heard| !heard.raw.contains("\"refused\"")));
 }
 
 #[tokio::test]
