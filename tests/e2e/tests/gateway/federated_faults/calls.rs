@@ -53,7 +53,7 @@ async fn every_fault(transport: Transport, era: &str) {
     for fault in FAULTS {
         offer["faults"][format!("tools/call {fault}")] = json!(fault);
     }
-    let Beside { mut bad, gateway, _well } = beside(transport, offer, TIMEOUTS, "").await;
+    let Beside { mut bad, gateway, _well, .. } = beside(transport, offer, TIMEOUTS, "").await;
     gateway.settled().await;
     let client = match era {
         "modern" => Mcp::modern(&gateway.mcp()),

@@ -1,6 +1,6 @@
 //! What is wrong with lists.
 
-use super::{TIMEOUTS, TRANSPORTS, names, unhurt};
+use super::{TIMEOUTS, TRANSPORTS, first, names, unhurt};
 use lockgate_e2e::gateway::federation;
 use lockgate_e2e::mcp::NEWEST_LEGACY;
 use lockgate_e2e::scripted::{tool, tools};
@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 /// Short enough for the walk through all faults.
 const LIMITS: &str = "limits: { list_time: 2s, list_pages: 8, list_bytes: 1MiB }\n";
 
+/// What a gateway says first, in either era.
+const FIRST: &str = "";
 /// A backend for each fault: its method, what is wrong with it, and whether nothing is known of its tools for it.
 const FAULTS: [(&str, &str, &str, bool); 10] = [
-    ("mute", "initialize", "hang", true),
-    ("no-init", "initialize", "error", true),
+    ("mute", FIRST, "hang", true),
+    ("no-init", FIRST, "error", true),
     ("hangs", "tools/list", "hang", true),
     ("no-json", "tools/list", "not-json", true),
     ("no-utf8", "tools/list", "bad-utf8", true),
@@ -25,19 +27,23 @@ const FAULTS: [(&str, &str, &str, bool); 10] = [
 ];
 
 /// All at once, and all the while one backend is well.
-async fn every_fault(transport: Transport) {
+async fn every_fault(transport: Transport, era: &str) {
     let well = Scripted::http(tools(&["echo"])).await;
     let mut bad = Vec::new();
     for (name, method, fault, _) in FAULTS {
         let mut offer = tools(&["good"]);
-        offer["eras"] = json!("legacy");
+        offer["eras"] = json!(era);
+        let method = if method == FIRST { first(era) } else { method };
         offer["faults"] = json!({method: fault});
         bad.push((name, Scripted::start(transport, offer).await));
     }
     let mut backends = vec![("well", well.backend("well", TIMEOUTS))];
     backends.extend(bad.iter().map(|(name, backend)| (*name, backend.backend(name, TIMEOUTS))));
     let gateway = Gateway::start(&federation(&backends, "", LIMITS)).await;
-    let client = Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await;
+    let client = match era {
+        "modern" => Mcp::modern(&gateway.mcp()),
+        _ => Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await,
+    };
     until("the backend that is well", async || (gateway.standing("well").await? == "fresh").then_some(())).await;
     unhurt(&client).await;
     // Each is named: by what went wrong, or by what is left out.
@@ -76,17 +82,27 @@ async fn every_fault(transport: Transport) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_by_http() {
-    every_fault(Transport::Http).await;
+    every_fault(Transport::Http, "legacy").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_by_http_in_the_modern_era() {
+    every_fault(Transport::Http, "modern").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_by_stdio() {
-    every_fault(Transport::Stdio).await;
+    every_fault(Transport::Stdio, "legacy").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_by_stdio_in_the_modern_era() {
+    every_fault(Transport::Stdio, "modern").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_by_sse() {
-    every_fault(Transport::Sse).await;
+    every_fault(Transport::Sse, "legacy").await;
 }
 
 /// A list that was good once stays, whatever becomes of it.

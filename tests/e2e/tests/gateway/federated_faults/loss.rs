@@ -89,37 +89,55 @@ async fn a_lost_session_is_told_once_where_nothing_may_heal() {
 }
 
 /// Killed in the middle of a call, and started again.
+async fn killed(transport: Transport, era: &str) {
+    let mut offer = stateful();
+    offer["eras"] = json!(era);
+    let mut beside = beside(transport, offer, TIMEOUTS, "").await;
+    beside.gateway.settled().await;
+    let client = beside.client().await;
+    let waiting = {
+        let client = client.clone();
+        tokio::spawn(async move { client.tool("bad__wait", json!({"milliseconds": 60_000, "token": "killed"})).await })
+    };
+    until("the call", async || (beside.bad.outcomes("killed") == ["begun"]).then_some(())).await;
+    beside.bad.kill();
+    let answer = waiting.await.expect("an answer");
+    let code = answer.json()["error"]["code"].clone();
+    assert_eq!(code, -31001, "{transport:?}, {era}: {answer:?}");
+    assert_eq!(beside.bad.outcomes("killed"), ["begun"], "{transport:?}, {era}: it was not sent again");
+    unhurt(&client).await;
+    // Whoever is away is still listed for a while.
+    assert!(names(&client).await.contains(&"bad__count".to_owned()), "{transport:?}, {era}");
+    if transport != Transport::Stdio {
+        let answer = client.tool("bad__count", json!({})).await;
+        assert_eq!(answer.code(), (502, -31001), "{transport:?}, {era}: {answer:?}");
+    }
+    beside.bad.run().await;
+    until(&format!("its return, {transport:?}, {era}"), async || {
+        (client.tool("bad__count", json!({})).await.status == 200).then_some(())
+    })
+    .await;
+    unhurt(&client).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_is_killed_fails_its_calls_and_comes_back() {
     for transport in TRANSPORTS {
-        let mut beside = beside(transport, stateful(), TIMEOUTS, "").await;
-        beside.gateway.settled().await;
-        let client = beside.client().await;
-        let waiting = {
-            let client = client.clone();
-            tokio::spawn(
-                async move { client.tool("bad__wait", json!({"milliseconds": 60_000, "token": "killed"})).await },
-            )
-        };
-        until("the call", async || (beside.bad.outcomes("killed") == ["begun"]).then_some(())).await;
-        beside.bad.kill();
-        let answer = waiting.await.expect("an answer");
-        let code = answer.json()["error"]["code"].clone();
-        assert_eq!(code, -31001, "{transport:?}: {answer:?}");
-        assert_eq!(beside.bad.outcomes("killed"), ["begun"], "{transport:?}: it was not sent again");
-        unhurt(&client).await;
-        // Whoever is away is still listed for a while.
-        assert!(names(&client).await.contains(&"bad__count".to_owned()), "{transport:?}");
-        if transport != Transport::Stdio {
-            let answer = client.tool("bad__count", json!({})).await;
-            assert_eq!(answer.code(), (502, -31001), "{transport:?}: {answer:?}");
-        }
-        beside.bad.run().await;
-        until(&format!("its return, {transport:?}"), async || {
-            (client.tool("bad__count", json!({})).await.status == 200).then_some(())
-        })
-        .await;
-        unhurt(&client).await;
+        killed(transport, "legacy").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_modern_backend_that_is_killed_fails_its_calls_and_comes_back() {
+    for transport in [Transport::Http, Transport::Stdio] {
+        killed(transport, "modern").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_on_a_unix_socket_that_is_killed_fails_its_calls_and_comes_back() {
+    for era in ["legacy", "modern"] {
+        killed(Transport::Unix, era).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Backends that fail, hang, lie, come and go, by every transport, beside one that is well: nobody else is hurt, nothing
 //! runs twice, and who it was is said.
 
+mod away;
 mod calls;
 mod children;
 mod listening;
@@ -27,6 +28,16 @@ struct Beside {
     bad: Scripted,
     _well: Scripted,
     gateway: Gateway,
+    /// Whether it is reached in the modern era.
+    modern: bool,
+}
+
+/// What a gateway says first to a server of this era.
+fn first(era: &str) -> &'static str {
+    match era {
+        "modern" => "server/discover",
+        _ => "initialize",
+    }
 }
 
 /// Starts both; the bad one speaks the legacy era where its offer says nothing else, as all transports can.
@@ -34,15 +45,20 @@ async fn beside(transport: Transport, mut offer: Value, backend: &str, server: &
     if offer["eras"].is_null() {
         offer["eras"] = json!("legacy");
     }
+    let modern = offer["eras"] == "modern";
     let (bad, well) = (Scripted::start(transport, offer).await, Scripted::http(tools(&["echo"])).await);
     let backends = [("bad", bad.backend("bad", backend)), ("well", well.backend("well", TIMEOUTS))];
     let gateway = Gateway::start(&federation(&backends, server, "")).await;
-    Beside { bad, _well: well, gateway }
+    Beside { bad, _well: well, gateway, modern }
 }
 
 impl Beside {
+    /// A client of the era that is spoken.
     async fn client(&self) -> Mcp {
-        Mcp::legacy(&self.gateway.mcp(), NEWEST_LEGACY).await
+        match self.modern {
+            true => Mcp::modern(&self.gateway.mcp()),
+            false => Mcp::legacy(&self.gateway.mcp(), NEWEST_LEGACY).await,
+        }
     }
 
     async fn healed(&self) -> f64 {
