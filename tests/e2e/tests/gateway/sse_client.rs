@@ -304,7 +304,7 @@ async fn a_message_finds_its_stream_through_another_node() {
     hand.place = hand.place.replacen(&here, &other.url(""), 1);
     assert_eq!(hand.open().await["result"]["protocolVersion"], "2024-11-05");
     assert_eq!(hand.say(call("across")).await, 202);
-    assert_eq!(hand.hear().await["id"], "across");
+    assert_eq!(hand.hear().await["id"], 1);
     let ping = json!({"jsonrpc": "2.0", "id": 9, "method": "ping"});
     assert_eq!(hand.post(&ping).send().await.unwrap().status(), 404, "only its client speaks in it");
     one.kill();

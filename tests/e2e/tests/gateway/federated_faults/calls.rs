@@ -61,8 +61,11 @@ async fn every_fault(transport: Transport, era: &str) {
     };
     for fault in FAULTS {
         // What a fault has ended is started again after a moment.
-        until("the backend is there", async || (client.tool("bad__echo", json!({})).await.status == 200).then_some(()))
-            .await;
+        until("the backend is there", async || {
+            bad.run_if_dead().await;
+            (client.tool("bad__echo", json!({})).await.status == 200).then_some(())
+        })
+        .await;
         let (outcome, ()) = tokio::join!(outcome(&client, fault), unhurt(&client));
         assert!(fits(transport, fault, &outcome), "{transport:?}, {fault}: {outcome:?}\n{}", gateway.log());
         if fault.contains("cut") {
@@ -75,7 +78,6 @@ async fn every_fault(transport: Transport, era: &str) {
         // That it did not run is not provable, so it is not sent again; but for one that a lost session refused.
         assert!(sent == sessions.len() || era == "modern", "{transport:?}, {fault}");
         assert!(sent == 1 || (sent == 2 && transport == Transport::Http), "{transport:?}, {fault}: {sent} times");
-        bad.run_if_dead().await;
         unhurt(&client).await;
     }
 }
