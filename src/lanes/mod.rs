@@ -178,9 +178,13 @@ pub(crate) async fn carry_out(
     }
     if way.server.policy.federation.is_some() {
         // What one backend is to answer goes the way of a server with one backend, in the room that is there for it.
-        let Some(member) = federated::addressee(&way, lane) else { return federated::run(way, lane).await };
-        federated::head_for(&mut way, member).await?;
-        return forward::run(way).await;
+        return match federated::Course::of(&way, lane) {
+            federated::Course::Member(member) => {
+                federated::head_for(&mut way, member).await?;
+                forward::run(way).await
+            }
+            federated::Course::Own(own) => federated::run(way, own).await,
+        };
     }
     find_node_session(&mut way, lane).await?;
     match lane {

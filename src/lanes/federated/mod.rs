@@ -20,9 +20,12 @@ pub(super) use ask::{Asked, answer_locally};
 use bytes::Bytes;
 use http::StatusCode;
 use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::federate::listen::Wanted;
+use lockgate_filters::federate::question::Question;
 use lockgate_filters::federate::{Local, Target};
 use lockgate_filters::lane::Lane;
-use lockgate_filters::rpc::scan::Kind;
+use lockgate_filters::rpc::scan::{Kind, Value};
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 pub(super) use tell::others as tell_others;
@@ -33,28 +36,69 @@ const RULE: &str = "federated";
 /// needs itself, and a call no more than a call.
 type Carried<'a> = Pin<Box<dyn Future<Output = Result<(), Broken>> + Send + 'a>>;
 
-/// The member that a request goes to, where it goes to one alone and to nobody else.
-pub(super) fn addressee(way: &Way<'_>, lane: Lane) -> Option<usize> {
-    match (lane, way.trip.exchange.target(0)) {
-        (Lane::Open | Lane::Discover | Lane::Forward | Lane::Local | Lane::Spread, Target::Member(hop)) => {
-            Some(hop.member)
-        }
-        _ => None,
+/// How a request is carried out.
+pub(super) enum Course {
+    /// To this member alone, and to nobody else.
+    Member(usize),
+    /// In a way that only a server of several backends has.
+    Own(Own),
+}
+
+/// A way that only a server of several backends has.
+pub(super) enum Own {
+    Hold,
+    Close,
+    Gather,
+    Listen(Box<Wanted>),
+    /// It is answered here.
+    Here(Local),
+    /// To the member that has asked, if it still waits.
+    Asker {
+        question: Box<Question>,
+        member: usize,
+    },
+    /// To every member that the session is open at.
+    All,
+    /// To the member that the request with this id is at.
+    Owner(Value),
+    Refused(Box<Refusal>),
+}
+
+impl Course {
+    /// How the request that was decided on is carried out in this lane.
+    pub fn of(way: &Way<'_>, lane: Lane) -> Course {
+        let own = match lane {
+            Lane::Hold => Own::Hold,
+            Lane::Close => Own::Close,
+            Lane::Gather => Own::Gather,
+            Lane::Open | Lane::Discover | Lane::Forward | Lane::Local | Lane::Spread => {
+                match way.trip.exchange.target(0) {
+                    Target::Member(hop) => return Course::Member(hop.member),
+                    Target::Here(Local::Listen(wanted)) => Own::Listen(wanted.clone()),
+                    Target::Here(local) => Own::Here(local.clone()),
+                    Target::Asker { question, hop } => Own::Asker { question: question.clone(), member: hop.member },
+                    Target::All => Own::All,
+                    Target::Owner { request } => Own::Owner(*request),
+                    Target::Refused(refusal) => Own::Refused(refusal.clone()),
+                }
+            }
+        };
+        Course::Own(own)
     }
 }
 
-/// Carries any other request out.
-pub(super) fn run(way: Way<'_>, lane: Lane) -> Carried<'_> {
-    match lane {
-        Lane::Hold => Box::pin(hold(way)),
-        Lane::Close => Box::pin(close(way)),
-        Lane::Gather => Box::pin(gather(way)),
-        Lane::Open | Lane::Discover | Lane::Forward | Lane::Local | Lane::Spread => {
-            match way.trip.exchange.target(0).clone() {
-                Target::Here(Local::Listen(wanted)) => Box::pin(listen::run(way, *wanted)),
-                target => Box::pin(answer(way, target)),
-            }
-        }
+/// Carries a request out in a way that only a server of several backends has.
+pub(super) fn run(way: Way<'_>, own: Own) -> Carried<'_> {
+    match own {
+        Own::Hold => Box::pin(hold(way)),
+        Own::Close => Box::pin(close(way)),
+        Own::Gather => Box::pin(gather(way)),
+        Own::Listen(wanted) => Box::pin(listen::run(way, *wanted)),
+        Own::Here(local) => Box::pin(here(way, local)),
+        Own::Asker { question, member } => Box::pin(asker(way, question, member)),
+        Own::All => Box::pin(tell_all(way)),
+        Own::Owner(request) => Box::pin(tell_owner(way, request)),
+        Own::Refused(refusal) => Box::pin(ready(Err((*refusal).into()))),
     }
 }
 
@@ -78,54 +122,50 @@ async fn gather(mut way: Way<'_>) -> Result<(), Broken> {
     gather::run(way).await
 }
 
-/// Answers here, or tells whom it concerns.
-async fn answer(mut way: Way<'_>, target: Target) -> Result<(), Broken> {
-    match target {
-        Target::Here(Local::Initialize) => opening::run(way).await,
-        Target::Here(Local::Listen(wanted)) => Box::pin(listen::run(way, *wanted)).await,
-        Target::Here(Local::Absorb) => taken(way).await,
-        Target::Here(Local::List { kind, after }) => {
+/// Answers here.
+async fn here(mut way: Way<'_>, local: Local) -> Result<(), Broken> {
+    match local {
+        Local::Initialize => opening::run(way).await,
+        Local::Absorb => taken(way).await,
+        Local::List { kind, after } => {
             let list = here::list(&way, kind, after.as_ref(), way.trip.request_id().unwrap_or_default())?;
             respond::pieces(way.session, way.trip, list.pieces()).await.map_err(Broken::from)
         }
-        Target::Here(local) => {
+        local => {
             let answer = here::answer(&mut way, 0, &local).await?;
             respond::message(way.session, way.trip, &[], answer).await.map_err(Broken::from)
         }
-        Target::Member(hop) => Box::pin(to_member(way, hop.member)).await,
-        Target::Asker { question, hop } => {
-            way.node = known_if_any(&way)?;
-            if Box::pin(elsewhere::answer(&mut way, &question)).await? {
-                return Ok(());
-            }
-            way.node = Some(known(&way).await?);
-            let link = link(&way, hop.member)?;
-            ask::still_waits(&way, &question, &link)?;
-            Box::pin(to_member(way, hop.member)).await
-        }
-        Target::All => {
-            way.node = known_if_any(&way)?;
-            tell::all(&way, 0);
-            taken(way).await
-        }
-        Target::Owner { request } => {
-            way.node = known_if_any(&way)?;
-            tell::owner(&way, 0, request);
-            taken(way).await
-        }
-        Target::Refused(refusal) => Err((*refusal).into()),
     }
+}
+
+/// Brings a backend the client's answer to what it has asked.
+async fn asker(mut way: Way<'_>, question: Box<Question>, member: usize) -> Result<(), Broken> {
+    way.node = known_if_any(&way)?;
+    if Box::pin(elsewhere::answer(&mut way, &question)).await? {
+        return Ok(());
+    }
+    way.node = Some(known(&way).await?);
+    let link = link(&way, member)?;
+    ask::still_waits(&way, &question, &link)?;
+    head_for(&mut way, member).await?;
+    forward::run(way).await
+}
+
+async fn tell_all(mut way: Way<'_>) -> Result<(), Broken> {
+    way.node = known_if_any(&way)?;
+    tell::all(&way, 0);
+    taken(way).await
+}
+
+async fn tell_owner(mut way: Way<'_>, request: Value) -> Result<(), Broken> {
+    way.node = known_if_any(&way)?;
+    tell::owner(&way, 0, request);
+    taken(way).await
 }
 
 /// The backend that a message goes to.
 pub(super) fn link(way: &Way<'_>, member: usize) -> Result<Arc<Link>, Refusal> {
     way.server.links.get(member).cloned().ok_or_else(|| Refusal::new(Fault::Internal, RULE))
-}
-
-/// One message to one backend, its answer brought back.
-async fn to_member(mut way: Way<'_>, member: usize) -> Result<(), Broken> {
-    head_for(&mut way, member).await?;
-    forward::run(way).await
 }
 
 /// Prepares what it takes to send the request to a member, the session there with it.
