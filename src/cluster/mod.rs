@@ -121,6 +121,9 @@ impl Cluster {
         self.settings.store(Arc::clone(&settings));
         self.places.set(&settings);
         let known = Arc::clone(&change.identity.known);
+        // With those from before: whoever is made with the one identity or the other meanwhile, its keys are among these.
+        let both = self.keys.borrow().iter().chain(known.iter()).cloned().collect();
+        self.keys.send_replace(both);
         self.identity.store(Some(Arc::new(change.identity)));
         // Last: what is made from now on is made with these, and what was made with others ends.
         self.keys.send_replace(known);

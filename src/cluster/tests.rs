@@ -203,3 +203,26 @@ async fn what_was_welcome_is_waited_for_by_a_stop() {
     };
     timeout(Duration::from_secs(30), over).await.unwrap();
 }
+
+#[test]
+fn a_nodes_own_key_is_known_whenever_it_is_looked_at() {
+    let cluster = Cluster::new(process(1));
+    let identities = [&[1][..], &[2]].map(|keys| Identity::of(&ring(keys)).unwrap());
+    let apply = |turn: usize| {
+        cluster.apply(Change { settings: Settings::default(), identity: identities[turn % 2].clone() });
+    };
+    apply(0);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (1..20_000).for_each(apply);
+            done.store(true, std::sync::atomic::Ordering::Release);
+        });
+        while !done.load(std::sync::atomic::Ordering::Acquire) {
+            let before = cluster.identity().unwrap();
+            let known = cluster.keys.borrow().contains(&before.shown);
+            // One that was replaced meanwhile may be known no more.
+            assert!(known || !Arc::ptr_eq(&before, &cluster.identity().unwrap()));
+        }
+    });
+}
