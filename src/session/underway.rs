@@ -52,6 +52,11 @@ impl Underway {
         }
     }
 
+    /// Whether the client wants to hear of its progress.
+    pub(super) fn reports(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// Whether the client hears of its progress under this raw token.
     pub(super) fn reports_under(&self, token: &[u8]) -> bool {
         self.token.as_ref().is_some_and(|own| id::same(own, token))
@@ -84,6 +89,7 @@ mod tests {
     use super::super::before::Before;
     use super::super::journal::SessionRecord;
     use super::super::left::Left;
+    use super::super::live::BACKENDS_MAX;
     use super::*;
     use lockgate_filters::exchange::UnixMillis;
     use lockgate_filters::ticket::SessionId;
@@ -146,6 +152,30 @@ mod tests {
         drop(request);
         assert!(!session.awaits_progress(b"7", "demo"));
         assert!(!session.awaits_progress_elsewhere(b"7", "other") && !session.asked_elsewhere(b"1", "other"));
+    }
+
+    #[tokio::test]
+    async fn reports_are_wanted_for_as_long_as_there_is_something_to_report_on() {
+        let session = session();
+        let token = || Some(Bytes::from_static(b"7"));
+        let send = |token, backend: &str| session.send_on(Bytes::from_static(b"1"), token, &backend.into());
+        let bound = session.next_bound();
+        tokio::pin!(bound);
+        bound.as_mut().enable();
+        let silent = send(None, "demo");
+        assert!(!session.wants_reports("demo") && silent.is_some());
+        let (first, second) = (send(token(), "demo"), send(token(), "demo"));
+        // Who listens has been woken.
+        bound.await;
+        assert!(session.wants_reports("demo") && !session.wants_reports("other"));
+        drop(first);
+        assert!(session.wants_reports("demo"));
+        drop(second);
+        assert!(!session.wants_reports("demo"), "nobody can report any more");
+        // However many there were before.
+        (0..=BACKENDS_MAX).for_each(|number| drop(send(token(), &format!("backend-{number}"))));
+        let last = send(token(), "demo");
+        assert!(session.wants_reports("demo") && last.is_some());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a session has under way at its backends: found by who cancels it, and by what is reported of it.
 
-use super::{BACKENDS_MAX, Session};
+use super::Session;
 use crate::session::underway::{UNDERWAY_MAX, Underway};
 use bytes::Bytes;
 use lockgate_filters::rpc::id;
@@ -10,9 +10,7 @@ impl Session {
     /// Remembers to which backend a request with this raw id goes, for as long as it is under way. `None` beyond
     /// [`UNDERWAY_MAX`].
     pub fn send_on(self: &Arc<Session>, id: Bytes, token: Option<Bytes>, backend: &Arc<str>) -> Option<Arc<Underway>> {
-        if token.is_some() {
-            self.expect_reports(backend);
-        }
+        let first = token.is_some() && !self.wants_reports(backend);
         let request = Arc::new(Underway::new(self, id, token, Arc::clone(backend)));
         let mut underway = self.underway.lock();
         // What is over its bound must not be dropped under the lock.
@@ -21,21 +19,16 @@ impl Session {
             underway.push(Arc::downgrade(&request));
         }
         drop(underway);
+        if first && room {
+            // Some backends report on the stream on which they speak of their own accord: who listens there is woken.
+            self.bound.notify_waiters();
+        }
         room.then_some(request)
     }
 
-    /// Some backends report on the stream on which they speak of their own accord: who listens there is woken.
-    fn expect_reports(&self, backend: &Arc<str>) {
-        let mut reporting = self.reporting.lock();
-        if reporting.len() < BACKENDS_MAX && !reporting.contains(backend) {
-            reporting.push(Arc::clone(backend));
-            self.bound.notify_waiters();
-        }
-    }
-
-    /// Whether the client has asked this backend for reports of progress.
+    /// Whether a request is under way to this backend whose progress the client wants to hear of.
     pub fn wants_reports(&self, backend: &str) -> bool {
-        self.reporting.lock().iter().any(|known| **known == *backend)
+        self.any_underway(|known| *known.backend == *backend && known.reports())
     }
 
     /// Cancels the requests with this raw id that are under way but not sent; those that are sent are at these backends.
