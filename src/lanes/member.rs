@@ -18,7 +18,7 @@ use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::rpc::scan::{Kind, Message};
 use lockgate_filters::splice::{self, Onward};
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// What members hand in.
 pub(super) enum Piece {
@@ -72,6 +72,8 @@ pub(super) struct Member {
 enum Ended {
     /// Nothing is owed to the client any more.
     Done,
+    /// Its response is there, and means all that the backend says; this may go on for a little while.
+    Answered(UpstreamResponse),
     /// It was cancelled before it was sent.
     Cancelled,
     /// The backend has lost this session.
@@ -83,7 +85,7 @@ impl Member {
     pub async fn carry_out(mut self) {
         let piece = match self.run().await {
             Ok(Ended::Cancelled) => Piece::Cancelled { place: self.place },
-            Ok(Ended::Done | Ended::Lost(_)) => return,
+            Ok(Ended::Done | Ended::Answered(_) | Ended::Lost(_)) => return,
             Err(refusal) => Piece::Failed { place: self.place, refusal },
         };
         // A closed channel means that the client has left.
@@ -93,7 +95,7 @@ impl Member {
     /// Sends it, in a session that is opened for it where none is open, or where the backend has lost that.
     async fn run(&mut self) -> Result<Ended, Refusal> {
         let room = Arc::clone(&self.room);
-        let Ok(_place) = room.acquire().await else { return Ok(Ended::Done) };
+        let Ok(place) = room.acquire_owned().await else { return Ok(Ended::Done) };
         let began = self.began.as_ref().and_then(|began| began.id.as_ref());
         if let (Some(began), false) = (began, self.link.heals)
             && self.node.as_ref().is_some_and(|node| {
@@ -112,6 +114,10 @@ impl Member {
             }
             match self.ask().await? {
                 Ended::Lost(session) => self.open(session.as_ref()).await?,
+                Ended::Answered(rest) => {
+                    settle(rest, place);
+                    return Ok(Ended::Done);
+                }
                 ended => return Ok(ended),
             }
             self.again = true;
@@ -152,13 +158,13 @@ impl Member {
         }
         match (judge(backend, Some(self.message.kind), &response)?, &self.id) {
             (Judged::Taken | Judged::Nothing, _) => detached::settle(response).await,
-            (Judged::Json | Judged::Events, Some(id)) => self.relay(id, response).await?,
+            (Judged::Json | Judged::Events, Some(id)) => return self.relay(id, response).await,
             (Judged::Json | Judged::Events, None) => return Err(judge::no_response(backend, response.status)),
         }
         Ok(Ended::Done)
     }
 
-    async fn relay(&self, id: &Bytes, response: UpstreamResponse) -> Result<(), Refusal> {
+    async fn relay(&self, id: &Bytes, response: UpstreamResponse) -> Result<Ended, Refusal> {
         let status = response.status;
         let mut messages = Messages::of(response, self.limits.answer_bytes, self.limits.event_bytes);
         loop {
@@ -185,12 +191,7 @@ impl Member {
                 Meaning::Noise => {}
             }
         }
-        let rest = messages.into_response();
-        if !rest.is_complete() {
-            // Nobody waits for the end of it: it is read for its connection, if it comes soon.
-            tokio::spawn(detached::settle(rest));
-        }
-        Ok(())
+        Ok(Ended::Answered(messages.into_response()))
     }
 
     async fn respond(&self, response: Bytes) {
@@ -205,5 +206,57 @@ impl Member {
         let response = if self.again || healed { heal::marked(response) } else { response };
         // A closed channel means that the client has left.
         let _ = self.pieces.send(Piece::Response { place: self.place, response }).await;
+    }
+}
+
+/// Reads what is left behind a response for its connection, if it comes soon. Nobody waits for that, but it keeps its place
+/// at the backend as long as the connection is taken.
+fn settle(rest: UpstreamResponse, place: OwnedSemaphorePermit) {
+    if !rest.is_complete() {
+        tokio::spawn(async move {
+            let _place = place;
+            detached::settle(rest).await;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::testing::{Client, EVENTS, json, post, receive, say, serve};
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn what_goes_on_behind_a_response_keeps_its_place_while_it_is_read() {
+        let (dripping, dripped) = oneshot::channel::<()>();
+        let dripping = std::sync::Mutex::new(Some(dripping));
+        let address = serve(move |number, mut stream| {
+            let dripping = dripping.lock().expect("no panic").take();
+            async move {
+                receive(&mut stream).await;
+                if number > 0 {
+                    return say(&mut stream, json("{}")).await;
+                }
+                say(&mut stream, format!("{EVENTS}data: {{}}\n\n")).await;
+                // Ends when the gateway closes the connection.
+                receive(&mut stream).await;
+                drop(dripping);
+            }
+        })
+        .await;
+        let client = Client::to(address);
+        let room = Arc::new(Semaphore::new(1));
+        let place = || Arc::clone(&room).try_acquire_owned().expect("a place");
+        let rest = client.send(&post("{}")).await.expect("an answer");
+        settle(rest, place());
+        assert_eq!(room.available_permits(), 0);
+        // Which is given back when the connection is.
+        dripped.await.expect_err("nothing was sent");
+        let given_back = room.acquire().await.expect("it is not closed");
+        drop(given_back);
+        let mut whole = client.send(&post("{}")).await.expect("an answer");
+        while whole.chunk().await.expect("a body").is_some() {}
+        settle(whole, place());
+        assert_eq!(room.available_permits(), 1, "there was nothing left");
     }
 }
