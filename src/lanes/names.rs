@@ -70,13 +70,13 @@ impl Names {
 }
 
 /// Notes whose the resources are that a session is subscribed to, as this catalog of its client's own shows them.
-pub(super) fn learn(server: &Server, node: &NodeSession, catalog: &Catalog) {
+pub(super) fn learn(way: &Way<'_>, node: &NodeSession, catalog: &Catalog) {
     if !node.has_nobodys() {
         return;
     }
     for (uri, _) in node.subscribed().into_iter().filter(|(_, whose)| whose.is_none()) {
-        if let Some(whose) = whose(server, catalog, &uri) {
-            node.belongs(&uri, whose);
+        if let Some(whose) = whose(&way.server, catalog, &uri) {
+            way.gateway.world.sessions.belongs(node, &uri, whose);
         }
     }
 }

@@ -90,7 +90,7 @@ impl Remembering {
             Wish::Subscribe(uri) => {
                 let noted = self.sessions.subscribe(&self.node, uri).await.map_err(|fault| format!("{fault:?}"));
                 if let Some(whose) = &self.whose {
-                    self.node.belongs(uri, whose.clone());
+                    self.sessions.belongs(&self.node, uri, whose.clone());
                 }
                 noted
             }

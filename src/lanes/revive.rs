@@ -75,7 +75,7 @@ impl Opener {
         let (Some(ticket), Some(node)) = (&way.trip.exchange.ticket, &way.node) else { return Err(gone()) };
         let exchange = &way.trip.exchange;
         if let Some(catalog) = exchange.catalog.as_ref().filter(|_| exchange.is_own()) {
-            names::learn(&way.server, node, catalog);
+            names::learn(way, node, catalog);
         }
         Ok(Opener {
             names: Names::of(way),

@@ -13,7 +13,7 @@ pub struct Limits {
     pub ended_sessions: usize,
     /// `subscriptions`: resource subscriptions of one session.
     pub subscriptions: usize,
-    /// `subscription_bytes`: all subscribed URIs of one session together.
+    /// `subscription_bytes`: all subscribed URIs of one session together, and what backends call them where that is kept.
     pub subscription_bytes: usize,
     /// `left_bytes`: log levels and subscriptions of sessions that were given up for idleness, all together, in bytes.
     pub left_bytes: usize,

@@ -50,8 +50,6 @@ pub struct Session {
     bound: Notify,
     turns: Mutex<Vec<(Arc<str>, Turn)>>,
     underway: Mutex<Vec<Weak<Underway>>>,
-    /// The backends that were sent a request whose progress the client wants to hear of.
-    reporting: Mutex<Vec<Arc<str>>>,
     /// How often the client has said that its roots changed.
     roots: AtomicU64,
     /// Which stream gets the news.
@@ -97,6 +95,7 @@ struct State {
     log_level: Option<LogLevel>,
     /// By URI; whose each is, where this process knows.
     subscriptions: BTreeMap<Box<str>, Option<Whose>>,
+    /// The URIs, and what backends call them where that is known.
     subscription_bytes: usize,
     /// Where it was open before this process took it in.
     before: Before,
@@ -130,7 +129,6 @@ impl Session {
             bound: Notify::new(),
             turns: Mutex::default(),
             underway: Mutex::default(),
-            reporting: Mutex::default(),
             roots: AtomicU64::new(0),
             newsreader: AtomicU64::new(0),
             superseded: Notify::new(),
@@ -213,10 +211,15 @@ impl Session {
         self.state.lock().subscriptions.values().any(Option::is_none)
     }
 
-    /// Notes whose a resource is that the client is subscribed to.
-    pub fn belongs(&self, uri: &str, whose: Whose) {
-        if let Some(known) = self.state.lock().subscriptions.get_mut(uri) {
-            *known = Some(whose);
+    /// Notes whose a resource is that the client is subscribed to, where there is room for what its backend calls it; where
+    /// there is none, that must be found out each time that it matters.
+    pub(super) fn belongs(&self, uri: &str, whose: Whose, limits: &Limits) {
+        let mut state = self.state.lock();
+        let Some(known) = state.subscriptions.get(uri) else { return };
+        let bytes = state.subscription_bytes - original_bytes(known) + whose.original.len();
+        if bytes <= limits.subscription_bytes {
+            state.subscription_bytes = bytes;
+            state.subscriptions.insert(uri.into(), Some(whose));
         }
     }
 
@@ -344,10 +347,8 @@ impl Session {
         if state.gone {
             return Err(Gone);
         }
-        if state.subscriptions.remove(uri).is_none() {
-            return Ok(Ack::nothing());
-        }
-        state.subscription_bytes -= uri.len();
+        let Some(whose) = state.subscriptions.remove(uri) else { return Ok(Ack::nothing()) };
+        state.subscription_bytes -= uri.len() + original_bytes(&whose);
         Ok(slot.put(&Change::Unsubscribed { id: self.id, uri: uri.into() }))
     }
 
@@ -384,6 +385,11 @@ impl Session {
     pub(super) fn last_used(&self) -> UnixMillis {
         UnixMillis(self.last_used.load(Relaxed))
     }
+}
+
+/// What is held beside the URI that the client knows; the backend's name is shared.
+fn original_bytes(whose: &Option<Whose>) -> usize {
+    whose.as_ref().map_or(0, |whose| whose.original.len())
 }
 
 impl fmt::Debug for Session {

@@ -10,7 +10,7 @@ use super::journal::{Ack, Journal, SessionRecord, Slot};
 use super::left::Left;
 use super::level::LogLevel;
 use super::limits::Limits;
-use super::live::{Displaced, Gone, Loss, Session, SubscribeFault};
+use super::live::{Displaced, Gone, Loss, Session, SubscribeFault, Whose};
 use super::notices::Notices;
 use super::store::{InsertFault, Standing, Store};
 use super::streams::{Recorder, ReplayBudget};
@@ -180,6 +180,11 @@ impl Sessions {
         let slot = self.slot().await;
         let subscribed = session.subscribe(uri, &self.store.limits(), slot);
         written(subscribed).await
+    }
+
+    /// Notes whose a resource is that a session is subscribed to, within `limits.subscription_bytes`.
+    pub fn belongs(&self, session: &Session, uri: &str, whose: Whose) {
+        session.belongs(uri, whose, &self.store.limits());
     }
 
     /// Gives a subscription up; one that does not exist is no fault.

@@ -332,14 +332,14 @@ async fn whose_a_subscription_is_goes_with_it() {
     let opened = open(&options(&folder.path().join("state")), NOW).unwrap();
     let session = insert(&opened.sessions, SessionId([7; 16])).await;
     let whose = |original: &str| Whose { backend: "one".into(), original: original.into() };
-    session.belongs("one+a", whose("a"));
+    opened.sessions.belongs(&session, "one+a", whose("a"));
     assert_eq!(session.subscribed_as("one", "a"), None, "nobody is subscribed to it");
     for uri in ["one+a", "b"] {
         opened.sessions.subscribe(&session, uri).await.unwrap();
     }
-    session.belongs("one+a", whose("a"));
+    opened.sessions.belongs(&session, "one+a", whose("a"));
     assert!(session.has_nobodys());
-    session.belongs("b", whose("b"));
+    opened.sessions.belongs(&session, "b", whose("b"));
     assert!(!session.has_nobodys());
     assert_eq!(session.subscribed_as("one", "a").as_deref(), Some("one+a"));
     assert_eq!((session.subscribed_as("two", "a"), session.subscribed_as("one", "one+a")), (None, None));

@@ -52,7 +52,8 @@ pub struct Limits {
     /// Resource subscriptions of one session that are remembered. The backend has those beyond it all the same, but they
     /// are not made again when it loses the session.
     pub subscriptions: u32,
-    /// The URIs of a session's remembered subscriptions, together.
+    /// The URIs of a session's remembered subscriptions, together, and what their backends call them where callers are told
+    /// apart.
     pub subscription_bytes: ByteSize,
     /// Log levels and subscriptions of sessions that left memory for `session_idle`, all together. Beyond it, those
     /// whose tickets expire first are forgotten.

@@ -85,7 +85,7 @@ pub(super) async fn know_names(way: &mut Way<'_>) {
     // Where it cannot be found out, what everybody is shown has to do.
     let _ = way.gateway.show_own(way.trip, &server, &callers, &identity).await;
     if let Some(catalog) = &way.trip.exchange.catalog {
-        names::learn(&way.server, &node, catalog);
+        names::learn(way, &node, catalog);
     }
 }
 

@@ -28,6 +28,25 @@ fn subscriptions_are_bounded_in_number_and_size() {
 }
 
 #[test]
+fn what_backends_call_subscriptions_is_bounded_with_them() {
+    let session = session();
+    let limits = Limits { subscription_bytes: 20, ..Limits::default() };
+    let subscribe = |uri: &str| session.subscribe(uri, &limits, Slot::none()).map(drop);
+    let belongs = |uri: &str, original: &str| {
+        session.belongs(uri, Whose { backend: "one".into(), original: original.into() }, &limits);
+        session.subscribed_as("one", original).is_some()
+    };
+    assert_eq!(subscribe("one+12345"), Ok(()));
+    assert!(belongs("one+12345", "12345") && belongs("one+12345", "54321"), "another one takes its place");
+    assert_eq!(subscribe("one+abc"), Err(SubscribeFault::TooMany), "14 bytes are held");
+    assert_eq!(subscribe("123456"), Ok(()));
+    assert!(!belongs("123456", "x") && !belongs("one+12345", "123456"));
+    assert_eq!(session.subscribed_as("one", "54321").as_deref(), Some("one+12345"), "what was known stays");
+    session.unsubscribe("one+12345", Slot::none()).map(drop).unwrap();
+    assert!(belongs("123456", "12345678901234") && !belongs("123456", "123456789012345"));
+}
+
+#[test]
 fn a_backend_gives_one_upstream_session_at_a_time() {
     let session = session();
     let (demo, other): (Arc<str>, Arc<str>) = ("demo".into(), "other".into());
