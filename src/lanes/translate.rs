@@ -14,7 +14,7 @@ use bytes::Bytes;
 use lockgate_filters::exchange::Exchange;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::event_id::{self, EventId, Stream};
-use lockgate_filters::federate::outward::{self, Asking};
+use lockgate_filters::federate::outward::{self, Asking, EDITS_MAX, TooManyUris};
 use lockgate_filters::federate::uris::MemberUris;
 use lockgate_filters::rpc::answer::{Answer, answer, plainly_answers};
 use lockgate_filters::rpc::id;
@@ -161,12 +161,21 @@ impl Translate {
         }
         if answer(&message, &LIMITS).is_err() {
             // A client could read in it what was not seen here.
-            let text = format!("backend \"{}\" gave an answer that is no JSON-RPC message", self.link.name());
-            let refusal = Refusal::new(Fault::BackendProtocol, RULE).saying(text);
-            return reply::error_body(self.owes.asked().map(|asked| &asked[..]), &refusal, "");
+            return self.unfit("gave an answer that is no JSON-RPC message");
         }
-        let uris = self.uris();
-        uris.and_then(|uris| outward::response(self.method(), &message, &uris)).unwrap_or(message)
+        match self.uris().map_or(Ok(None), |uris| outward::response(self.method(), &message, &uris)) {
+            Ok(changed) => changed.unwrap_or(message),
+            Err(TooManyUris) => self.unfit(&format!("gave an answer that names more than {EDITS_MAX} resources")),
+        }
+    }
+
+    /// What the client gets for an answer that may not be passed on.
+    fn unfit(&self, what: &str) -> Bytes {
+        let text = format!("backend \"{}\" {what}", self.link.name());
+        tracing::warn!("{text}");
+        self.link.metrics.refused_answer();
+        let refusal = Refusal::new(Fault::BackendProtocol, RULE).saying(text);
+        reply::error_body(self.owes.asked().map(|asked| &asked[..]), &refusal, "")
     }
 
     /// What one message of an event stream becomes.
@@ -279,7 +288,8 @@ impl Translate {
             self.answer_backend(reply::result_body(Some(&id), b"{}"));
             return Becomes::Nothing;
         }
-        if let Some(Ok(request)) = self.asking(|asking| asking.request(message, data)) {
+        let asked = self.uris().and_then(|uris| self.asking(|asking| asking.request(message, data, &uris)));
+        if let Some(Ok(request)) = asked {
             return Becomes::Other(request);
         }
         tracing::debug!(backend = %self.link.name(), "a backend asked something that no client can be asked");

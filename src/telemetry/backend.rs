@@ -16,6 +16,7 @@ pub(super) struct Families {
     era: IntGaugeVec,
     healed: IntCounterVec,
     questions_refused: IntCounterVec,
+    answers_refused: IntCounterVec,
     callers_refused: IntCounterVec,
     streams_refused: IntCounterVec,
     dropped: IntCounterVec,
@@ -50,6 +51,7 @@ impl Families {
             era: d::BACKEND_ERA.gauge_vec(registry)?,
             healed: d::SESSIONS_HEALED.counter_vec(registry)?,
             questions_refused: d::BACKEND_QUESTIONS_REFUSED.counter_vec(registry)?,
+            answers_refused: d::BACKEND_ANSWERS_REFUSED.counter_vec(registry)?,
             callers_refused: d::CALLERS_TURNED_AWAY.counter_vec(registry)?,
             streams_refused: d::BACKEND_STREAMS_REFUSED.counter_vec(registry)?,
             dropped: d::BACKEND_MESSAGES_DROPPED.counter_vec(registry)?,
@@ -70,6 +72,7 @@ pub struct BackendMetrics {
     first_byte: Histogram,
     healed: IntCounter,
     questions_refused: IntCounter,
+    answers_refused: IntCounter,
     callers_refused: IntCounter,
     streams_refused: IntCounter,
     up: OnceLock<IntGauge>,
@@ -87,6 +90,7 @@ impl BackendMetrics {
             first_byte: families.first_byte.with_label_values(&[name]),
             healed: families.healed.with_label_values(&[name]),
             questions_refused: families.questions_refused.with_label_values(&[name]),
+            answers_refused: families.answers_refused.with_label_values(&[name]),
             callers_refused: families.callers_refused.with_label_values(&[name]),
             streams_refused: families.streams_refused.with_label_values(&[name]),
             up: OnceLock::new(),
@@ -113,6 +117,11 @@ impl BackendMetrics {
     /// Records that a request of the backend could be put to no client.
     pub fn refused_request(&self) {
         self.questions_refused.inc();
+    }
+
+    /// Records that an answer of the backend was not passed on for what is in it.
+    pub fn refused_answer(&self) {
+        self.answers_refused.inc();
     }
 
     /// Records that a caller was not shown what the backend offers it, because it was asked for too many others.
@@ -167,6 +176,7 @@ impl BackendMetrics {
         let _ = families.up.remove_label_values(&[name]);
         let _ = families.healed.remove_label_values(&[name]);
         let _ = families.questions_refused.remove_label_values(&[name]);
+        let _ = families.answers_refused.remove_label_values(&[name]);
         let _ = families.callers_refused.remove_label_values(&[name]);
         let _ = families.streams_refused.remove_label_values(&[name]);
         let _ = families.dropped.remove_label_values(&[name]);

@@ -69,6 +69,8 @@ definitions! {
         "Sessions that were opened again at a backend that had lost them.");
     BACKEND_QUESTIONS_REFUSED = counter("lockgate_backend_questions_refused_total", &["backend"],
         "Requests of a backend that were answered with an error because they could be put to no client.");
+    BACKEND_ANSWERS_REFUSED = counter("lockgate_backend_answers_refused_total", &["backend"],
+        "Answers of a backend that were not passed on because they are no JSON-RPC, or name more resources than can be renamed; where URIs are renamed.");
     CALLERS_TURNED_AWAY = counter("lockgate_caller_lists_refused_total", &["backend"],
         "Requests for which a backend that shows each caller its own lists was not asked, because too many other callers waited for theirs.");
     BACKEND_STREAMS_REFUSED = counter("lockgate_backend_streams_refused_total", &["backend"],

@@ -13,24 +13,31 @@ use crate::splice::{Edit, edited};
 use crate::ticket::{Keyring, NodeId, SessionId};
 use bytes::Bytes;
 use memchr::memmem;
-use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-/// The most URIs that are replaced in one message; what comes behind them stays as the backend wrote it.
+/// The most URIs that are replaced in one message. One with more is not passed on: half of them would lead nowhere.
 pub const EDITS_MAX: usize = 100_000;
+
+/// A message names more than [`EDITS_MAX`] resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it names more than {EDITS_MAX} resources")]
+pub struct TooManyUris;
 
 /// What a message must hold if it holds the name of a member that may be replaced: `uri`, `resourceUri` (both by their
 /// end), `outputTemplate`, or an escape that may stand for one of these.
 static SIGNS: LazyLock<[memmem::Finder<'static>; 3]> =
     LazyLock::new(|| ["ri\"", "outputTemplate\"", "\\u00"].map(memmem::Finder::new));
 
+/// What a client is asked with resources before it.
+const SAMPLING: &str = "sampling/createMessage";
+
 /// Whether a message can hold anything to replace.
 pub fn may_name_uris(message: &[u8]) -> bool {
     SIGNS.iter().any(|sign| sign.find(message).is_some())
 }
 
-/// Whether the results of a method can hold URIs of a backend.
+/// Whether the results of a method can hold URIs of a backend, or questions that do.
 pub fn bears_uris(method: &str) -> bool {
     matches!(method, "tools/call" | "prompts/get" | "resources/read")
 }
@@ -38,27 +45,31 @@ pub fn bears_uris(method: &str) -> bool {
 /// A backend's response to `method`, with its URIs as clients see them; `None` where nothing is to be replaced.
 ///
 /// `response` is the whole JSON-RPC message, which must have been scanned.
-pub fn response(method: &str, response: &Bytes, uris: &MemberUris) -> Option<Bytes> {
+///
+/// # Errors
+/// [`TooManyUris`].
+pub fn response(method: &str, response: &Bytes, uris: &MemberUris) -> Result<Option<Bytes>, TooManyUris> {
     if uris.is_identity() || !bears_uris(method) || !may_name_uris(response) {
-        return None;
+        return Ok(None);
     }
     let mut rewriter = Rewriter::new(response, uris);
-    rewriter.each(Rewriter::WHOLE, "result", |rewriter, result| match method {
-        "tools/call" => {
-            rewriter.each_item(result, "content", Rewriter::content);
-            rewriter.meta(result);
+    rewriter.each(Rewriter::WHOLE, "result", |rewriter, result| {
+        match method {
+            "tools/call" => {
+                rewriter.each_item(result, "content", Rewriter::content);
+                rewriter.meta(result);
+            }
+            "prompts/get" => rewriter.messages(result, Rewriter::content),
+            _ => rewriter.each_item(result, "contents", |rewriter, contents| {
+                rewriter.each(contents, "uri", Rewriter::uri);
+            }),
         }
-        "prompts/get" => rewriter.each_item(result, "messages", |rewriter, message| {
-            rewriter.each(message, "content", |rewriter, content| match content.form {
-                Form::Array => rewriter.items(content, Rewriter::content),
-                _ => rewriter.content(content),
-            });
-        }),
-        _ => rewriter.each_item(result, "contents", |rewriter, contents| {
-            rewriter.each(contents, "uri", Rewriter::uri);
-        }),
+        // What the modern era asks in an answer (2026-07-28, `input_required`).
+        rewriter.each(result, "inputRequests", |rewriter, requests| rewriter.values(requests, Rewriter::request));
     });
-    rewriter.finish()
+    let edits = rewriter.edits()?;
+    let whole = Span { start: 0, end: response.len() as u32 };
+    Ok((!edits.is_empty()).then(|| edited(response, whole, &edits)))
 }
 
 /// A backend's notification with its URIs as clients see them; `None` where nothing is to be replaced.
@@ -66,9 +77,8 @@ pub fn notification(message: &Message, body: &Bytes, uris: &MemberUris) -> Optio
     if uris.is_identity() || !message.is(b"notifications/resources/updated", body) {
         return None;
     }
-    let mut rewriter = Rewriter::new(body, uris);
-    rewriter.uri(message.params.as_ref()?.uri?);
-    rewriter.finish()
+    let uri = message.params.as_ref()?.uri?;
+    updated_as(message, body, &uris.outward(&uri.text(body)?))
 }
 
 /// What a backend says was updated, where a message is that.
@@ -108,14 +118,21 @@ pub struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// A backend's request as the client gets it: with a sealed id, and a sealed progress token if it has one.
+    /// A backend's request as the client gets it: with a sealed id, and a sealed progress token if it has one; with its URIs
+    /// as clients see them, where it wants something sampled.
     ///
     /// # Errors
-    /// [`QuestionFault`]: its id or token is too long.
-    pub fn request(&self, message: &Message, body: &Bytes) -> Result<Bytes, QuestionFault> {
+    /// [`QuestionFault`]: its id or token is too long, or it names too many resources.
+    pub fn request(&self, message: &Message, body: &Bytes, uris: &MemberUris) -> Result<Bytes, QuestionFault> {
         let token = message.params.as_ref().and_then(|params| params.meta.as_ref()?.progress_token);
         let token = token.filter(|value| value.is_string() || value.form == Form::Number);
-        self.sealed(message, body, message.id, token)
+        let mut edits = Vec::new();
+        if !uris.is_identity() && message.is(SAMPLING.as_bytes(), body) && may_name_uris(body) {
+            let mut rewriter = Rewriter::new(body, uris);
+            rewriter.request(Value { span: message.span, form: Form::Object });
+            edits = rewriter.edits().map_err(|TooManyUris| QuestionFault::TooManyUris)?;
+        }
+        self.sealed(message, body, [(message.id, Subject::Id), (token, Subject::Token)], edits)
     }
 
     /// A backend's notification as the client gets it: what it cancels is known to the client under a sealed id.
@@ -123,18 +140,18 @@ impl Asking<'_> {
     /// # Errors
     /// [`QuestionFault`]: the id is too long, so no request of that id was put to the client.
     pub fn cancellation(&self, message: &Message, body: &Bytes) -> Result<Bytes, QuestionFault> {
-        self.sealed(message, body, message.params.as_ref().and_then(|params| params.request_id), None)
+        let cancelled = message.params.as_ref().and_then(|params| params.request_id);
+        self.sealed(message, body, [(cancelled, Subject::Id)], Vec::new())
     }
 
-    fn sealed(
+    fn sealed<const N: usize>(
         &self,
         message: &Message,
         body: &Bytes,
-        id: Option<Value>,
-        token: Option<Value>,
+        values: [(Option<Value>, Subject); N],
+        mut edits: Vec<Edit>,
     ) -> Result<Bytes, QuestionFault> {
-        let mut edits: SmallVec<[Edit; 2]> = SmallVec::new();
-        for (value, subject) in [(id, Subject::Id), (token, Subject::Token)] {
+        for (value, subject) in values {
             if let Some(value) = value {
                 edits.push(Edit { span: value.span, with: self.seal(value, subject, body)? });
             }
@@ -162,6 +179,7 @@ struct Rewriter<'a> {
     body: &'a Bytes,
     uris: &'a MemberUris,
     edits: Vec<Edit>,
+    too_many: bool,
 }
 
 impl<'a> Rewriter<'a> {
@@ -169,23 +187,28 @@ impl<'a> Rewriter<'a> {
     const WHOLE: Value = Value { span: Span { start: 0, end: u32::MAX }, form: Form::Object };
 
     fn new(body: &'a Bytes, uris: &'a MemberUris) -> Rewriter<'a> {
-        Rewriter { body, uris, edits: Vec::new() }
+        Rewriter { body, uris, edits: Vec::new(), too_many: false }
     }
 
-    fn finish(mut self) -> Option<Bytes> {
-        if self.edits.is_empty() {
-            return None;
-        }
+    /// What is to be replaced, in order.
+    fn edits(mut self) -> Result<Vec<Edit>, TooManyUris> {
         // A member that stands twice is replaced twice, but one may lie behind what was looked at first.
         self.edits.sort_by_key(|edit| edit.span.start);
-        let whole = Span { start: 0, end: self.body.len() as u32 };
-        Some(edited(self.body, whole, &self.edits))
+        if self.too_many { Err(TooManyUris) } else { Ok(self.edits) }
     }
 
     /// Visits each member of that name; a name that stands twice is visited twice.
     fn each(&mut self, object: Value, name: &str, mut visit: impl FnMut(&mut Rewriter<'a>, Value)) {
         let (bytes, outer) = self.inside(object);
         for member in members(bytes).filter(|member| member.name == name) {
+            visit(self, Value { span: member.value.span.within(outer), ..member.value });
+        }
+    }
+
+    /// Visits each member, whatever its name.
+    fn values(&mut self, object: Value, visit: impl Fn(&mut Rewriter<'a>, Value)) {
+        let (bytes, outer) = self.inside(object);
+        for member in members(bytes) {
             visit(self, Value { span: member.value.span.within(outer), ..member.value });
         }
     }
@@ -208,11 +231,46 @@ impl<'a> Rewriter<'a> {
         (span.of(body), span)
     }
 
-    /// A content block: a link to a resource, or a resource in full.
-    fn content(&mut self, block: Value) {
+    /// A request that a client may be asked: only to sample, it is shown resources.
+    fn request(&mut self, request: Value) {
+        let mut samples = false;
+        self.each(request, "method", |rewriter, method| {
+            samples |= method.text(rewriter.body).as_deref() == Some(SAMPLING)
+        });
+        if samples {
+            self.each(request, "params", |rewriter, params| rewriter.messages(params, Rewriter::sampled));
+        }
+    }
+
+    /// The messages of a prompt or of a conversation: each has one content block, or several.
+    fn messages(&mut self, object: Value, block: impl Fn(&mut Rewriter<'a>, Value)) {
+        self.each_item(object, "messages", |rewriter, message| {
+            rewriter.each(message, "content", |rewriter, content| match content.form {
+                Form::Array => rewriter.items(content, &block),
+                _ => block(rewriter, content),
+            });
+        });
+    }
+
+    /// What is said in a conversation: a content block, or the result of a tool (2025-11-25), which holds some.
+    fn sampled(&mut self, block: Value) {
+        if self.sort(block).as_deref() == Some("tool_result") {
+            self.each_item(block, "content", Rewriter::content);
+            self.meta(block);
+        } else {
+            self.content(block);
+        }
+    }
+
+    fn sort(&mut self, block: Value) -> Option<String> {
         let mut sort = None;
         self.each(block, "type", |rewriter, value| sort = value.text(rewriter.body).map(|text| text.into_owned()));
-        match sort.as_deref() {
+        sort
+    }
+
+    /// A content block: a link to a resource, or a resource in full.
+    fn content(&mut self, block: Value) {
+        match self.sort(block).as_deref() {
             Some("resource_link") => self.each(block, "uri", Rewriter::uri),
             Some("resource") => {
                 self.each(block, "resource", |rewriter, resource| rewriter.each(resource, "uri", Rewriter::uri));
@@ -238,6 +296,8 @@ impl<'a> Rewriter<'a> {
     fn take(&mut self, edit: Edit) {
         if self.edits.len() < EDITS_MAX {
             self.edits.push(edit);
+        } else {
+            self.too_many = true;
         }
     }
 }

@@ -52,6 +52,9 @@ pub enum QuestionFault {
     /// The cryptographic library failed.
     #[error("the id could not be sealed")]
     Unsealed,
+    /// It names too many resources.
+    #[error("{}", super::outward::TooManyUris)]
+    TooManyUris,
 }
 
 impl Question {

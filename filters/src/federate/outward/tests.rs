@@ -3,6 +3,7 @@ use crate::federate::naming::Prefixing;
 use crate::federate::testing::{inventory, keys, merge, policy};
 use crate::rpc::scan::{Limits, scan_envelope};
 use proptest::prelude::*;
+use serde_json::{Value as Json, json};
 
 fn uris(prefixing: Prefixing) -> MemberUris {
     let silent = || inventory(r#"{"capabilities":{"resources":{}}}"#, &[]);
@@ -11,7 +12,7 @@ fn uris(prefixing: Prefixing) -> MemberUris {
 
 fn rewritten(method: &str, result: &str) -> Option<String> {
     let message = Bytes::from(format!(r#"{{"id":1,"result":{result},"jsonrpc":"2.0"}}"#));
-    let made = response(method, &message, &uris(Prefixing::Always))?;
+    let made = response(method, &message, &uris(Prefixing::Always)).unwrap()?;
     let made = String::from_utf8(made.to_vec()).unwrap();
     let inner = made.strip_prefix(r#"{"id":1,"result":"#).unwrap().strip_suffix(r#","jsonrpc":"2.0"}"#).unwrap();
     Some(inner.to_owned())
@@ -75,9 +76,9 @@ fn what_holds_nothing_to_replace_is_not_touched() {
     }
     assert!(!may_name_uris(br#"{"result":{"content":[{"type":"text","text":"security"}]}}"#));
     let error = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"","data":{"uri":"x:y"}}}"#);
-    assert_eq!(response("resources/read", &error, &uris(Prefixing::Always)), None);
+    assert_eq!(response("resources/read", &error, &uris(Prefixing::Always)), Ok(None));
     let link = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"result":{"contents":[{"uri":"x:y"}]}}"#);
-    assert_eq!(response("resources/read", &link, &uris(Prefixing::Never)), None);
+    assert_eq!(response("resources/read", &link, &uris(Prefixing::Never)), Ok(None));
 }
 
 fn scanned(body: &Bytes) -> Message {
@@ -94,22 +95,84 @@ fn an_updated_resource_is_named_as_clients_know_it() {
     assert_eq!(notification(&scanned(&other), &other, &uris(Prefixing::Always)), None);
 }
 
-#[test]
-fn a_backends_question_and_its_cancellation_have_one_sealed_id() {
-    let keys = keys();
-    let asking = Asking {
-        keys: &keys,
+fn asking(keys: &Keyring) -> Asking<'_> {
+    Asking {
+        keys,
         server: "s",
         node: NodeId([1; 8]),
         boot: [2; 8],
         backend: "b",
         session: SessionId([3; 16]),
         source: Source::of("b", b""),
+    }
+}
+
+/// A request of the backend's with these params as the client gets it, but for its id, which is `I`.
+fn asked(method: &str, params: &str, prefixing: Prefixing) -> String {
+    let body = Bytes::from(format!(r#"{{"id":1,"params":{params},"jsonrpc":"2.0","method":"{method}"}}"#));
+    let made = asking(&keys()).request(&scanned(&body), &body, &uris(prefixing)).unwrap();
+    let id = scanned(&made).id.unwrap().text(&made).unwrap().into_owned();
+    String::from_utf8(made.to_vec()).unwrap().replace(&format!("\"{id}\""), "1")
+}
+
+#[test]
+fn what_is_to_be_sampled_names_resources_as_clients_see_them() {
+    let params = |uri: &str, app: &str| {
+        let link = format!(r#"{{"type":"resource_link","uri":"{uri}"}}"#);
+        let whole = format!(r#"{{"type":"resource","resource":{{"uri":"{uri}","text":"x:y"}}}}"#);
+        let result = format!(
+            r#"{{"type":"tool_result","toolUseId":"t","content":[{{"type":"text","text":"x:y"}},{link},{whole}],"_meta":{{"ui":{{"resourceUri":"{app}"}}}},"uri":"x:y"}}"#
+        );
+        format!(
+            r#"{{"messages":[{{"role":"user","content":{whole}}},{{"role":"user","content":[{link} ,{result},{{"type":"tool_use","input":{{"uri":"x:y"}}}}]}},{{"role":"assistant","content":{{"type":"text","text":"x:y"}}}}],"maxTokens":1}}"#
+        )
     };
+    let (own, shown) = (params("x:y", "ui://a"), params("b+x:y", "ui://b+a"));
+    let whole =
+        |method: &str, params: &str| format!(r#"{{"id":1,"params":{params},"jsonrpc":"2.0","method":"{method}"}}"#);
+    let sampling = "sampling/createMessage";
+    assert_eq!(asked(sampling, &own, Prefixing::Always), whole(sampling, &shown));
+    assert_eq!(asked(sampling, &own, Prefixing::Never), whole(sampling, &own));
+    assert_eq!(asked("vendor/ask", &own, Prefixing::Always), whole("vendor/ask", &own));
+    assert_eq!(asked(sampling, r#"{"messages":{}}"#, Prefixing::Always), whole(sampling, r#"{"messages":{}}"#));
+    // The modern era asks in answers.
+    let answer = |params: &str, method: &str| {
+        format!(
+            r#"{{"resultType":"input_required","inputRequests":{{"s":{{"method":"{method}","params":{params}}}}},"requestState":"x:y"}}"#
+        )
+    };
+    for method in ["tools/call", "prompts/get", "resources/read"] {
+        assert_rewritten(method, &answer(&own, sampling), &answer(&shown, sampling));
+        assert_eq!(rewritten(method, &answer(&own, "elicitation/create")), None);
+    }
+}
+
+#[test]
+fn what_names_too_many_resources_is_not_passed_on_by_halves() {
+    let links = |number: usize| vec![r#"{"type":"resource_link","uri":"x:y"}"#; number].join(",");
+    let answer =
+        |number| Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{}]}}}}"#, links(number)));
+    let uris = uris(Prefixing::Always);
+    let most = response("tools/call", &answer(EDITS_MAX), &uris).unwrap().unwrap();
+    assert_eq!(memmem::find_iter(&most, b"b+x:y").count(), EDITS_MAX);
+    assert_eq!(response("tools/call", &answer(EDITS_MAX + 1), &uris), Err(TooManyUris));
+    let body = Bytes::from(format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{{"messages":[{{"content":[{}]}}]}}}}"#,
+        links(EDITS_MAX + 1)
+    ));
+    let asked = asking(&keys()).request(&scanned(&body), &body, &uris);
+    assert_eq!(asked, Err(QuestionFault::TooManyUris));
+}
+
+#[test]
+fn a_backends_question_and_its_cancellation_have_one_sealed_id() {
+    let keys = keys();
+    let asking = asking(&keys);
+    let none = uris(Prefixing::Never);
     let body = Bytes::from_static(
         br#"{"jsonrpc":"2.0","method":"sampling/createMessage","params":{"_meta":{"progressToken":0},"x":[ ]},"id":"\u0061"}"#,
     );
-    let made = asking.request(&scanned(&body), &body).unwrap();
+    let made = asking.request(&scanned(&body), &body, &none).unwrap();
     let asked = scanned(&made);
     let id = asked.id.unwrap().text(&made).unwrap();
     let opened = Question::open(&keys, "s", Subject::Id, &id).unwrap();
@@ -129,7 +192,7 @@ fn a_backends_question_and_its_cancellation_have_one_sealed_id() {
     let cancelled = scanned(&made).params.unwrap().request_id.unwrap();
     assert_eq!(cancelled.text(&made).unwrap(), id);
     let long = Bytes::from(format!(r#"{{"jsonrpc":"2.0","method":"ping","id":"{}"}}"#, "x".repeat(300)));
-    assert_eq!(asking.request(&scanned(&long), &long), Err(QuestionFault::TooLong));
+    assert_eq!(asking.request(&scanned(&long), &long, &none), Err(QuestionFault::TooLong));
 }
 
 proptest! {
@@ -146,7 +209,7 @@ proptest! {
         let whole = serde_json::json!({"jsonrpc": "2.0", "id": 1, "result": {"content": blocks, "messages": messages, "contents": blocks}});
         let body = Bytes::from(whole.to_string());
         let uris = uris(Prefixing::Always);
-        if let Some(made) = response(&method, &body, &uris) {
+        if let Some(made) = response(&method, &body, &uris).unwrap() {
             let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
             for (place, block) in blocks.iter().enumerate() {
                 let uri = block["uri"].as_str().unwrap();
@@ -169,5 +232,41 @@ proptest! {
         for method in ["tools/call", "prompts/get", "resources/read"] {
             let _ = response(method, &body, &uris(Prefixing::Always));
         }
+        let sampling = [&br#"{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{"messages":["#[..], &body[..]].concat();
+        if let Ok(message) = scan_envelope(&sampling, &Limits { depth: 64, batch: 0 }) {
+            asking(&keys()).request(&message, &Bytes::from(sampling), &uris(Prefixing::Always)).unwrap();
+        }
+    }
+
+    #[test]
+    fn any_conversation_names_what_clients_see_and_stays_the_same_otherwise(
+        blocks in prop::collection::vec(("resource_link|resource|text|tool_result", any::<String>(), any::<bool>()), 0..5),
+    ) {
+        let uris = uris(Prefixing::Always);
+        let inner = |sort: &str, uri: &str| json!({"type": sort, "uri": uri, "resource": {"uri": uri}, "text": uri});
+        // What it must become: the same with the URIs that count replaced.
+        let block = |(sort, uri, array): &(String, String, bool), shown: &dyn Fn(&str) -> String| {
+            let shown = shown(uri);
+            let link = |sort: &str| {
+                let mut block = inner(sort, uri);
+                match sort {
+                    "resource_link" => block["uri"] = json!(shown),
+                    "resource" => block["resource"]["uri"] = json!(shown),
+                    _ => {}
+                }
+                block
+            };
+            let block = match &**sort {
+                "tool_result" => json!({"type": sort, "uri": uri, "content": [link("resource"), link("resource_link"), link("text")]}),
+                sort => link(sort),
+            };
+            json!({"role": "user", "content": if *array { json!([block]) } else { block }})
+        };
+        let conversation = |shown: &dyn Fn(&str) -> String| -> Json { blocks.iter().map(|it| block(it, shown)).collect() };
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage", "params": {"messages": conversation(&str::to_owned)}});
+        let body = Bytes::from(body.to_string());
+        let made = asking(&keys()).request(&scanned(&body), &body, &uris).unwrap();
+        let made: Json = serde_json::from_slice(&made).unwrap();
+        prop_assert_eq!(&made["params"]["messages"], &conversation(&|uri| uris.outward(uri).into_owned()));
     }
 }
