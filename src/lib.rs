@@ -23,6 +23,7 @@ pub mod listen;
 pub mod reload;
 pub mod request;
 pub mod sample;
+pub mod seats;
 pub mod serve;
 pub mod server;
 pub mod session;

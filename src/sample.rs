@@ -43,8 +43,12 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
         detached.given_up() + streams.abandoned.load(Relaxed),
     );
     world.metrics.set_streams(streams.resumed.load(Relaxed), streams.gaps.load(Relaxed));
-    world.metrics.set_notifications_dropped(world.sessions.notices().dropped());
+    world.metrics.set_kept(world.sessions.store().left_bytes(), streams.bytes.load(Relaxed));
+    let notices = world.sessions.notices();
+    world.metrics.set_notifications(notices.held(), notices.dropped());
+    world.metrics.set_listen_streams(world.listening.taken());
     world.metrics.set_nodes(world.cluster.known(), world.cluster.turned_away());
+    world.metrics.set_node_connections(world.cluster.lines());
     if let Some(journal) = world.sessions.journal() {
         world.metrics.set_journal_errors(journal.gauges().lost.load(Relaxed));
     }
@@ -60,6 +64,7 @@ pub fn sample(listeners: &Listeners, world: &World, snapshot: &Snapshot) {
             let new = counters.take();
             link.metrics.add_adapter(AdapterCounts {
                 children: link.backend.is_command().then(|| counters.running()),
+                questions: counters.questions(),
                 starts: new.starts,
                 failures: new.failures,
                 refused: new.refused,

@@ -16,6 +16,7 @@ use crate::gateway::Gateway;
 use crate::greeting::Greeting;
 use crate::listen::{Admission, BoundListener, ListenError, ListenService};
 use crate::reload::{self, Reloader};
+use crate::seats::Seats;
 use crate::serve::now;
 use crate::session::{self, Opened};
 use crate::settings;
@@ -198,6 +199,7 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
         sessions: Arc::new(opened.sessions),
         secrets: opened.secrets,
         bodies: Arc::default(),
+        listening: Seats::default(),
         metrics: Arc::clone(&metrics),
         catalogs: Arc::default(),
         reloads: watch::Sender::default(),

@@ -10,6 +10,7 @@ use crate::config::path::KeyPath;
 use crate::config::values::Name;
 use crate::config::{Loaded, Objection};
 use crate::request::BodyLimits;
+use crate::seats::Seats;
 use crate::session::keys::KeysFault;
 use crate::session::state_dir::StateFault;
 use crate::session::{Secrets, Sessions};
@@ -128,6 +129,8 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// Clients of HTTP+SSE at a time.
     pub sse_sessions: usize,
+    /// `subscriptions/listen` requests that are carried out at a time.
+    pub listen_streams: usize,
     /// How long a session's ticket lives, in milliseconds.
     pub ticket_lifetime: u64,
 }
@@ -142,6 +145,8 @@ pub struct World {
     pub secrets: Secrets,
     /// What the bodies of all requests hold.
     pub bodies: Arc<Bodies>,
+    /// The `subscriptions/listen` requests that are carried out.
+    pub listening: Seats,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
     /// What federated virtual servers show.
@@ -268,6 +273,7 @@ impl Limits {
             event_bytes: limits.sse_event.as_usize(),
             keep_alive: config.streams.keep_alive.get(),
             sse_sessions: limits.sse_sessions as usize,
+            listen_streams: limits.listen_streams as usize,
             ticket_lifetime: config.tickets.lifetime.as_millis(),
         }
     }

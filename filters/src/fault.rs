@@ -120,6 +120,8 @@ faults! {
     SessionRevision = "session_revision", 400, -32600, Quiet, "MCP-Protocol-Version is not what the session negotiated";
     /// `limits.sessions` is reached.
     TooManySessions = "too_many_sessions", 503, -31003, Warning, "too many sessions";
+    /// `limits.listen_streams` is reached.
+    TooManyStreams = "too_many_streams", 503, -31003, Warning, "too many clients listen already";
     /// The backend could not be reached or broke the connection.
     BackendUnreachable = "backend_unreachable", 502, -31001, Warning, "the backend could not be reached";
     /// The backend answered, but not in a form that may be passed on.

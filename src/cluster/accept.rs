@@ -4,11 +4,12 @@
 //! however many of them say nothing, those of nodes that are served have their places. Who only asks who is there needs none.
 
 use super::greeting::{self, Greeting, Refused, Welcome};
-use super::room::{Seat, Stranger};
+use super::room::Stranger;
 use super::{Cluster, Line, keep_alive};
 use crate::drain::Drain;
 use crate::listen::within::{Arrival, Forwarded};
 use crate::listen::{Listener, Within};
+use crate::seats::Seat;
 use bytes::BytesMut;
 use memchr::memmem;
 use std::io;
@@ -87,7 +88,7 @@ impl Cluster {
         keep_alive(&stream, &settings)?;
         let identity = self.identity()?;
         let stream = TlsAcceptor::from(Arc::clone(&identity.server)).accept(stream).await?;
-        let mut stream = Line::new(stream, &identity, &self.keys, settings.write_time)?;
+        let mut stream = Line::new(stream, &identity, &self.keys, settings.write_time, self.lines_in.count())?;
         let greeting = greeting::receive(&mut stream).await?;
         let greeting: Greeting = greeting::read(&greeting)?;
         let judged = self.judge(&greeting, within, drain);

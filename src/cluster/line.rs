@@ -5,6 +5,7 @@
 //! sent to it for longer than a client may that is slow.
 
 use super::identity::{Identity, Key};
+use crate::seats::Seat;
 use std::fmt;
 use std::future::{Future, pending};
 use std::io::{self, IoSlice};
@@ -29,6 +30,7 @@ pub struct Line {
     /// How long the other node may take nothing.
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    _counted: Seat,
 }
 
 impl Line {
@@ -38,6 +40,7 @@ impl Line {
         identity: &Identity,
         keys: &Keys,
         patience: Duration,
+        counted: Seat,
     ) -> io::Result<Line> {
         let stream = stream.into();
         let theirs = stream.get_ref().1.peer_certificates().and_then(|shown| shown.first()).cloned();
@@ -49,7 +52,7 @@ impl Line {
                 pending::<()>().await;
             }
         };
-        Ok(Line { stream, over: Box::pin(over), patience, stalled: None })
+        Ok(Line { stream, over: Box::pin(over), patience, stalled: None, _counted: counted })
     }
 
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -126,6 +129,7 @@ mod tests {
     use super::super::identity::nobody;
     use super::super::testing::ring;
     use super::*;
+    use crate::seats::Seats;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::time::timeout;
@@ -145,8 +149,8 @@ mod tests {
             TlsAcceptor::from(Arc::clone(&asked.server)).accept(stream).await.unwrap()
         };
         let (connected, accepted) = tokio::join!(connected, accepted);
-        let near = Line::new(connected, asking, keys[0], patience).unwrap();
-        [near, Line::new(accepted, asked, keys[1], patience).unwrap()]
+        let near = Line::new(connected, asking, keys[0], patience, Seats::default().count()).unwrap();
+        [near, Line::new(accepted, asked, keys[1], patience, Seats::default().count()).unwrap()]
     }
 
     fn knowing(seeds: &[u8]) -> (Identity, Keys) {

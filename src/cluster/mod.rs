@@ -29,16 +29,16 @@ mod tests;
 pub use greeting::{Aim, Arriving, Boot, Process, Refused};
 pub use line::Line;
 pub use reach::{Errand, Reached, Unreached};
-pub use room::Seat;
 pub use settings::{Peer, Settings};
 
+use crate::seats::Seats;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use directory::Directory;
 use identity::Identity;
 use line::Keys;
 use lockgate_filters::ticket::Keyring;
 use places::{Named, Places};
-use room::{Porch, Room};
+use room::Porch;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -67,11 +67,14 @@ pub struct Cluster {
     keys: Keys,
     places: Places,
     directory: Directory,
-    outgoing: Room,
-    noticing: Room,
-    insisting: Room,
+    outgoing: Seats,
+    noticing: Seats,
+    insisting: Seats,
     strangers: Porch,
-    incoming: Room,
+    incoming: Seats,
+    /// Connections that are open, to others and from others.
+    lines_out: Seats,
+    lines_in: Seats,
     turned_away: AtomicU64,
 }
 
@@ -97,11 +100,13 @@ impl Cluster {
             keys: Keys::new(Arc::default()),
             places: Places::default(),
             directory: Directory::default(),
-            outgoing: Room::default(),
-            noticing: Room::default(),
-            insisting: Room::default(),
+            outgoing: Seats::default(),
+            noticing: Seats::default(),
+            insisting: Seats::default(),
             strangers: Porch::default(),
-            incoming: Room::default(),
+            incoming: Seats::default(),
+            lines_out: Seats::default(),
+            lines_in: Seats::default(),
             turned_away: AtomicU64::new(0),
         }
     }
@@ -158,6 +163,11 @@ impl Cluster {
     /// How many other processes are known.
     pub fn known(&self) -> usize {
         self.directory.others(self.is)
+    }
+
+    /// How many connections to other processes are open, once they know each other, and how many from them.
+    pub fn lines(&self) -> (usize, usize) {
+        (self.lines_out.taken(), self.lines_in.taken())
     }
 
     /// How many connections were turned away: there were too many, or who came was no node.

@@ -2,8 +2,8 @@
 
 use super::greeting::{self, Aim, Arriving, Greeting, Process, Refused, Welcome};
 use super::places::PLACES_MAX;
-use super::room::Seat;
 use super::{Cluster, Line, at, identity, keep_alive};
+use crate::seats::Seat;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -216,7 +216,7 @@ impl Cluster {
         let identity = self.identity()?;
         let connector = TlsConnector::from(Arc::clone(&identity.client));
         let stream = connector.connect(identity::nobody(), stream).await?;
-        let mut stream = Line::new(stream, &identity, &self.keys, settings.write_time)?;
+        let mut stream = Line::new(stream, &identity, &self.keys, settings.write_time, self.lines_out.count())?;
         greeting::send(&mut stream, &Greeting { from: self.is.boot, exchange: exchange.cloned() }).await?;
         let welcome = greeting::receive(&mut stream).await?;
         let welcome: Welcome = greeting::read(&welcome)?;

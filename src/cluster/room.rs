@@ -1,33 +1,10 @@
-//! How many there may be at a time, where the limit may change meanwhile.
+//! How many may come who have not said yet who they are.
 
+use crate::seats::{Seat, Seats};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Places that are taken.
-#[derive(Debug, Default)]
-pub(super) struct Room(Arc<AtomicUsize>);
-
-/// One of them, left when this is dropped.
-#[derive(Debug)]
-pub struct Seat(Arc<AtomicUsize>);
-
-impl Room {
-    /// A place, where fewer than `most` are taken.
-    pub fn take(&self, most: usize) -> Option<Seat> {
-        let more = |taken: usize| (taken < most).then_some(taken + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Seat(Arc::clone(&self.0)))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// How many who have not said who they are may be there at a time: proving it takes a node milliseconds.
 pub(super) const STRANGERS_MAX: usize = 512;
@@ -37,7 +14,7 @@ pub(super) const STRANGERS_OF_ONE_MAX: usize = 128;
 /// Those who have come and have not said yet who they are.
 #[derive(Debug, Default)]
 pub(super) struct Porch {
-    all: Room,
+    all: Seats,
     from: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -92,15 +69,5 @@ mod tests {
         assert!(porch.enter(address(9)).is_some(), "a place was given back");
         drop(held);
         assert_eq!(porch.from.lock().len(), 0);
-    }
-
-    #[test]
-    fn places_come_back() {
-        let room = Room::default();
-        let one = room.take(1).unwrap();
-        assert!(room.take(1).is_none());
-        let two = room.take(2).unwrap();
-        drop((one, two));
-        assert!(room.take(1).is_some());
     }
 }

@@ -187,7 +187,7 @@ async fn what_was_welcome_is_waited_for_by_a_stop() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     let place = socket.local_addr().unwrap();
-    tokio::spawn(taking.serve(socket, within, drain.clone()));
+    tokio::spawn(Arc::clone(&taking).serve(socket, within, drain.clone()));
     let (asking, ..) = start(3, &[1], &[]).await;
     asking.apply(told(&[place]));
     assert_eq!(asking.known(), 0);
@@ -195,13 +195,16 @@ async fn what_was_welcome_is_waited_for_by_a_stop() {
     assert_eq!((asking.known(), drain.in_flight()), (1, 0), "who only asks is nothing to wait for");
     let reached = asking.reach(&arriving(Aim::Boot(Boot([1; 8]))), Errand::Exchange).await.unwrap();
     assert_eq!(drain.in_flight(), 1, "though nothing of it is here yet");
-    drop(reached);
-    let over = async {
-        while drain.in_flight() > 0 {
+    let come_to = async |lines: usize| {
+        while drain.in_flight() != lines || taking.lines() != (0, lines) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(30), over).await.unwrap();
+    timeout(Duration::from_secs(30), come_to(1)).await.unwrap();
+    assert_eq!(asking.lines(), (1, 0));
+    drop(reached);
+    assert_eq!(asking.lines(), (0, 0));
+    timeout(Duration::from_secs(30), come_to(0)).await.unwrap();
 }
 
 #[test]

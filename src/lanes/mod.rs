@@ -28,6 +28,7 @@ mod stream;
 mod translate;
 
 use crate::gateway::Gateway;
+use crate::seats::Seat;
 use crate::serve::now;
 use crate::session::{NodeSession, Standing, Underway};
 use crate::snapshot::{Link, Server};
@@ -46,6 +47,9 @@ use pingora_proxy::Session;
 use std::future::pending;
 use std::sync::Arc;
 use translate::Translate;
+
+/// The method of a client that listens (2026-07-28).
+const LISTEN: &[u8] = b"subscriptions/listen";
 
 /// Why a lane ended without having answered.
 #[derive(Debug)]
@@ -168,6 +172,7 @@ pub(crate) async fn carry_out(
     let Some(link) = server.links.first().cloned() else {
         return Err(Refusal::new(Fault::Internal, "lane").into());
     };
+    let _listening = listening(gateway, trip)?;
     let mut way =
         Way { gateway, session, trip, server, link, translate: None, healed: false, node: None, underway: None };
     if elsewhere::is_foreign(&way)
@@ -197,6 +202,18 @@ pub(crate) async fn carry_out(
         // A direct virtual server has nothing of its own to say, and one backend to say it to.
         Lane::Local | Lane::Spread => Err(Refusal::new(Fault::Internal, "lane").into()),
     }
+}
+
+/// The place that a client takes which listens (`subscriptions/listen`): for as long as it likes, it holds a stream here and at
+/// backends.
+fn listening(gateway: &Gateway, trip: &Trip) -> Result<Option<Seat>, Refusal> {
+    let exchange = &trip.exchange;
+    if exchange.scan.batch || !exchange.scan.messages.first().is_some_and(|message| message.is(LISTEN, &exchange.body))
+    {
+        return Ok(None);
+    }
+    let seat = gateway.world.listening.take(trip.snapshot.limits.listen_streams);
+    seat.map(Some).ok_or_else(|| Refusal::new(Fault::TooManyStreams, "lane"))
 }
 
 /// Looks up what this node knows of a ticket's session; one that is not open at the backend is opened again there.

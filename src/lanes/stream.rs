@@ -6,7 +6,7 @@
 
 use super::messages::is_request;
 use super::translate::{self, Translate};
-use super::{Broken, Way, detached, relay, respond};
+use super::{Broken, LISTEN, Way, detached, relay, respond};
 use crate::downstream::gone;
 use crate::drain::Drain;
 use crate::session::{End, StreamKind, StreamRecord, Told, Underway};
@@ -369,7 +369,7 @@ fn asked(way: &Way<'_>) -> Option<Bytes> {
 
 fn is_listen(way: &Way<'_>) -> bool {
     let exchange = &way.trip.exchange;
-    exchange.scan.messages.first().is_some_and(|message| message.is(b"subscriptions/listen", &exchange.body))
+    exchange.scan.messages.first().is_some_and(|message| message.is(LISTEN, &exchange.body))
 }
 
 fn metric_kind(way: &Way<'_>, kind: StreamKind) -> labels::StreamKind {

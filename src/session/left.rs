@@ -93,6 +93,11 @@ impl Kept {
         }
     }
 
+    /// Roughly how many bytes are kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (SessionId, UnixMillis, &Left)> {
         self.sessions.iter().map(|(id, (until, left))| (*id, *until, left))
     }

@@ -101,6 +101,12 @@ impl Notices {
         }
     }
 
+    /// How many are on their way, and how many bytes their bodies hold.
+    pub fn held(&self) -> (usize, usize) {
+        let (cancellations, others) = (self.cancellations.lock(), self.others.lock());
+        (cancellations.all + others.all, cancellations.bytes + others.bytes)
+    }
+
     /// How many were dropped for want of room, since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
@@ -197,7 +203,10 @@ mod tests {
         let all: Vec<_> =
             (0..=UNDERWAY_MAX).filter_map(|_| notices.send(About::Request, session(1), &backend, 0)).collect();
         assert_eq!((others.len(), all.len(), notices.dropped()), (BACKEND_MAX, UNDERWAY_MAX, 2));
-        drop((others, all));
+        let large = notices.send(About::Request, session(2), &backend, 100).expect("room");
+        assert_eq!(notices.held(), (BACKEND_MAX + UNDERWAY_MAX + 1, 100));
+        drop((others, all, large));
+        assert_eq!(notices.held(), (0, 0));
         for ledger in [&notices.others, &notices.cancellations] {
             assert!(ledger.lock().sessions.is_empty() && ledger.lock().all == 0);
         }

@@ -111,6 +111,11 @@ impl Store {
         self.idle_from.store(0, Relaxed);
     }
 
+    /// Roughly how many bytes the log levels and subscriptions of sessions hold that were given up.
+    pub fn left_bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().left.bytes()).sum()
+    }
+
     /// Looks a session up; one that is live counts as used now.
     pub fn get(&self, id: &SessionId, now: UnixMillis) -> Standing {
         let shard = self.shard(id).lock();

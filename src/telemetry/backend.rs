@@ -17,6 +17,7 @@ pub(super) struct Families {
     healed: IntCounterVec,
     questions_refused: IntCounterVec,
     answers_refused: IntCounterVec,
+    questions: IntGaugeVec,
     callers_refused: IntCounterVec,
     streams_refused: IntCounterVec,
     dropped: IntCounterVec,
@@ -26,12 +27,14 @@ pub(super) struct Families {
     inventory_bytes: IntGaugeVec,
 }
 
-/// What is counted at a backend that is not reached over Streamable HTTP: how many children run, and the rest since it was
-/// taken over last.
+/// What is counted at a backend that is not reached over Streamable HTTP: how many children run
+/// and how many questions are open, and the rest since it was taken over last.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AdapterCounts {
     /// Child processes that run; `None` where it has none.
     pub children: Option<u64>,
+    /// Requests of the backend that wait for a client's answer.
+    pub questions: u64,
     /// Child processes that were started.
     pub starts: u64,
     /// Child processes that failed.
@@ -52,6 +55,7 @@ impl Families {
             healed: d::SESSIONS_HEALED.counter_vec(registry)?,
             questions_refused: d::BACKEND_QUESTIONS_REFUSED.counter_vec(registry)?,
             answers_refused: d::BACKEND_ANSWERS_REFUSED.counter_vec(registry)?,
+            questions: d::BACKEND_QUESTIONS.gauge_vec(registry)?,
             callers_refused: d::CALLERS_TURNED_AWAY.counter_vec(registry)?,
             streams_refused: d::BACKEND_STREAMS_REFUSED.counter_vec(registry)?,
             dropped: d::BACKEND_MESSAGES_DROPPED.counter_vec(registry)?,
@@ -139,6 +143,7 @@ impl BackendMetrics {
         let (families, name) = (&self.metrics.backends, [&*self.name]);
         self.questions_refused.inc_by(counts.refused);
         families.dropped.with_label_values(&name).inc_by(counts.dropped);
+        families.questions.with_label_values(&name).set(i64::try_from(counts.questions).unwrap_or(i64::MAX));
         if let Some(children) = counts.children {
             families.children.with_label_values(&name).set(i64::try_from(children).unwrap_or(i64::MAX));
             families.child_starts.with_label_values(&name).inc_by(counts.starts);
@@ -177,6 +182,7 @@ impl BackendMetrics {
         let _ = families.healed.remove_label_values(&[name]);
         let _ = families.questions_refused.remove_label_values(&[name]);
         let _ = families.answers_refused.remove_label_values(&[name]);
+        let _ = families.questions.remove_label_values(&[name]);
         let _ = families.callers_refused.remove_label_values(&[name]);
         let _ = families.streams_refused.remove_label_values(&[name]);
         let _ = families.dropped.remove_label_values(&[name]);

@@ -61,6 +61,8 @@ definitions! {
         "Exchanges that have begun and not ended.");
     STREAMS = gauge("lockgate_streams", &["virtual_server", "kind"],
         "Event streams open to clients.");
+    LISTEN_STREAMS = gauge("lockgate_listen_streams", &[],
+        "`subscriptions/listen` requests that are carried out, of `limits.listen_streams`.");
     UPSTREAM_REQUESTS = counter("lockgate_upstream_requests_total", &["backend", "outcome"],
         "Attempts at a backend that ended.");
     UPSTREAM_DURATION = histogram("lockgate_upstream_duration_seconds", &["backend"],
@@ -71,6 +73,8 @@ definitions! {
         "Requests of a backend that were answered with an error because they could be put to no client.");
     BACKEND_ANSWERS_REFUSED = counter("lockgate_backend_answers_refused_total", &["backend"],
         "Answers of a backend that were not passed on because they are no JSON-RPC, or name more resources than can be renamed; where URIs are renamed.");
+    BACKEND_QUESTIONS = gauge("lockgate_backend_questions", &["backend"],
+        "Requests of a backend that wait for a client's answer; where it is a command, or speaks the transport of 2024-11-05. Elsewhere the gateway keeps nothing of them.");
     CALLERS_TURNED_AWAY = counter("lockgate_caller_lists_refused_total", &["backend"],
         "Requests for which a backend that shows each caller its own lists was not asked, because too many other callers waited for theirs.");
     BACKEND_STREAMS_REFUSED = counter("lockgate_backend_streams_refused_total", &["backend"],
@@ -105,6 +109,10 @@ definitions! {
         "Legacy sessions held in memory.");
     SESSIONS_OPENED = counter("lockgate_sessions_opened_total", &[],
         "Legacy sessions opened by initialize.");
+    LEFT_BYTES = gauge("lockgate_left_bytes", &[],
+        "Memory that the log levels and subscriptions of sessions hold that have left memory, of `limits.left_bytes`.");
+    REPLAY_BYTES = gauge("lockgate_replay_bytes", &[],
+        "Memory that is held for clients that come back for their streams, of `limits.replay_bytes_total`.");
     DETACHED = gauge("lockgate_detached", &[],
         "Exchanges and streams of legacy sessions that go on without their client.");
     DETACHED_GIVEN_UP = counter("lockgate_detached_given_up_total", &[],
@@ -113,6 +121,10 @@ definitions! {
         "Recorded streams taken up again by a client that came back.");
     STREAM_GAPS = counter("lockgate_stream_gaps_total", &[],
         "Gaps in what legacy sessions and subscriptions heard, which clients were told of as changes of everything.");
+    NOTIFICATIONS = gauge("lockgate_notifications", &[],
+        "Notifications of clients that are on their way to backends.");
+    NOTIFICATION_BYTES = gauge("lockgate_notification_bytes", &[],
+        "Memory that their bodies hold.");
     NOTIFICATIONS_DROPPED = counter("lockgate_notifications_dropped_total", &[],
         "Notifications of clients that were not passed on, because too many were on their way.");
     BODY_BYTES = gauge("lockgate_request_body_bytes", &[],
@@ -121,6 +133,8 @@ definitions! {
         "Requests that were to be carried out by another node.");
     NODES = gauge("lockgate_nodes", &[],
         "Other processes of this gateway that have said who they are.");
+    NODE_CONNECTIONS = gauge("lockgate_node_connections", &["direction"],
+        "Connections between nodes that are open: `in` those that others have made, `out` those that were made to them.");
     NODE_CONNECTIONS_REFUSED = counter("lockgate_node_connections_refused_total", &[],
         "Connections for other nodes that were turned away: too many, or from somebody who is none.");
     CONFIG_GENERATION = gauge("lockgate_config_generation", &[],

@@ -41,12 +41,19 @@ pub struct Metrics {
     sessions_opened: IntCounter,
     streams_resumed: IntCounter,
     stream_gaps: IntCounter,
+    left_bytes: IntGauge,
+    replay_bytes: IntGauge,
+    listen_streams: IntGauge,
     body_bytes: IntGauge,
     detached: IntGauge,
     detached_given_up: IntCounter,
+    notifications: IntGauge,
+    notification_bytes: IntGauge,
     notifications_dropped: IntCounter,
     node_requests: [[IntCounter; NodeOutcome::COUNT]; NodeRequest::COUNT],
     nodes: IntGauge,
+    /// Outward, inward.
+    node_connections: [IntGauge; 2],
     node_connections_refused: IntCounter,
     config_generation: IntGauge,
     config_reloads: [IntCounter; Reload::COUNT],
@@ -68,6 +75,7 @@ impl Metrics {
         let registry = Registry::new();
         d::BUILD_INFO.info(&[build.version, build.revision], &registry)?;
         registry.register(Box::new(ProcessCollector::new()?))?;
+        let node_connections = d::NODE_CONNECTIONS.gauge_vec(&registry)?;
         let node_requests = d::NODE_REQUESTS.counter_vec(&registry)?;
         let of = |kind: usize, outcome: usize| {
             let labels = [NodeRequest::ALL[kind].label(), NodeOutcome::ALL[outcome].label()];
@@ -85,12 +93,18 @@ impl Metrics {
             sessions_opened: d::SESSIONS_OPENED.counter(&registry)?,
             streams_resumed: d::STREAMS_RESUMED.counter(&registry)?,
             stream_gaps: d::STREAM_GAPS.counter(&registry)?,
+            left_bytes: d::LEFT_BYTES.gauge(&registry)?,
+            replay_bytes: d::REPLAY_BYTES.gauge(&registry)?,
+            listen_streams: d::LISTEN_STREAMS.gauge(&registry)?,
             body_bytes: d::BODY_BYTES.gauge(&registry)?,
             detached: d::DETACHED.gauge(&registry)?,
             detached_given_up: d::DETACHED_GIVEN_UP.counter(&registry)?,
+            notifications: d::NOTIFICATIONS.gauge(&registry)?,
+            notification_bytes: d::NOTIFICATION_BYTES.gauge(&registry)?,
             notifications_dropped: d::NOTIFICATIONS_DROPPED.counter(&registry)?,
             node_requests: std::array::from_fn(|kind| std::array::from_fn(|outcome| of(kind, outcome))),
             nodes: d::NODES.gauge(&registry)?,
+            node_connections: ["out", "in"].map(|direction| node_connections.with_label_values(&[direction])),
             node_connections_refused: d::NODE_CONNECTIONS_REFUSED.counter(&registry)?,
             config_generation: d::CONFIG_GENERATION.gauge(&registry)?,
             config_reloads: std::array::from_fn(|i| reloads.with_label_values(&[Reload::ALL[i].label()])),
@@ -123,7 +137,7 @@ impl Metrics {
 
     /// Takes over how many legacy sessions are held in memory now.
     pub fn set_sessions(&self, live: usize) {
-        self.sessions.set(i64::try_from(live).unwrap_or(i64::MAX));
+        set(&self.sessions, live);
     }
 
     /// Records a legacy session opened by `initialize`.
@@ -133,12 +147,12 @@ impl Metrics {
 
     /// Takes over how many bytes the larger request bodies hold now.
     pub fn set_body_bytes(&self, held: usize) {
-        self.body_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
+        set(&self.body_bytes, held);
     }
 
     /// Takes over what goes on without its client now, and how much was given up since the start.
     pub fn set_detached(&self, now: usize, given_up: u64) {
-        self.detached.set(i64::try_from(now).unwrap_or(i64::MAX));
+        set(&self.detached, now);
         self.detached_given_up.inc_by(given_up.saturating_sub(self.detached_given_up.get()));
     }
 
@@ -148,8 +162,22 @@ impl Metrics {
         self.stream_gaps.inc_by(gaps.saturating_sub(self.stream_gaps.get()));
     }
 
-    /// Takes over how many notifications of clients were dropped since the start.
-    pub fn set_notifications_dropped(&self, dropped: u64) {
+    /// Takes over how many bytes are held for sessions that have left memory, and how many of what was recorded of streams.
+    pub fn set_kept(&self, left: usize, replay: usize) {
+        set(&self.left_bytes, left);
+        set(&self.replay_bytes, replay);
+    }
+
+    /// Takes over how many `subscriptions/listen` requests are carried out now.
+    pub fn set_listen_streams(&self, now: usize) {
+        set(&self.listen_streams, now);
+    }
+
+    /// Takes over how many notifications of clients are on their way and what their bodies hold, and how many were dropped
+    /// since the start.
+    pub fn set_notifications(&self, (now, bytes): (usize, usize), dropped: u64) {
+        set(&self.notifications, now);
+        set(&self.notification_bytes, bytes);
         self.notifications_dropped.inc_by(dropped.saturating_sub(self.notifications_dropped.get()));
     }
 
@@ -160,8 +188,15 @@ impl Metrics {
 
     /// Takes over how many other processes are known, and how many connections for them were turned away since the start.
     pub fn set_nodes(&self, known: usize, refused: u64) {
-        self.nodes.set(i64::try_from(known).unwrap_or(i64::MAX));
+        set(&self.nodes, known);
         self.node_connections_refused.inc_by(refused.saturating_sub(self.node_connections_refused.get()));
+    }
+
+    /// Takes over how many connections to other processes are open, and how many from them.
+    pub fn set_node_connections(&self, (outward, inward): (usize, usize)) {
+        let [out, within] = &self.node_connections;
+        set(out, outward);
+        set(within, inward);
     }
 
     /// Records the end of a reload at `unix_seconds`, after which `generation` is in use.
@@ -196,6 +231,10 @@ impl Metrics {
         }
         text
     }
+}
+
+fn set(gauge: &IntGauge, value: usize) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
 #[cfg(test)]

@@ -36,7 +36,14 @@ fn touch_everything(metrics: &Arc<Metrics>) -> (Arc<ServerMetrics>, Arc<BackendM
     backend.first_byte(Duration::from_millis(15));
     backend.set_up(true);
     backend.set_era(BackendEra::Legacy, true);
-    backend.add_adapter(AdapterCounts { children: Some(2), starts: 3, failures: 1, refused: 4, dropped: 5 });
+    backend.add_adapter(AdapterCounts {
+        children: Some(2),
+        questions: 3,
+        starts: 3,
+        failures: 1,
+        refused: 4,
+        dropped: 5,
+    });
     backend.add_adapter(AdapterCounts { children: Some(1), starts: 1, ..AdapterCounts::default() });
     let listener = metrics.listener("main");
     listener.set_refused(ConnectionRefusal::Limit, 1);
@@ -45,6 +52,7 @@ fn touch_everything(metrics: &Arc<Metrics>) -> (Arc<ServerMetrics>, Arc<BackendM
     metrics.log_line_dropped();
     metrics.node_request(NodeRequest::Answer, NodeOutcome::Ok);
     metrics.set_nodes(2, 3);
+    backend.refused_answer();
     metrics.config_reloaded(Reload::Applied, 2, 1_700_000_000.5);
     (server, backend, listener)
 }
@@ -86,6 +94,7 @@ fn observations_reach_their_series() {
     assert_eq!(read(r#"lockgate_child_failures_total{backend="demo"}"#), "1");
     assert_eq!(read(r#"lockgate_backend_questions_refused_total{backend="demo"}"#), "4");
     assert_eq!(read(r#"lockgate_backend_messages_dropped_total{backend="demo"}"#), "5");
+    assert_eq!(read(r#"lockgate_backend_answers_refused_total{backend="demo"}"#), "1");
     assert_eq!(read(r#"lockgate_connections_refused_total{listener="main",reason="limit"}"#), "1");
     assert_eq!(read("lockgate_config_generation"), "2");
     assert_eq!(read("lockgate_config_last_reload_success_timestamp_seconds"), "1700000000.5");
@@ -118,6 +127,32 @@ fn gauges_fall_however_their_holder_ends() {
     }));
     assert!(panicked.is_err());
     assert_eq!(value(&metrics, in_flight).unwrap(), "0");
+}
+
+#[test]
+fn what_is_held_within_bounds_is_seen_to_rise_and_fall() {
+    let metrics = metrics();
+    let backend = metrics.backend("demo");
+    let gauges = [
+        "lockgate_left_bytes",
+        "lockgate_replay_bytes",
+        "lockgate_listen_streams",
+        "lockgate_notifications",
+        "lockgate_notification_bytes",
+        r#"lockgate_node_connections{direction="out"}"#,
+        r#"lockgate_node_connections{direction="in"}"#,
+        r#"lockgate_backend_questions{backend="demo"}"#,
+    ];
+    for expected in [["1", "2", "3", "4", "5", "6", "7", "8"], ["0"; 8]] {
+        let [left, replay, listening, notices, bytes, out, within, questions] =
+            expected.map(|value| value.parse::<usize>().unwrap());
+        metrics.set_kept(left, replay);
+        metrics.set_listen_streams(listening);
+        metrics.set_notifications((notices, bytes), 0);
+        metrics.set_node_connections((out, within));
+        backend.add_adapter(AdapterCounts { questions: questions as u64, ..AdapterCounts::default() });
+        assert_eq!(gauges.map(|gauge| value(&metrics, gauge).unwrap()), expected);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Debug, Default)]
 pub struct Counters {
     running: AtomicU64,
+    questions: AtomicU64,
     starts: AtomicU64,
     failures: AtomicU64,
     refused: AtomicU64,
@@ -32,6 +33,11 @@ impl Counters {
     /// Child processes that run now.
     pub fn running(&self) -> u64 {
         self.running.load(Relaxed)
+    }
+
+    /// Requests of the server that wait for a client's answer now.
+    pub fn questions(&self) -> u64 {
+        self.questions.load(Relaxed)
     }
 
     /// Child processes that were started.
@@ -84,6 +90,12 @@ impl Counters {
         self.dropped.fetch_add(1, Relaxed);
     }
 
+    /// Counts a question as open until the guard is dropped.
+    pub(super) fn asked(self: &Arc<Self>) -> Open {
+        self.questions.fetch_add(1, Relaxed);
+        Open(Arc::clone(self))
+    }
+
     /// Counts a child as running until the guard is dropped.
     pub(super) fn started(self: &Arc<Self>) -> Running {
         self.starts.fetch_add(1, Relaxed);
@@ -99,6 +111,16 @@ pub(super) struct Running(Arc<Counters>);
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One question that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Open(Arc<Counters>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.questions.fetch_sub(1, Relaxed);
     }
 }
 

@@ -53,6 +53,7 @@ impl Resolver<'_> {
             ("connections_per_address", limits.connections_per_address, 1, 1_000_000),
             ("sessions", limits.sessions, 1, 10_000_000),
             ("sse_sessions", limits.sse_sessions, 1, 1_000_000),
+            ("listen_streams", limits.listen_streams, 1, 1_000_000),
             ("ended_sessions", limits.ended_sessions, 1, 10_000_000),
             ("subscriptions", limits.subscriptions, 0, 1_000_000),
             ("replay_streams", limits.replay_streams, 0, 10_000),

@@ -46,6 +46,9 @@ pub struct Limits {
     pub session_idle: TimeSpan,
     /// Clients of HTTP+SSE at a time, each with its event stream. Beyond it, they get 503.
     pub sse_sessions: u32,
+    /// Streams of `subscriptions/listen` (2026-07-28) at a time. Each may hold a stream at every backend of its virtual server
+    /// besides. Beyond it, such requests get 503.
+    pub listen_streams: u32,
     /// Ended sessions that are remembered until their tickets expire. Beyond it, the one that expires first is forgotten,
     /// and would be a session again.
     pub ended_sessions: u32,
@@ -122,6 +125,7 @@ impl Default for Limits {
             sessions: 100_000,
             session_idle: TimeSpan::seconds(3_600),
             sse_sessions: 1_000,
+            listen_streams: 1_000,
             ended_sessions: 100_000,
             subscriptions: 1_000,
             subscription_bytes: ByteSize::kib(64),

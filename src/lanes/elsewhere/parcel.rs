@@ -1,10 +1,11 @@
 //! A request as one node hands it to another, or tells it to all.
 
 use super::super::Way;
-use crate::cluster::{Aim, Arriving, Boot, Cluster, Errand, Process, Reached, Refused, Seat, Unreached};
+use crate::cluster::{Aim, Arriving, Boot, Cluster, Errand, Process, Reached, Refused, Unreached};
 use crate::gateway::Gateway;
 use crate::listen::Connection;
 use crate::listen::within::InnerStream;
+use crate::seats::Seat;
 use crate::session::{About, Notice};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{NodeOutcome, NodeRequest};

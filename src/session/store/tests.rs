@@ -41,6 +41,25 @@ fn a_session_is_live_until_it_is_ended_for_good() {
 }
 
 #[test]
+fn what_sessions_leave_is_counted_while_it_is_kept() {
+    let store = store(10);
+    for n in [1, 2] {
+        let session = insert(&store, n, NOW).unwrap();
+        session.subscribe("file:///a", &store.limits(), Slot::none()).map(drop).unwrap();
+        assert_eq!(store.left_bytes(), 0, "it lives");
+    }
+    let later = NOW.plus(HOUR);
+    assert!(store.forget_if_idle(&id(1), later, Slot::none()).is_some());
+    let one = store.left_bytes();
+    assert!(store.forget_if_idle(&id(2), later, Slot::none()).is_some());
+    assert!(one > "file:///a".len() && store.left_bytes() == 2 * one);
+    insert(&store, 1, later).unwrap();
+    assert_eq!(store.left_bytes(), one, "it is the session's again");
+    store.idle(EXPIRES);
+    assert_eq!(store.left_bytes(), 0);
+}
+
+#[test]
 fn a_session_that_this_node_does_not_know_can_be_ended_too() {
     let store = store(10);
     assert!(store.end(&id(1), EXPIRES, NOW, Slot::none()).0.is_none());

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 #[derive(Debug)]
 pub struct ReplayBudget {
     limits: ArcSwap<ReplayLimits>,
-    /// Recorded bytes, overhead included.
+    /// Recorded bytes of all sessions, overhead included.
     pub bytes: AtomicUsize,
     /// Streams that go on without a client.
     pub detached: AtomicUsize,

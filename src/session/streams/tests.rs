@@ -270,6 +270,7 @@ async fn the_newest_event_is_kept_even_if_it_is_longer_than_the_ring() {
     record.finish(End::Complete);
     let mut resume = recorder.resume(b"1").unwrap();
     assert_eq!(resume.next().await.unwrap().len(), 100_000);
+    assert!(recorder.budget.bytes.load(Relaxed) >= 100_000);
     drop(resume);
     advance(6 * MINUTE).await;
     recorder.expire();

@@ -121,7 +121,7 @@ impl Channel {
         }
         let mut table = self.table.lock();
         let Some(session) = table.addressee() else { return Do::Refuse(NO_ADDRESSEE) };
-        if !table.asks(id, session, self.limits.questions) {
+        if !table.asks(id, session, self.limits.questions, &self.counters) {
             return Do::Refuse(NO_ADDRESSEE);
         }
         match table.stream(session) {

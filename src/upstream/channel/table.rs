@@ -4,6 +4,7 @@
 
 use super::feed::{Ending, Feed, Pushed};
 use super::{Activity, Spoken, rewrite};
+use crate::upstream::counters::{Counters, Open};
 use crate::upstream::fault::{AttemptFault, FaultKind};
 use bytes::Bytes;
 use lockgate_filters::rpc::id;
@@ -62,14 +63,23 @@ struct Member {
     waiting: VecDeque<Bytes>,
 }
 
+/// What the peer has asked, until it is answered.
+#[derive(Debug)]
+struct Question {
+    /// The peer's raw id.
+    id: Bytes,
+    /// Who is asked.
+    session: SessionKey,
+    _open: Open,
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
     next: u64,
     /// By number, so in the order in which they began.
     exchanges: BTreeMap<u64, Pending>,
     sessions: HashMap<SessionKey, Member>,
-    /// What the peer asked whom, by raw id.
-    questions: Vec<(Bytes, SessionKey)>,
+    questions: Vec<Question>,
     subscriptions: HashMap<Box<str>, HashSet<SessionKey>>,
     pub(super) ended: Option<AttemptFault>,
     used: Instant,
@@ -171,7 +181,7 @@ impl Table {
             sessions.remove(&session);
             !sessions.is_empty()
         });
-        let asked = self.questions.extract_if(.., |(_, asked)| *asked == session).map(|(id, _)| id);
+        let asked = self.questions.extract_if(.., |question| question.session == session).map(|question| question.id);
         (working, asked.collect())
     }
 
@@ -319,22 +329,22 @@ impl Table {
     }
 
     /// Notes that the peer asks a session something. Not where it asks too much, or the same again.
-    pub(super) fn asks(&mut self, id: &[u8], session: SessionKey, most: usize) -> bool {
-        let room = self.questions.len() < most && !self.questions.iter().any(|(known, _)| id::same(known, id));
+    pub(super) fn asks(&mut self, id: &[u8], session: SessionKey, most: usize, counters: &Arc<Counters>) -> bool {
+        let room = self.questions.len() < most && self.asked(id).is_none();
         if room {
-            self.questions.push((Bytes::copy_from_slice(id), session));
+            self.questions.push(Question { id: Bytes::copy_from_slice(id), session, _open: counters.asked() });
         }
         room
     }
 
     /// Forgets what the peer asked.
     pub(super) fn forget_question(&mut self, id: &[u8]) {
-        self.questions.retain(|(known, _)| !id::same(known, id));
+        self.questions.retain(|question| !id::same(&question.id, id));
     }
 
     /// Whom the peer has asked this.
     pub(super) fn asked(&self, id: &[u8]) -> Option<SessionKey> {
-        self.questions.iter().find(|(known, _)| id::same(known, id)).map(|(_, session)| *session)
+        self.questions.iter().find(|question| id::same(&question.id, id)).map(|question| question.session)
     }
 
     /// A client's answer, with the id as the peer wrote it; `None` where the peer has not asked this client.
@@ -344,9 +354,9 @@ impl Table {
         let at = self
             .questions
             .iter()
-            .position(|(known, session)| Some(*session) == spoken.session && id::same(known, raw))?;
-        let (known, _) = self.questions.swap_remove(at);
-        Some(rewrite::replaced(spoken.body, id, &known))
+            .position(|question| Some(question.session) == spoken.session && id::same(&question.id, raw))?;
+        let question = self.questions.swap_remove(at);
+        Some(rewrite::replaced(spoken.body, id, &question.id))
     }
 
     /// A client's cancellation, with the id that the peer knows; `None` where nothing of that name runs.

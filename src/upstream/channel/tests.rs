@@ -192,12 +192,14 @@ async fn questions_go_to_one_client_and_only_that_one_answers() {
     peer.says(question.clone()).await;
     let mut response = answer(asked).await;
     assert_eq!(event(&mut response).await, question);
+    assert_eq!(peer.counters.questions(), 1);
     let other = peer.channel.open_session().unwrap();
     peer.tell(Some(other), result(&json!("q"), json!({"from": "other"}))).await;
     peer.tell(Some(session), result(&json!("x"), json!({}))).await;
     peer.tell(Some(session), result(&json!("q"), json!({"from": "asked"}))).await;
     peer.tell(Some(session), result(&json!("q"), json!({"from": "again"}))).await;
     assert_eq!(peer.rest(), [result(&json!("q"), json!({"from": "asked"}))]);
+    assert_eq!(peer.counters.questions(), 0);
     peer.says(result(&number, json!({}))).await;
     event(&mut response).await;
 
@@ -212,8 +214,16 @@ async fn questions_go_to_one_client_and_only_that_one_answers() {
     // What a session was asked that ends is refused.
     peer.channel.close_session(other);
     peer.says(request(json!(8), "roots/list", json!({}))).await;
+    assert_eq!(peer.counters.questions(), 1);
     peer.channel.close_session(session);
     assert_eq!(peer.got().await["id"], 8);
+    assert_eq!(peer.counters.questions(), 0);
+    // What was asked ends with the connection.
+    peer.channel.open_session().unwrap();
+    peer.says(request(json!(9), "roots/list", json!({}))).await;
+    assert_eq!(peer.counters.questions(), 1);
+    peer.channel.end(AttemptFault::new(FaultKind::Closed));
+    assert_eq!(peer.counters.questions(), 0);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Slow, silent, endless and many: each is bounded, and everybody else is served meanwhile.
 
-use lockgate_e2e::gateway::config_with;
+use lockgate_e2e::events::Events;
+use lockgate_e2e::gateway::{config_with, federation};
 use lockgate_e2e::raw::{Raw, RawAnswer};
 use lockgate_e2e::wait::PATIENCE;
 use lockgate_e2e::{Fixture, Gateway, Mcp, until};
@@ -192,6 +193,52 @@ async fn rapid_resets_by_http_2_are_survived() {
     println!("{opened} streams opened and reset in {:?}", start.elapsed());
     served(&client).await;
     connection.abort();
+}
+
+/// Clients that listen are bounded together, whatever the virtual server is that they listen to: one more is told so, what is
+/// asked meanwhile is answered, and places come back.
+#[tokio::test]
+async fn only_so_many_listen() {
+    let fixture = Fixture::start("conformant");
+    let url = fixture.url();
+    let backends = ["one", "two"].map(|name| (name, format!("  {name}:\n    endpoints:\n      - url: {url}\n")));
+    let also = "  alone:\n    path: /alone\n    backends: [one]\n";
+    let gateway = Gateway::start(&federation(&backends, "", &format!("{also}limits: {{ listen_streams: 2 }}\n"))).await;
+    let (several, alone) = (Mcp::modern(&gateway.mcp()), Mcp::modern(&gateway.url("/alone")));
+    let listen = async |client: &Mcp| {
+        let body = client.body("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
+        (body["id"].clone(), client.post(&body).send().await.unwrap())
+    };
+    let acknowledged = async |client: &Mcp| {
+        let (_, answer) = listen(client).await;
+        let mut events = Events::new(answer);
+        let first = events.next().await.expect("an acknowledgement").json();
+        assert_eq!(first["method"], "notifications/subscriptions/acknowledged", "{first}");
+        events
+    };
+    let listening = async |expected: f64| {
+        until("the streams", async || {
+            (gateway.metric("lockgate_listen_streams").await == Some(expected)).then_some(())
+        })
+        .await;
+    };
+    let held = (acknowledged(&several).await, acknowledged(&alone).await);
+    listening(2.0).await;
+    for (client, name) in [(&several, "default"), (&alone, "alone")] {
+        let (id, refused) = listen(client).await;
+        assert_eq!(refused.status(), 503);
+        let refused: serde_json::Value = refused.json().await.unwrap();
+        assert_eq!((&refused["id"], refused["error"]["code"].as_i64()), (&id, Some(-31003)), "{refused}");
+        let counted = format!(r#"lockgate_refusals_total{{reason="too_many_streams",virtual_server="{name}"}}"#);
+        until("the refusal", async || (gateway.metric(&counted).await == Some(1.0)).then_some(())).await;
+        assert_eq!(client.send("tools/list", json!({})).await.status, 200);
+    }
+    // Whoever leaves makes room, whichever server it listened to.
+    drop(held.0);
+    listening(1.0).await;
+    let third = acknowledged(&alone).await;
+    drop((held.1, third));
+    listening(0.0).await;
 }
 
 /// All bodies together are bounded: what is too much now is refused, small requests pass, and room comes back.
