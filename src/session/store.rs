@@ -111,7 +111,7 @@ impl Store {
         self.idle_from.store(0, Relaxed);
     }
 
-    /// Roughly how many bytes the log levels and subscriptions of sessions hold that were given up.
+    /// Roughly how many bytes are held of sessions that were given up.
     pub fn left_bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().left.bytes()).sum()
     }

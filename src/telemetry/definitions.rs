@@ -110,7 +110,7 @@ definitions! {
     SESSIONS_OPENED = counter("lockgate_sessions_opened_total", &[],
         "Legacy sessions opened by initialize.");
     LEFT_BYTES = gauge("lockgate_left_bytes", &[],
-        "Memory that the log levels and subscriptions of sessions hold that have left memory, of `limits.left_bytes`.");
+        "Memory that is held of sessions that have left memory (what their clients had set, and where they were open), of `limits.left_bytes`.");
     REPLAY_BYTES = gauge("lockgate_replay_bytes", &[],
         "Memory that is held for clients that come back for their streams, of `limits.replay_bytes_total`.");
     DETACHED = gauge("lockgate_detached", &[],
