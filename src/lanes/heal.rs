@@ -1,11 +1,15 @@
 //! The mark on an answer that a new session of the backend gave, because the old one was lost: whoever relies on what the
-//! backend remembers can see that it may have forgotten.
+//! backend remembers can see that it may have forgotten. It is the gateway's word, so no backend's is passed on.
 
 use bytes::Bytes;
-use lockgate_filters::rpc::members::member;
+use lockgate_filters::rpc::members::{member, members};
 use lockgate_filters::rpc::scan::{Form, Span};
 use lockgate_filters::splice::{Edit, edited};
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
+/// What the names of the gateway's own members of `_meta` begin with.
+const OURS: &str = "io.lockgate/";
 /// The mark: a member of the result's `_meta`.
 pub(super) const MARK: &str = r#""io.lockgate/sessionHealed":true"#;
 /// Its name.
@@ -32,6 +36,37 @@ pub(super) fn marked(response: Bytes) -> Bytes {
     };
     let whole = Span { start: 0, end: u32::try_from(response.len()).unwrap_or(u32::MAX) };
     edited(&response, whole, &[with])
+}
+
+/// The response without what only the gateway may say in the `_meta` of its result.
+pub(super) fn unmarked(response: Bytes) -> Bytes {
+    static MAY_HOLD_OURS: LazyLock<[Finder<'static>; 2]> =
+        LazyLock::new(|| [Finder::new("io.lockgate"), Finder::new("\\u")]);
+    if MAY_HOLD_OURS.iter().all(|finder| finder.find(&response).is_none()) {
+        return response;
+    }
+    let Some(result) = member(&response, "result").filter(|result| result.form == Form::Object) else {
+        return response;
+    };
+    let inside = result.span.of(&response);
+    let Some(meta) = member(inside, "_meta").filter(|meta| meta.form == Form::Object) else { return response };
+    let object = meta.span.of(inside);
+    if !members(object).any(|member| member.name.starts_with(OURS)) {
+        return response;
+    }
+    let mut kept = vec![b'{'];
+    for member in members(object).filter(|member| !member.name.starts_with(OURS)) {
+        if kept.len() > 1 {
+            kept.push(b',');
+        }
+        kept.extend_from_slice(serde_json::Value::from(&*member.name).to_string().as_bytes());
+        kept.push(b':');
+        kept.extend_from_slice(member.value.span.of(object));
+    }
+    kept.push(b'}');
+    let edit = Edit { span: meta.span.within(result.span), with: kept.into() };
+    let whole = Span { start: 0, end: u32::try_from(response.len()).unwrap_or(u32::MAX) };
+    edited(&response, whole, &[edit])
 }
 
 /// Puts a member first into an object.
@@ -66,6 +101,22 @@ mod tests {
         ] {
             assert_eq!(mark(response), expected);
             assert!(serde_json::from_str::<serde_json::Value>(expected).is_ok());
+        }
+        for (response, expected) in [
+            (r#"{"result":{"_meta":{"io.lockgate/sessionHealed":true}},"id":1}"#, r#"{"result":{"_meta":{}},"id":1}"#),
+            (
+                r#"{"result":{"a":1,"_meta":{"x\"y":[1, 2],"io.lockgate\/x":{},"\u0069o.lockgate/y":1, "b":{"c":2}}}}"#,
+                r#"{"result":{"a":1,"_meta":{"x\"y":[1, 2],"b":{"c":2}}}}"#,
+            ),
+        ] {
+            assert_eq!(unmarked(Bytes::from(response)), expected);
+        }
+        for same in [
+            r#"{"result":{"_meta":{"com.example/io.lockgate/x":1,"io.lockgatex":"\u0041"}}}"#,
+            r#"{"result":{"text":"io.lockgate/sessionHealed"}}"#,
+            r#"{"error":{"data":{"_meta":{"io.lockgate/x":1}}}}"#,
+        ] {
+            assert_eq!(unmarked(Bytes::from(same)), same);
         }
         for same in [r#"{"error":{"code":1}}"#, r#"{"result":7}"#, r#"{"result":{"_meta":7}}"#, "", "<html>"] {
             assert_eq!(mark(same), same);

@@ -200,7 +200,7 @@ impl Member {
             remembering.answered(&response).await;
         }
         let response = match &self.translate {
-            Some(translate) => translate.response(response),
+            Some(translate) => heal::unmarked(translate.response(response)),
             None => response,
         };
         let healed = self.node.as_ref().is_some_and(|node| node.take_mark(&self.link.backend.place));

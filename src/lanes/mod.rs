@@ -107,7 +107,7 @@ impl Way<'_> {
     /// A backend's whole answer as the client gets it.
     fn translated(&self, answer: Bytes) -> Bytes {
         let answer = match &self.translate {
-            Some(translate) => translate.response(answer),
+            Some(translate) => heal::unmarked(translate.response(answer)),
             None => answer,
         };
         if self.healed { heal::marked(answer) } else { answer }

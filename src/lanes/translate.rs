@@ -389,12 +389,13 @@ pub(super) fn event(
             Becomes::Other(other) => data = Some(other),
             Becomes::Nothing => return None,
         }
+        let said = data.clone().unwrap_or_else(|| frame.data.clone());
+        let mut marked = if translate.is_some() { heal::unmarked(said.clone()) } else { said.clone() };
         if healed {
-            let said = data.clone().unwrap_or_else(|| frame.data.clone());
-            let marked = heal::marked(said.clone());
-            if marked != said {
-                data = Some(marked);
-            }
+            marked = heal::marked(marked);
+        }
+        if marked.as_ptr() != said.as_ptr() {
+            data = Some(marked);
         }
     }
     let id = match (translate, &frame.id) {
