@@ -40,10 +40,13 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 use url::Url;
 
 /// How often idle sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
+/// How long a start waits until it is known which other nodes are there.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 1;
 
@@ -210,6 +213,8 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
     let first = Ingredients { loaded, generation: 1, since: now(), demo: demo_url };
     let snapshot = world.compile(first).map_err(|wrong| StartError::Config(listed(&wrong)))?;
     world.cluster.apply(Cluster::prepare(settings::cluster(&config), &snapshot.keys)?);
+    // Who does not answer in time is no reason not to start.
+    let _ = plane.block_on(async { timeout(FIRST_LOOK, world.cluster.look()).await });
     plane.spawn(Arc::clone(&world.cluster).keep());
     world.upstream.commit(&snapshot.backends);
     world.keep_callers(&config.limits);

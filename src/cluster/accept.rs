@@ -106,7 +106,7 @@ impl Cluster {
         };
         let head = head(&mut stream, listener.settings().limits.head_read_max()).await?;
         let (peer, client) = (arriving.peer, arriving.client);
-        let forwarded = Forwarded { correlation: arriving.correlation };
+        let forwarded = Forwarded { correlation: arriving.correlation, returns: arriving.returns };
         Ok(Some((stream, Arrival { listener, peer, client, forwarded, head, in_flight }, seat)))
     }
 
@@ -128,7 +128,8 @@ impl Cluster {
             return Err(Refused::Stopping);
         }
         let listener = within.listener(&arriving.listener).ok_or(Refused::NoListener)?;
-        let seat = self.incoming.take(self.settings.load().connections).ok_or(Refused::Full)?;
+        let room = if arriving.news { &self.held } else { &self.incoming };
+        let seat = room.take(self.settings.load().connections).ok_or(Refused::Full)?;
         Ok(Some((listener, seat)))
     }
 }

@@ -6,7 +6,9 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::sync::MutexGuard;
+use tokio::time::Instant;
 
 /// Which process is at which address.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub(super) struct Directory {
     /// How often all were asked, and which time was the last that came to its end.
     begun: AtomicU64,
     ended: AtomicU64,
+    /// When that was.
+    last: Mutex<Option<Instant>>,
 }
 
 /// The right to ask all, which one has at a time.
@@ -44,6 +48,11 @@ impl Directory {
     /// The process of a node.
     pub fn of_node(&self, node: NodeId) -> Option<Process> {
         self.known.lock().values().flatten().find(|is| is.node == node).copied()
+    }
+
+    /// Whether all were asked within this time.
+    pub fn is_fresh(&self, within: Duration) -> bool {
+        self.last.lock().is_some_and(|last| last.elapsed() < within)
     }
 
     /// One process of each node that is known.
@@ -104,6 +113,7 @@ impl Turn<'_> {
     /// All have been asked, and have answered or had their time.
     pub fn ended(self) {
         self.directory.ended.store(self.number, Relaxed);
+        *self.directory.last.lock() = Some(Instant::now());
     }
 }
 

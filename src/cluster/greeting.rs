@@ -64,6 +64,9 @@ pub struct Arriving {
     pub correlation: Box<str>,
     /// Whether it asks for a stream of news, which a node that stops would end at once.
     pub news: bool,
+    /// Whether its session was open at the node that hands it over, which had taken it for one whose node is gone.
+    #[serde(default)]
+    pub returns: bool,
 }
 
 /// What is said to it.
@@ -228,7 +231,7 @@ mod tests {
             let plain = |address: SocketAddr| SocketAddr::new(address.ip(), address.port());
             let (peer, client) = (plain(peer), plain(client));
             let exchange =
-                Arriving { aim, listener: listener.into(), peer, client, correlation: correlation.into(), news };
+                Arriving { aim, listener: listener.into(), peer, client, correlation: correlation.into(), news, returns: news };
             let said = Greeting { from: Boot(from), exchange: Some(exchange) };
             let frame = write(&said).unwrap();
             prop_assert_eq!(usize::from(u16::from_be_bytes([frame[0], frame[1]])), frame.len() - 2);

@@ -6,16 +6,21 @@ use super::greeting::{Aim, Boot, Process};
 use aws_lc_rs::digest::{SHA256, digest};
 use lockgate_filters::ticket::{NodeId, SessionId};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long what is known of the others counts as what there is. It is renewed in the background, and soon where somebody was
+/// not where they should be.
+const LATELY: Duration = Duration::from_secs(2);
 
 impl Cluster {
-    /// The process that a session belongs to; `None` where that is this one. With `ask`, the node that minted its ticket is
-    /// looked for where it is not known, which takes a few times the time that a node may take at most.
-    pub async fn home(self: &Arc<Self>, session: &SessionId, minted: NodeId, ask: bool) -> Option<Process> {
+    /// The process that a session belongs to; `None` where that is this one. The node that minted its ticket is looked for
+    /// where it is not known and nobody has looked around lately, which takes a few times the time that a node may take at most.
+    pub async fn home(self: &Arc<Self>, session: &SessionId, minted: NodeId) -> Option<Process> {
         if minted == self.is.node {
             return None;
         }
         let known = match self.directory.of_node(minted) {
-            None if ask => {
+            None if !self.directory.is_fresh(LATELY) => {
                 let any = Process { node: minted, boot: Boot::default() };
                 self.find(Aim::Process(any)).await.and_then(|place| self.directory.at(&place))
             }

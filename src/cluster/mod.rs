@@ -68,6 +68,9 @@ pub struct Cluster {
     places: Places,
     directory: Directory,
     outgoing: Seats,
+    /// Streams of news, at other nodes and of theirs: calls have their places whatever is held.
+    holding: Seats,
+    held: Seats,
     noticing: Seats,
     insisting: Seats,
     strangers: Porch,
@@ -101,6 +104,8 @@ impl Cluster {
             places: Places::default(),
             directory: Directory::default(),
             outgoing: Seats::default(),
+            holding: Seats::default(),
+            held: Seats::default(),
             noticing: Seats::default(),
             insisting: Seats::default(),
             strangers: Porch::default(),
@@ -137,6 +142,13 @@ impl Cluster {
     /// What other nodes know it by.
     fn identity(&self) -> io::Result<Arc<Identity>> {
         self.identity.load_full().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Finds out who else is there. What comes in before that is known may be carried out where it does not belong.
+    pub async fn look(self: &Arc<Self>) {
+        let settings = self.settings.load_full();
+        self.places.refresh(&settings, &mut Named::new()).await;
+        self.look_around().await;
     }
 
     /// Keeps what is known of the others fresh, for as long as the process lives.

@@ -25,6 +25,8 @@ const INSISTING_MAX: usize = 128;
 pub enum Errand {
     /// That of what somebody waits for, of which there may be as many as is configured.
     Exchange,
+    /// That of streams of news, which are held for long: as many again.
+    News,
     /// That of what nobody waits for.
     Notice,
 }
@@ -98,6 +100,7 @@ impl Cluster {
     fn seat(&self, errand: Errand) -> Result<Seat, Unreached> {
         let seat = match errand {
             Errand::Exchange => self.outgoing.take(self.settings.load().exchanges),
+            Errand::News => self.holding.take(self.settings.load().exchanges),
             Errand::Notice => self.noticing.take(NOTICES_MAX),
         };
         seat.ok_or(Unreached::Full)

@@ -27,7 +27,15 @@ async fn start(number: u8, keys: &[u8], peers: &[SocketAddr]) -> (Arc<Cluster>, 
 
 fn arriving(aim: Aim) -> Arriving {
     let nowhere = SocketAddr::from(([192, 0, 2, 1], 1));
-    Arriving { aim, listener: "main".into(), peer: nowhere, client: nowhere, correlation: "c".into(), news: false }
+    Arriving {
+        aim,
+        listener: "main".into(),
+        peer: nowhere,
+        client: nowhere,
+        correlation: "c".into(),
+        news: false,
+        returns: false,
+    }
 }
 
 fn told(peers: &[SocketAddr]) -> Change {

@@ -24,8 +24,8 @@ use parcel::{FIRST_BYTE, Parcel, Taken, Undone};
 use std::time::Duration;
 use tokio::time::timeout;
 
-pub(super) use home::{at_home, is_foreign, needs_home};
-pub(crate) use message::hand_over;
+pub(super) use home::{at_home, comes_back, is_foreign, needs_home, welcome_back};
+pub(crate) use message::{hand_over, knows};
 
 const RULE: &str = "elsewhere";
 
@@ -86,8 +86,8 @@ pub(super) async fn resume(way: &mut Way<'_>) -> Result<bool, Broken> {
 async fn resume_there(way: &mut Way<'_>, id: &EventId) -> Result<bool, Broken> {
     let news = id.stream == Stream::News;
     let aim = Aim::Boot(Boot(id.boot));
-    let Some(mut parcel) = Parcel::of(way, NodeRequest::Stream, aim, Bytes::new()) else { return Ok(false) };
-    parcel.arriving.news = news;
+    let Some(parcel) = Parcel::of(way, NodeRequest::Stream, aim, Bytes::new()) else { return Ok(false) };
+    let parcel = if news { parcel.of_news() } else { parcel };
     match unless_over(way, parcel.hand_over()).await? {
         Ok(taken) if taken.response.status.is_server_error() => {
             let status = taken.response.status.as_u16();

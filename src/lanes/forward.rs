@@ -1,6 +1,7 @@
 //! One message to one endpoint, its answer brought back.
 
 use super::answering::Answering;
+use super::heal::Mark;
 use super::judge::{self, Missing, judge, missing};
 use super::remember::Remembering;
 use super::{Broken, Way, attempt, detached, relay, respond, revive, session_ended};
@@ -48,8 +49,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         if !may_be_sent(&way) {
             return cancelled(way).await;
         }
-        way.healed = true;
-        way.take_mark();
+        way.mark = way.node.as_ref().map(|node| Mark::new(node, &way.link.backend.place));
         let onward = way.onward();
         response = send(&mut way, &message, onward, remembering.as_ref()).await?;
         if response.status == StatusCode::NOT_FOUND {

@@ -1,12 +1,13 @@
 //! The mark on an answer that a new session of the backend gave, because the old one was lost: whoever relies on what the
 //! backend remembers can see that it may have forgotten. It is the gateway's word, so no backend's is passed on.
 
+use crate::session::NodeSession;
 use bytes::Bytes;
 use lockgate_filters::rpc::members::{member, members};
 use lockgate_filters::rpc::scan::{Form, Span};
 use lockgate_filters::splice::{Edit, edited};
 use memchr::memmem::Finder;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// What the names of the gateway's own members of `_meta` begin with.
 const OURS: &str = "io.lockgate/";
@@ -15,12 +16,40 @@ pub(super) const MARK: &str = r#""io.lockgate/sessionHealed":true"#;
 /// Its name.
 const NAME: &str = "io.lockgate/sessionHealed";
 
-/// The response with the mark; as it is where it holds no result.
-pub(super) fn marked(response: Bytes) -> Bytes {
-    let Some(result) = member(&response, "result").filter(|result| result.form == Form::Object) else {
-        return response;
-    };
-    let inside = result.span.of(&response);
+/// That the next result from a backend is to be marked.
+#[derive(Clone)]
+pub(super) struct Mark {
+    node: Arc<NodeSession>,
+    place: Arc<str>,
+}
+
+impl Mark {
+    /// For a request that found the loss itself.
+    pub fn new(node: &Arc<NodeSession>, place: &Arc<str>) -> Mark {
+        Mark { node: Arc::clone(node), place: Arc::clone(place) }
+    }
+
+    /// For any other request, where nobody has been told yet.
+    pub fn due(node: &Arc<NodeSession>, place: &Arc<str>) -> Option<Mark> {
+        node.is_to_be_marked(place).then(|| Mark::new(node, place))
+    }
+
+    /// The response with the mark. What holds no result leaves it to the next one.
+    pub fn put(&self, response: Bytes) -> Bytes {
+        match marked(&response) {
+            Some(marked) => {
+                self.node.was_marked(&self.place);
+                marked
+            }
+            None => response,
+        }
+    }
+}
+
+/// The response with the mark; nothing where it holds no result.
+fn marked(response: &Bytes) -> Option<Bytes> {
+    let result = member(response, "result").filter(|result| result.form == Form::Object)?;
+    let inside = result.span.of(response);
     let with = match member(inside, "_meta") {
         Some(meta) if meta.form == Form::Object => {
             let (meta, object) = (meta.span.within(result.span), meta.span.of(inside));
@@ -31,11 +60,11 @@ pub(super) fn marked(response: Bytes) -> Bytes {
             }
         }
         // What it is instead is for the client to judge.
-        Some(_) => return response,
+        Some(_) => return None,
         None => insert(result.span.start + 1, inside, format!("\"_meta\":{{{MARK}}}")),
     };
     let whole = Span { start: 0, end: u32::try_from(response.len()).unwrap_or(u32::MAX) };
-    edited(&response, whole, &[with])
+    Some(edited(response, whole, &[with]))
 }
 
 /// The response without what only the gateway may say in the `_meta` of its result.
@@ -81,7 +110,8 @@ mod tests {
     use super::*;
 
     fn mark(response: &'static str) -> String {
-        String::from_utf8(marked(Bytes::from_static(response.as_bytes())).to_vec()).unwrap()
+        let response = Bytes::from_static(response.as_bytes());
+        String::from_utf8(marked(&response).unwrap_or(response).to_vec()).unwrap()
     }
 
     #[test]

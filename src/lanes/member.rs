@@ -3,12 +3,13 @@
 //! A backend that is slow, or must be asked for a session first, keeps nobody waiting but its own members.
 
 use super::answering::Answering;
+use super::heal::{self, Mark};
 use super::judge::{self, Judged, Missing, judge, missing};
 use super::messages::{Meaning, Messages, is_request};
 use super::remember::Remembering;
 use super::revive::Opener;
 use super::translate::{Becomes, Translate};
-use super::{Broken, attempt, detached, forward, heal, onward};
+use super::{Broken, attempt, detached, forward, onward};
 use crate::session::{NodeSession, Underway, UpstreamSession};
 use crate::snapshot::{Limits, Link};
 use crate::upstream::{UpstreamRequest, UpstreamResponse};
@@ -130,7 +131,7 @@ impl Member {
             underway.waits_again();
         }
         let Some(opener) = &self.opener else { return Err(judge::not_found(self.link.name())) };
-        opener.renew(&self.link, lost).await.map_err(|broken| match broken {
+        opener.renew(&self.link, lost, self.id.is_some()).await.map_err(|broken| match broken {
             Broken::Refused(refusal) => refusal,
             // Nobody's client was written to.
             Broken::ClientGone | Broken::Cut => Refusal::new(Fault::Internal, "gather"),
@@ -203,8 +204,15 @@ impl Member {
             Some(translate) => heal::unmarked(translate.response(response)),
             None => response,
         };
-        let healed = self.node.as_ref().is_some_and(|node| node.take_mark(&self.link.backend.place));
-        let response = if self.again || healed { heal::marked(response) } else { response };
+        let place = &self.link.backend.place;
+        let mark = match &self.node {
+            Some(node) if self.again => Some(Mark::new(node, place)),
+            node => node.as_ref().and_then(|node| Mark::due(node, place)),
+        };
+        let response = match mark {
+            Some(mark) => mark.put(response),
+            None => response,
+        };
         // A closed channel means that the client has left.
         let _ = self.pieces.send(Piece::Response { place: self.place, response }).await;
     }

@@ -36,7 +36,8 @@ use crate::trip::Trip;
 use crate::upstream::{Caller, Fetcher, LiveBackend};
 use bytes::Bytes;
 pub use close::end_all;
-pub(crate) use elsewhere::hand_over;
+pub(crate) use elsewhere::{hand_over, knows};
+use heal::Mark;
 use http::HeaderMap;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::headers;
@@ -85,8 +86,8 @@ pub(crate) struct Way<'a> {
     link: Arc<Link>,
     /// How that backend's words become ours, where they must.
     translate: Option<Arc<Translate>>,
-    /// Whether the backend's session had to be opened again for this request.
-    healed: bool,
+    /// Where the backend's session was opened again, and a result is to say so.
+    mark: Option<Mark>,
     /// Node state of the legacy session that the request's ticket names.
     node: Option<Arc<NodeSession>>,
     /// Keeps a request of several backends' server to be found by who cancels it, for as long as anything comes of it.
@@ -110,19 +111,20 @@ impl Way<'_> {
             Some(translate) => heal::unmarked(translate.response(answer)),
             None => answer,
         };
-        if self.healed { heal::marked(answer) } else { answer }
+        match &self.mark {
+            Some(mark) => mark.put(answer),
+            None => answer,
+        }
     }
 
     /// Where the backend's session was opened again, and nobody has been told, this request's answer is to say so.
-    fn take_mark(&mut self) {
-        if let Some(node) = &self.node {
-            self.healed |= node.take_mark(&self.link.backend.place);
-        }
+    fn look_for_mark(&mut self) {
+        self.mark = self.node.as_ref().and_then(|node| Mark::due(node, &self.link.backend.place));
     }
 
     /// Whether answers must be read whole, because something in them may have to be changed.
     fn changes_answers(&self) -> bool {
-        self.healed || self.translate.as_ref().is_some_and(|translate| translate.changes_answers())
+        self.translate.as_ref().is_some_and(|translate| translate.changes_answers())
     }
 
     /// Waits until the client has ended the session that this request belongs to; for ever where there is none.
@@ -173,8 +175,10 @@ pub(crate) async fn carry_out(
         return Err(Refusal::new(Fault::Internal, "lane").into());
     };
     let _listening = listening(gateway, trip)?;
-    let mut way =
-        Way { gateway, session, trip, server, link, translate: None, healed: false, node: None, underway: None };
+    let mut way = Way { gateway, session, trip, server, link, translate: None, mark: None, node: None, underway: None };
+    if elsewhere::comes_back(&way) {
+        Box::pin(elsewhere::welcome_back(&way)).await;
+    }
     if elsewhere::is_foreign(&way)
         && elsewhere::needs_home(&way, lane)
         && Box::pin(elsewhere::at_home(&mut way, lane)).await?
@@ -231,7 +235,7 @@ async fn find_node_session(way: &mut Way<'_>, lane: Lane) -> Result<(), Broken> 
         Box::pin(revive::renew(way, &Arc::clone(&way.link), None)).await?;
     }
     if lane == Lane::Forward && asks(way) {
-        way.take_mark();
+        way.look_for_mark();
     }
     Ok(())
 }

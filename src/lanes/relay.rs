@@ -71,7 +71,9 @@ async fn json(way: &mut Way<'_>, mut response: UpstreamResponse) -> Result<(), B
     // Whose answer it is, must be known before any of it is passed on, where it could be that to another backend's request.
     let is_checked = asked == Some(Kind::Request) && way.translate.is_some();
     let streams = way.trip.exchange.accepts.json && !way.changes_answers() && !is_checked;
-    let gathered_most = if streams { GATHERED_BYTES } else { way.trip.snapshot.limits.answer_bytes };
+    // What is too long to be read as a whole leaves a mark to the next answer.
+    let gathered_most =
+        if streams && way.mark.is_none() { GATHERED_BYTES } else { way.trip.snapshot.limits.answer_bytes };
     let (body, whole) = match gather(way, &mut response, gathered_most).await {
         Err(Broken::ClientGone) => return left_behind(way, response),
         gathered => gathered?,

@@ -49,7 +49,8 @@ pub(super) async fn run(way: &Way<'_>, ticket: &Ticket) -> Result<Arc<NodeSessio
 
 /// Opens a session again at a backend that has lost it: see [`Opener::renew`].
 pub(super) async fn renew(way: &Way<'_>, link: &Link, lost: Option<&HeaderValue>) -> Result<(), Broken> {
-    Opener::of(way)?.renew(link, lost).await
+    let asks = way.trip.exchange.scan.messages.iter().any(|message| message.kind == Kind::Request);
+    Opener::of(way)?.renew(link, lost, asks).await
 }
 
 /// What it takes to open one legacy session at backends, also where no request of its client is at hand.
@@ -65,8 +66,6 @@ pub(super) struct Opener {
     /// The header of the client's request, for the fields that are forwarded.
     headers: HeaderMap,
     caller: Caller,
-    /// Whether somebody asks for whom it is opened, and so hears of a loss.
-    asks: bool,
 }
 
 impl Opener {
@@ -87,7 +86,6 @@ impl Opener {
             node: Arc::clone(node),
             headers: way.session.req_header().headers.clone(),
             caller: attempt::caller(&way.trip.exchange),
-            asks: way.trip.exchange.scan.messages.iter().any(|message| message.kind == Kind::Request),
         })
     }
 
@@ -104,20 +102,20 @@ impl Opener {
     /// Opens the session again at a backend that has lost it, and tells it what this node knows of the old one.
     ///
     /// `lost` is the id that the backend no longer knows, `None` where the session is not open at this backend: where somebody
-    /// else was faster, the new session is used.
+    /// else was faster, the new session is used. `asks` says whether somebody is answered, and so hears of a loss.
     ///
     /// # Errors
     /// Also where the session begins anew, and the backend's configuration says that its client must know (-31006).
-    pub async fn renew(&self, link: &Link, lost: Option<&HeaderValue>) -> Result<(), Broken> {
+    pub async fn renew(&self, link: &Link, lost: Option<&HeaderValue>, asks: bool) -> Result<(), Broken> {
         tokio::select! {
             biased;
-            renewed = renewed(self, link, lost) => renewed,
+            renewed = renewed(self, link, lost, asks) => renewed,
             () = self.drain.last_words() => Err(attempt::draining()),
         }
     }
 }
 
-async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Result<(), Broken> {
+async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>, asks: bool) -> Result<(), Broken> {
     let node = &opener.node;
     let place = &link.backend.place;
     let federated = opener.server.policy.federation.is_some();
@@ -133,7 +131,7 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Re
         // Whatever another request has done meanwhile: this one relied on what is lost. What follows begins anew.
         if is_lost {
             opener.sessions.leave(node, place).await.map_err(|_| gone())?;
-            if !opener.asks {
+            if !asks {
                 node.lost_unheard(place);
             }
         }
@@ -145,7 +143,7 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>) -> Re
     let begins_anew = open.is_some() || node.begins_anew(place);
     if begins_anew && !link.heals {
         // Who only listens, or says something that nobody answers, leaves it to the next request to hear of it.
-        if opener.asks {
+        if asks {
             anew(opener, place).await?;
         }
         return Err(lost_for_good(link));

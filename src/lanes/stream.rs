@@ -4,6 +4,7 @@
 //! record events for a legacy client that comes back with `Last-Event-ID`, and to keep requests of the backend from a
 //! modern one, whose era has none (2026-07-28 asks with `input_required` instead).
 
+use super::heal::Mark;
 use super::messages::is_request;
 use super::translate::{self, Translate};
 use super::{Broken, LISTEN, Way, detached, relay, respond};
@@ -49,8 +50,8 @@ pub(super) struct Flow {
     first: bool,
     /// How its events become ours, where they must; they are then passed on frame by frame.
     translate: Option<Arc<Translate>>,
-    /// Whether its response must say that the backend's session was opened again.
-    healed: bool,
+    /// That its response is to say that the backend's session was opened again.
+    mark: Option<Mark>,
     /// Keeps its request to be found by who cancels it.
     _underway: Option<Arc<Underway>>,
     /// What is to be passed on of what was taken last, where events become ours.
@@ -149,7 +150,7 @@ async fn relay_on(
         may_ask,
         first: true,
         translate: way.translate.clone(),
-        healed: way.healed,
+        mark: way.mark.clone(),
         _underway: way.underway.clone(),
         translated: BytesMut::new(),
     };
@@ -235,7 +236,7 @@ async fn relay_on(
 impl Flow {
     /// Whether events are passed on otherwise than as they came.
     fn changes(&self) -> bool {
-        self.translate.is_some() || self.healed
+        self.translate.is_some() || self.mark.is_some()
     }
 
     /// Whether the client has got whole events only.
@@ -260,7 +261,7 @@ impl Flow {
             let bytes = if marked { frame.bytes.slice(BYTE_ORDER_MARK.len()..) } else { frame.bytes.clone() };
             let event = frame.has_data || frame.id.is_some();
             let (id, bytes) = if self.changes() {
-                match translate::event(self.translate.as_deref(), &frame, self.healed) {
+                match translate::event(self.translate.as_deref(), &frame, self.mark.as_ref()) {
                     Some((id, Some(changed))) => (id, changed),
                     Some((id, None)) => (id, bytes),
                     None => continue,

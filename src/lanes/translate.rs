@@ -3,9 +3,10 @@
 //!
 //! What needs no change keeps its bytes; most answers are not even looked into (`filters/src/federate/outward.rs`).
 
+use super::heal::{self, Mark};
 use super::names::Names;
 use super::owes::Owes;
-use super::{Way, attempt, heal};
+use super::{Way, attempt};
 use crate::session::{NodeSession, UpstreamId, UpstreamSession};
 use crate::snapshot::{Link, Server};
 use crate::upstream::{Caller, Fetcher, Speech};
@@ -376,11 +377,11 @@ pub(super) struct Heard {
 
 /// What an event becomes: its id, and its frame where that is another one; `None` where nothing is left of it.
 ///
-/// The answer to a request for which a session had to be opened again says so (`healed`).
+/// An answer that is to say that a session was opened again gets the `mark`.
 pub(super) fn event(
     translate: Option<&Translate>,
     frame: &Frame,
-    healed: bool,
+    mark: Option<&Mark>,
 ) -> Option<(Option<Bytes>, Option<Bytes>)> {
     let mut data = None;
     if !frame.data.is_empty() {
@@ -391,8 +392,8 @@ pub(super) fn event(
         }
         let said = data.clone().unwrap_or_else(|| frame.data.clone());
         let mut marked = if translate.is_some() { heal::unmarked(said.clone()) } else { said.clone() };
-        if healed {
-            marked = heal::marked(marked);
+        if let Some(mark) = mark {
+            marked = mark.put(marked);
         }
         if marked.as_ptr() != said.as_ptr() {
             data = Some(marked);

@@ -41,6 +41,8 @@ struct Inside {
 pub struct Forwarded {
     /// What the other process calls the request.
     pub correlation: Box<str>,
+    /// Whether its session was open there.
+    pub returns: bool,
 }
 
 /// A request that was handed over by another process.

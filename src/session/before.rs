@@ -24,11 +24,20 @@ impl Before {
         *self == Before::Nowhere
     }
 
+    /// How many places are remembered.
+    pub fn count(&self) -> usize {
+        match self {
+            Before::Nowhere => 0,
+            Before::At(places) | Before::Unknown(places) => places.len(),
+        }
+    }
+
     /// Whether it was open there, as far as anybody knows.
     pub fn may_have_been_at(&self, place: &str) -> bool {
         match self {
             Before::Nowhere => false,
-            Before::At(places) => places.iter().any(|known| **known == *place),
+            // Wherever that backend was then.
+            Before::At(places) => places.iter().any(|known| backend(known) == backend(place)),
             Before::Unknown(heard) => !heard.iter().any(|known| **known == *place),
         }
     }
@@ -37,7 +46,7 @@ impl Before {
     pub fn told(&mut self, place: &Arc<str>) {
         match self {
             Before::Nowhere => {}
-            Before::At(places) => places.retain(|known| known != place),
+            Before::At(places) => places.retain(|known| backend(known) != backend(place)),
             Before::Unknown(heard) => {
                 if !heard.contains(place) {
                     // Rather told twice than not at all.
@@ -63,6 +72,34 @@ impl Before {
     }
 }
 
+impl Before {
+    /// What is known of it once it is given up, at these places by then.
+    pub fn and(&self, open: impl Iterator<Item = Arc<str>>) -> Before {
+        match self {
+            Before::Unknown(heard) => {
+                let mut heard = heard.clone();
+                let open: Vec<_> = open.collect();
+                heard.retain(|known| !open.contains(known));
+                Before::Unknown(heard)
+            }
+            Before::Nowhere | Before::At(_) => {
+                let mut places = if let Before::At(places) = self { places.clone() } else { Vec::new() };
+                for place in open {
+                    if !places.contains(&place) && places.len() < BACKENDS_MAX {
+                        places.push(place);
+                    }
+                }
+                Before::At(places)
+            }
+        }
+    }
+}
+
+/// The backend of a place, which is its name and a digest of where it is.
+pub(super) fn backend(place: &str) -> &str {
+    place.rsplit_once('@').map_or(place, |(name, _)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +123,23 @@ mod tests {
             before.told(&b);
             assert_eq!(open(&before), [false, false]);
         }
+    }
+
+    #[test]
+    fn a_backend_that_moved_is_known_by_its_name() {
+        let mut before = Before::At(vec!["a@01".into()]);
+        assert!(before.may_have_been_at("a@02") && !before.may_have_been_at("b@01"));
+        before.told(&"a@02".into());
+        assert!(!before.may_have_been_at("a@01"));
+    }
+
+    #[test]
+    fn what_a_client_was_not_told_outlives_being_given_up() {
+        let open = || [Arc::from("a")].into_iter();
+        assert_eq!(Before::Nowhere.and(open()), Before::At(vec!["a".into()]));
+        assert_eq!(Before::At(vec!["b".into()]).and(open()), Before::At(vec!["b".into(), "a".into()]));
+        let unknown = Before::Unknown(vec!["a".into(), "c".into()]).and(open());
+        assert_eq!(unknown, Before::Unknown(vec!["c".into()]), "it is to be told of all but that");
     }
 
     #[test]

@@ -5,14 +5,14 @@
 //! in bytes, and is forgotten with the ticket; beyond the bound, sessions go first in which nothing was set, and of these what
 //! expires soonest.
 
+use super::before::Before;
 use super::level::LogLevel;
 use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::ticket::SessionId;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 /// What one entry takes beside its URIs, roughly.
-const ENTRY_BYTES: usize = 192;
+const ENTRY_BYTES: usize = 320;
 /// What one URI takes beside its text, roughly.
 const URI_BYTES: usize = 32;
 /// What one place takes: its name is one that all sessions share.
@@ -25,8 +25,8 @@ pub struct Left {
     pub log_level: Option<LogLevel>,
     /// The URIs that it was subscribed to.
     pub subscriptions: BTreeSet<Box<str>>,
-    /// The places of the backends at which it was open.
-    pub places: Vec<Arc<str>>,
+    /// Where it was open.
+    pub before: Before,
 }
 
 impl Left {
@@ -37,7 +37,7 @@ impl Left {
 
     fn bytes(&self) -> usize {
         let uris = self.subscriptions.iter().map(|uri| uri.len() + URI_BYTES).sum::<usize>();
-        ENTRY_BYTES + uris + self.places.len() * PLACE_BYTES
+        ENTRY_BYTES + uris + self.before.count() * PLACE_BYTES
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
 
     fn left(uris: &[&str]) -> Left {
         let subscriptions = uris.iter().map(|uri| Box::from(*uri)).collect();
-        Left { log_level: Some(LogLevel::Error), subscriptions, places: Vec::new() }
+        Left { log_level: Some(LogLevel::Error), subscriptions, before: Before::Nowhere }
     }
 
     #[test]
@@ -140,15 +140,15 @@ mod tests {
     fn beyond_the_bound_what_expires_soonest_is_forgotten() {
         let mut kept = Kept::default();
         let long = "x".repeat(500);
-        let lost: usize = (0..10).map(|n| kept.put(id(n), UnixMillis(100 - u64::from(n)), left(&[&long]), 3000)).sum();
+        let lost: usize = (0..10).map(|n| kept.put(id(n), UnixMillis(100 - u64::from(n)), left(&[&long]), 3600)).sum();
         assert_eq!((lost, kept.iter().count()), (6, 4));
-        assert!(kept.get(&id(0)).is_some() && kept.get(&id(9)).is_none() && kept.bytes <= 3000);
-        kept.put(id(0), UnixMillis(5), left(&[]), 3000);
+        assert!(kept.get(&id(0)).is_some() && kept.get(&id(9)).is_none() && kept.bytes <= 3600);
+        kept.put(id(0), UnixMillis(5), left(&[]), 3600);
         assert_eq!((kept.iter().count(), kept.get(&id(0))), (4, Some(&left(&[]))), "the newer replaces the older");
         // Where somebody was open is worth less than what somebody has set, however long the ticket lasts.
-        let open = Left { places: vec!["demo@01".into()], ..Left::default() };
-        kept.put(id(20), UnixMillis(500), open.clone(), 3000);
+        let open = Left { before: Before::At(vec!["demo@01".into()]), ..Left::default() };
+        kept.put(id(20), UnixMillis(500), open.clone(), 3600);
         assert_eq!((kept.iter().count(), kept.get(&id(20))), (5, Some(&open)));
-        assert_eq!((kept.put(id(21), UnixMillis(90), left(&[&long]), 3000), kept.get(&id(20))), (1, None));
+        assert_eq!((kept.put(id(21), UnixMillis(90), left(&[&long]), 3600), kept.get(&id(20))), (1, None));
     }
 }

@@ -15,7 +15,7 @@ pub struct Limits {
     pub subscriptions: usize,
     /// `subscription_bytes`: all subscribed URIs of one session together, and what backends call them where that is kept.
     pub subscription_bytes: usize,
-    /// `left_bytes`: log levels and subscriptions of sessions that were given up for idleness, all together, in bytes.
+    /// `left_bytes`: what is left of sessions that were given up for idleness, all together, in bytes.
     pub left_bytes: usize,
     /// What is kept for clients that come back with `Last-Event-ID`.
     pub replay: ReplayLimits,

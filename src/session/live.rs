@@ -234,8 +234,8 @@ impl Session {
     /// What the client has set, which another upstream session must be told, and where the session is open.
     pub fn left(&self) -> Left {
         let state = self.state.lock();
-        let places = state.upstream.iter().map(|(place, _)| Arc::clone(place)).collect();
-        Left { log_level: state.log_level, subscriptions: state.subscriptions.keys().cloned().collect(), places }
+        let before = state.before.and(state.upstream.iter().map(|(place, _)| Arc::clone(place)));
+        Left { log_level: state.log_level, subscriptions: state.subscriptions.keys().cloned().collect(), before }
     }
 
     /// Whether the backend's session was replaced by another in this process: an event id that the recorder does not know

@@ -214,6 +214,13 @@ impl Sessions {
         given_up
     }
 
+    /// Gives a session up that is another node's: see [`Store::forget`].
+    pub async fn forget(&self, id: &SessionId, now: UnixMillis) -> Option<Arc<Session>> {
+        let (session, ack) = self.store.forget(id, now, self.slot().await)?;
+        ack.written().await;
+        Some(session)
+    }
+
     /// Makes everything durable and stops writing. Later changes stay in memory.
     pub async fn close(&self) {
         if let Some(journal) = &self.journal {

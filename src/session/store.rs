@@ -160,7 +160,7 @@ impl Store {
         }
         let left = shard.left.take(&record.id);
         if let (Before::Unknown(_), Some(left)) = (&record.before, &left) {
-            record.before = Before::At(left.places.clone());
+            record.before = left.before.clone();
         }
         let ack = slot.put(&Change::Opened(record.clone()));
         let session = Arc::new(Session::new(record, left.unwrap_or_default(), now));
@@ -241,6 +241,17 @@ impl Store {
         Some((session, slot.put(&Change::Forgotten { id: *id })))
     }
 
+    /// Looks a session up without using it.
+    pub fn peek(&self, id: &SessionId) -> Option<Arc<Session>> {
+        self.shard(id).lock().live.get(id).cloned()
+    }
+
+    /// Gives a session up that is another node's, whoever uses it, so that its upstream sessions can be ended.
+    pub fn forget(&self, id: &SessionId, now: UnixMillis, slot: Slot<'_>) -> Option<(Arc<Session>, Ack)> {
+        let session = self.give_up(&mut self.shard(id).lock(), id, now)?;
+        Some((session, slot.put(&Change::Forgotten { id: *id })))
+    }
+
     /// Every change that makes this store again.
     pub fn changes(&self, emit: &mut dyn FnMut(&Change)) {
         let ended: Vec<_> = self.ended.lock().iter().collect();
@@ -255,7 +266,7 @@ impl Store {
             }
             for (id, until, left) in shard.left.iter() {
                 let uris = left.subscriptions.iter().cloned().collect();
-                changes.push(Change::Left { id, until, level: left.log_level, uris, places: left.places.clone() });
+                changes.push(Change::Left { id, until, level: left.log_level, uris, before: left.before.clone() });
             }
             // Whoever takes them may write a file.
             drop(shard);
@@ -275,8 +286,8 @@ impl Store {
             Change::Opened(_) => {}
             Change::Ended { id, until } => drop(self.end(&id, until, now, Slot::none())),
             Change::Forgotten { id } => drop(self.give_up(&mut self.shard(&id).lock(), &id, now)),
-            Change::Left { id, until, level, uris, places } if until > now => {
-                let left = Left { log_level: level, subscriptions: uris.into_iter().collect(), places };
+            Change::Left { id, until, level, uris, before } if until > now => {
+                let left = Left { log_level: level, subscriptions: uris.into_iter().collect(), before };
                 self.keep(&mut self.shard(&id).lock(), id, until, left);
             }
             Change::Left { .. } => {}

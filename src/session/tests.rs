@@ -243,7 +243,7 @@ async fn a_session_that_was_given_up_comes_back_with_what_its_client_set() {
     let expected = Left {
         log_level: Some(LogLevel::Alert),
         subscriptions: [Box::from("test://b")].into(),
-        places: vec!["demo".into()],
+        before: Before::At(vec!["demo".into()]),
     };
     assert_eq!(first.sessions.left(&id), Some(expected.clone()));
     let second = open(&options(&as_if_killed(&state, base.path())), later).unwrap();

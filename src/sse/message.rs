@@ -28,7 +28,7 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, trip: &mut Tri
     });
     // One that is somebody else's is no other than one that is not there.
     let unknown = || Refusal::new(Fault::SessionUnknown, RULE);
-    let elsewhere = named.and_then(process).filter(|boot| *boot != gateway.boot);
+    let elsewhere = named.and_then(process).filter(|boot| lanes::knows(gateway, *boot));
     if client.is_none() && elsewhere.is_none() {
         return Err(unknown().into());
     }

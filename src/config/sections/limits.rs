@@ -58,8 +58,8 @@ pub struct Limits {
     /// The URIs of a session's remembered subscriptions, together, and what their backends call them where callers are told
     /// apart.
     pub subscription_bytes: ByteSize,
-    /// Log levels and subscriptions of sessions that left memory for `session_idle`, all together. Beyond it, those
-    /// whose tickets expire first are forgotten.
+    /// Log levels and subscriptions of sessions that left memory for `session_idle`, and where these were open, all
+    /// together. Beyond it, those in which nothing was set are forgotten first, and of these those whose tickets expire first.
     pub left_bytes: ByteSize,
     /// What is kept of one session's streams for a client that reconnects.
     pub replay_bytes: ByteSize,

@@ -12,8 +12,13 @@ use http::header::CONTENT_TYPE;
 use lockgate_filters::fault::{Fault, Refusal};
 use pingora_proxy::Session;
 
-/// Hands a message over to the process that has its client's event stream; `false` where nobody is known to be that process.
-/// To be called with what a client has said: nobody is looked for.
+/// Whether another process is known to be this one. Nobody is looked for: what a client has said is no reason to.
+pub(crate) fn knows(gateway: &Gateway, boot: [u8; 8]) -> bool {
+    gateway.world.cluster.knows(Aim::Boot(Boot(boot)))
+}
+
+/// Hands a message over to the process that has its client's event stream; `false` where it has been handed over already. To be
+/// called with a process that is known.
 pub(crate) async fn hand_over(
     gateway: &Gateway,
     session: &mut Session,
@@ -21,9 +26,6 @@ pub(crate) async fn hand_over(
     (boot, body): ([u8; 8], Bytes),
 ) -> Result<bool, Broken> {
     let aim = Aim::Boot(Boot(boot));
-    if !gateway.world.cluster.knows(aim) {
-        return Ok(false);
-    }
     let Some(parcel) = Parcel::new(gateway, session, trip, NodeRequest::Session, (aim, body)) else { return Ok(false) };
     let most = trip.snapshot.limits.answer_bytes;
     let taken = async {

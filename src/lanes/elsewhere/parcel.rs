@@ -146,6 +146,7 @@ impl Parcel {
                 client: connection.client(),
                 correlation: trip.correlation.as_str().into(),
                 news: false,
+                returns: false,
             },
             errand: Errand::Exchange,
             notice: None,
@@ -163,10 +164,25 @@ impl Parcel {
         })
     }
 
+    /// The same, which asks for a stream of news.
+    pub(super) fn of_news(mut self) -> Parcel {
+        self.arriving.news = true;
+        self.errand = Errand::News;
+        self
+    }
+
+    /// The same, of a session that was open here.
+    pub(super) fn returning(mut self, returns: bool) -> Parcel {
+        self.arriving.returns = returns;
+        self
+    }
+
     /// The same, for what may take as long as it takes: how long, is bounded where it is carried out. `news` says that it asks
     /// for a stream of news.
     pub(super) fn with_patience(mut self, news: bool) -> Parcel {
-        self.arriving.news = news;
+        if news {
+            self = self.of_news();
+        }
         self.timeouts.first_byte = self.timeouts.total;
         self
     }

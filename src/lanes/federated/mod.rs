@@ -186,7 +186,7 @@ pub(super) async fn head_for(way: &mut Way<'_>, member: usize) -> Result<(), Bro
             Box::pin(revive::renew(way, &way.link, None)).await?;
         }
         if asked.is_some() {
-            way.take_mark();
+            way.look_for_mark();
         }
     }
     let exchange = &way.trip.exchange;

