@@ -23,6 +23,10 @@ async fn nodes(backends: &Backends) -> (Gateway, Gateway, Mcp) {
     (one, other, client)
 }
 
+fn gets(backends: &Backends) -> usize {
+    backends.web.heard().iter().filter(|heard| heard.method == "GET").count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_node_serves_the_session_of_one_that_was_killed() {
     let backends = start().await;
@@ -73,7 +77,9 @@ async fn a_stream_at_another_node_begins_with_what_may_have_been_missed() {
         stream.notification(&format!("notifications/{list}/list_changed")).await;
     }
     // What is subscribed to again is heard again, and lists still change.
+    let before = gets(&backends);
     assert_eq!(client.send("resources/subscribe", json!({"uri": URI})).await.code(), (200, 0));
+    until("the other node's stream", async || (gets(&backends) > before).then_some(())).await;
     backends.web.say(UPDATED, json!({"uri": "note:x"}));
     assert_eq!(stream.notification(UPDATED).await["params"]["uri"], URI);
     backends.web.change(|offer| offer["tools"] = tools(&["count", "new"])["tools"].clone());

@@ -3,7 +3,7 @@
 use super::pair;
 use lockgate_e2e::mcp::mirror;
 use lockgate_e2e::scripted::{tool, tools};
-use lockgate_e2e::{Answer, Mcp};
+use lockgate_e2e::{Answer, Mcp, Scripted};
 use serde_json::{Value, json};
 
 /// What of a result says where a resource is.
@@ -150,8 +150,12 @@ async fn updates_name_the_uri_that_was_subscribed_to() {
     let response = modern.post(&body).send().await.unwrap();
     let mut listening = lockgate_e2e::events::Events::new(response);
     listening.notification("notifications/subscriptions/acknowledged").await;
-    lockgate_e2e::until("the backend's listen stream", async || {
-        pair.two.heard_of("subscriptions/listen").iter().any(|heard| heard.raw.contains("\"note:a b\"")).then_some(())
+    lockgate_e2e::until("the backends' streams", async || {
+        let listens = |backend: &Scripted| {
+            backend.heard_of("subscriptions/listen").iter().any(|heard| heard.raw.contains("\"note:a b\""))
+        };
+        let gets = pair.two.heard().iter().any(|heard| heard.method == "GET");
+        (gets && listens(&pair.one) && listens(&pair.two)).then_some(())
     })
     .await;
     pair.two.say("notifications/resources/updated", json!({"uri": "note:a b"}));
