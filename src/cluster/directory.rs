@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
+/// The most nodes that are known to be gone.
+const MISSING_MAX: usize = 1024;
+
 /// Which process is at which address.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
@@ -19,8 +22,8 @@ pub(super) struct Directory {
     /// How often all were asked, and which time was the last that came to its end.
     begun: AtomicU64,
     ended: AtomicU64,
-    /// When that was.
-    last: Mutex<Option<Instant>>,
+    /// The nodes that nobody turned out to be when all were asked for them, and when that was.
+    missing: Mutex<HashMap<NodeId, Instant>>,
 }
 
 /// The right to ask all, which one has at a time.
@@ -50,9 +53,19 @@ impl Directory {
         self.known.lock().values().flatten().find(|is| is.node == node).copied()
     }
 
-    /// Whether all were asked within this time.
-    pub fn is_fresh(&self, within: Duration) -> bool {
-        self.last.lock().is_some_and(|last| last.elapsed() < within)
+    /// Whether a node was sought in vain within this time.
+    pub fn is_missing(&self, node: NodeId, within: Duration) -> bool {
+        self.missing.lock().get(&node).is_some_and(|since| since.elapsed() < within)
+    }
+
+    /// A node was sought in vain.
+    pub fn miss(&self, node: NodeId) {
+        let mut missing = self.missing.lock();
+        // There are as many as tickets say, which only nodes can make.
+        if missing.len() >= MISSING_MAX {
+            missing.clear();
+        }
+        missing.insert(node, Instant::now());
     }
 
     /// One process of each node that is known.
@@ -82,6 +95,7 @@ impl Directory {
 
     /// Remembers who is at an address.
     pub fn note(&self, place: SocketAddr, is: Process) {
+        self.missing.lock().remove(&is.node);
         self.known.lock().insert(place, Some(is));
     }
 
@@ -113,7 +127,6 @@ impl Turn<'_> {
     /// All have been asked, and have answered or had their time.
     pub fn ended(self) {
         self.directory.ended.store(self.number, Relaxed);
-        *self.directory.last.lock() = Some(Instant::now());
     }
 }
 
@@ -149,6 +162,23 @@ mod tests {
         assert!([place(2), place(3)].contains(&directory.find(aim).unwrap()));
         assert!(directory.was_taken(&place(1)) && !directory.was_taken(&place(9)));
         assert_eq!(directory.at(&place(1)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_gone_is_not_sought_again_for_a_while() {
+        let (directory, within) = (Directory::default(), Duration::from_secs(10));
+        let node = NodeId([1; 8]);
+        directory.miss(node);
+        assert!(directory.is_missing(node, within) && !directory.is_missing(NodeId([2; 8]), within));
+        tokio::time::advance(within).await;
+        assert!(!directory.is_missing(node, within));
+        directory.miss(node);
+        directory.note(place(1), process(1, 1));
+        assert!(!directory.is_missing(node, within), "it is back");
+        for number in 0..=MISSING_MAX as u64 {
+            directory.miss(NodeId(number.to_be_bytes()));
+        }
+        assert!(directory.missing.lock().len() <= MISSING_MAX);
     }
 
     #[tokio::test]

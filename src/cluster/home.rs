@@ -8,21 +8,24 @@ use lockgate_filters::ticket::{NodeId, SessionId};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long what is known of the others counts as what there is. It is renewed in the background, and soon where somebody was
-/// not where they should be.
-const LATELY: Duration = Duration::from_secs(2);
+/// How long a node that nobody turned out to be is not sought again: what is known of the others is renewed in the background.
+const GONE: Duration = Duration::from_secs(30);
 
 impl Cluster {
     /// The process that a session belongs to; `None` where that is this one. The node that minted its ticket is looked for
-    /// where it is not known and nobody has looked around lately, which takes a few times the time that a node may take at most.
+    /// where it is not known, which takes a few times the time that a node may take at most; one that is gone, every [`GONE`].
     pub async fn home(self: &Arc<Self>, session: &SessionId, minted: NodeId) -> Option<Process> {
         if minted == self.is.node {
             return None;
         }
         let known = match self.directory.of_node(minted) {
-            None if !self.directory.is_fresh(LATELY) => {
+            None if !self.directory.is_missing(minted, GONE) => {
                 let any = Process { node: minted, boot: Boot::default() };
-                self.find(Aim::Process(any)).await.and_then(|place| self.directory.at(&place))
+                let found = self.find(Aim::Process(any)).await.and_then(|place| self.directory.at(&place));
+                if found.is_none() {
+                    self.directory.miss(minted);
+                }
+                found
             }
             known => known,
         };

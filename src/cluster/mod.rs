@@ -169,7 +169,7 @@ impl Cluster {
 
     /// Whether there is nobody else, as far as this node is told.
     pub fn is_alone(&self) -> bool {
-        self.places.all().is_empty()
+        self.places.is_empty()
     }
 
     /// How many other processes are known.

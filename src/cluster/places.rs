@@ -37,6 +37,11 @@ impl Places {
         self.known.load_full()
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.known.load().is_empty()
+    }
+
     /// Looks names up again soon: somebody who should be there was not.
     pub fn doubt(&self) {
         self.doubted.notify_one();

@@ -20,7 +20,7 @@ use lockgate_filters::federate::question::Question;
 use lockgate_filters::headers::LAST_EVENT_ID;
 use lockgate_filters::lane::Lane;
 use lockgate_filters::splice::edited;
-use parcel::{FIRST_BYTE, Parcel, Taken, Undone};
+use parcel::{Parcel, Taken, Undone};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -175,11 +175,11 @@ pub(super) fn out_of_reach(question: &Question) -> Refusal {
 
 /// Brings another node's answer to the client: what it says, as it says it.
 async fn relay(way: &mut Way<'_>, taken: Taken, news: bool) -> Result<(), Broken> {
-    let Taken { mut response, _seat } = taken;
+    let Taken { mut response, patience, _seat } = taken;
     let header = relay::header(way, &response)?;
     if response.form() != Form::EventStream {
         let most = way.trip.snapshot.limits.answer_bytes;
-        let body = unless_over(way, timeout(FIRST_BYTE, response.collect(most))).await?;
+        let body = unless_over(way, timeout(patience, response.collect(most))).await?;
         let broke_off = |why: String| {
             let refusal = Refusal::new(Fault::PeerUnreachable, RULE);
             refusal.saying(format!("the gateway node that took this broke off: {why}"))

@@ -183,8 +183,9 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>, asks:
 /// What was open at a backend before is past, here and where that was before a reload.
 async fn anew(opener: &Opener, place: &Arc<str>) -> Result<(), Broken> {
     opener.node.told_anew(place);
-    for moved in opener.node.moved_from(place) {
+    for (moved, upstream) in opener.node.moved_from(place) {
         opener.sessions.leave(&opener.node, &moved).await.map_err(|_| gone())?;
+        close::end_displaced(&opener.current.load().backends, &moved, upstream);
     }
     Ok(())
 }

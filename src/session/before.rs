@@ -70,9 +70,7 @@ impl Before {
             Before::Unknown(heard) => heard.retain(|known| known != place),
         }
     }
-}
 
-impl Before {
     /// What is known of it once it is given up, at these places by then.
     pub fn and(&self, open: impl Iterator<Item = Arc<str>>) -> Before {
         match self {

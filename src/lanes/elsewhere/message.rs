@@ -2,7 +2,7 @@
 
 use super::RULE;
 use super::parcel::{Parcel, Undone};
-use crate::cluster::{Aim, Boot, Unreached};
+use crate::cluster::{Aim, Boot, Refused, Unreached};
 use crate::gateway::Gateway;
 use crate::lanes::{Broken, respond};
 use crate::telemetry::labels::NodeRequest;
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use lockgate_filters::fault::{Fault, Refusal};
 use pingora_proxy::Session;
+use tokio::time::timeout;
 
 /// Whether another process is known to be this one. Nobody is looked for: what a client has said is no reason to.
 pub(crate) fn knows(gateway: &Gateway, boot: [u8; 8]) -> bool {
@@ -30,11 +31,13 @@ pub(crate) async fn hand_over(
     let most = trip.snapshot.limits.answer_bytes;
     let taken = async {
         let mut taken = parcel.hand_over().await?;
-        let said = taken.response.collect(most).await?;
+        let said = timeout(taken.patience, taken.response.collect(most)).await.map_err(|_| Undone::Late)??;
         Ok((taken.response.status, taken.response.headers.get(CONTENT_TYPE).cloned(), said))
     };
     let (status, kind, said) = taken.await.map_err(|why| match why {
-        Undone::Unreached(Unreached::Full) => Refusal::new(Fault::Overloaded, RULE),
+        Undone::Unreached(Unreached::Full | Unreached::Refused(Refused::Full | Refused::Stopping)) => {
+            Refusal::new(Fault::Overloaded, RULE)
+        }
         why => Refusal::new(Fault::PeerUnreachable, RULE)
             .saying(format!("the gateway node that has this client's event stream: {why}")),
     })?;

@@ -33,7 +33,7 @@ use url::Url;
 
 /// How long another node may take until the head of its answer is here, where that is quickly done: an answer is taken note of,
 /// a stream begins at once.
-pub(super) const FIRST_BYTE: Duration = Duration::from_secs(30);
+const FIRST_BYTE: Duration = Duration::from_secs(30);
 
 /// How long an exchange may take. A stream may be silent and live as long as its node lets it, and a machine that is gone is
 /// noticed by its connection.
@@ -75,6 +75,8 @@ pub(super) struct Parcel {
 /// What another node answers.
 pub(super) struct Taken {
     pub(super) response: UpstreamResponse,
+    /// How long the rest of it may take, where it is no stream.
+    pub(super) patience: Duration,
     /// Counts it as under way.
     pub(super) _seat: Seat,
 }
@@ -314,7 +316,7 @@ impl Parcel {
         let connector = Connector::new();
         let endpoint = Arc::new(Endpoint::within(&settings, pool, &connector, dial)?);
         let response = connector.send(&endpoint, &self.request, &self.timeouts, self.answer_bytes).await?;
-        Ok(Taken { response, _seat: seat })
+        Ok(Taken { response, patience: self.timeouts.first_byte, _seat: seat })
     }
 
     /// Counts what came of it; what did not succeed is in the log.

@@ -1,6 +1,6 @@
 //! That something of a session was lost at a backend: whether its client must hear of it, and whether it has.
 
-use super::{BACKENDS_MAX, Session};
+use super::{BACKENDS_MAX, Displaced, Session};
 use crate::session::before::backend;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -13,10 +13,10 @@ impl Session {
         state.before.may_have_been_at(place) || state.upstream.iter().any(|(other, _)| has_moved(other, place))
     }
 
-    /// Where the backend of a place was before, with this session open.
-    pub fn moved_from(&self, place: &str) -> Vec<Arc<str>> {
+    /// Where the backend of a place was before, with this session open: somebody must end that.
+    pub fn moved_from(&self, place: &str) -> Vec<Displaced> {
         let state = self.state.lock();
-        state.upstream.iter().map(|(other, _)| other).filter(|other| has_moved(other, place)).cloned().collect()
+        state.upstream.iter().filter(|(other, _)| has_moved(other, place)).cloned().collect()
     }
 
     /// The client hears that what is opened there begins anew.

@@ -58,6 +58,17 @@ impl Backends {
     }
 }
 
+/// What makes a gateway the node of a cluster that listens at this one of its ports.
+pub fn cluster(ports: [u16; 2], node: usize, keys: &[&str]) -> String {
+    let keys: String = keys.iter().map(|key| format!("    - {{ id: k{}, secret: \"{key}\" }}\n", &key[..2])).collect();
+    // The same list everywhere: each finds itself in it.
+    let ([one, other], own) = (ports, ports[node]);
+    format!(
+        "tickets:\n  keys:\n{keys}cluster:\n  listen: 127.0.0.1:{own}\n  \
+         peers: [127.0.0.1:{one}, \"localhost:{other}\"]\n"
+    )
+}
+
 /// A gateway that knows of all its backends what they offer.
 pub async fn settled(config: &str) -> Gateway {
     let gateway = Gateway::start(config).await;

@@ -1,6 +1,6 @@
 //! Two nodes that know each other: what one process holds, its clients reach through the other.
 
-use crate::backends::{Backends, KEY, OTHER_KEY, UPDATED, URI, moved, settled};
+use crate::backends::{Backends, KEY, OTHER_KEY, UPDATED, URI, cluster, moved, settled};
 use lockgate_e2e::events::Events;
 use lockgate_e2e::gateway::config_with;
 use lockgate_e2e::mcp::NEWEST_LEGACY;
@@ -14,14 +14,7 @@ async fn start() -> Backends {
 }
 
 fn config(backends: &Backends, node: usize, keys: &[&str]) -> String {
-    let keys: String = keys.iter().map(|key| format!("    - {{ id: k{}, secret: \"{key}\" }}\n", &key[..2])).collect();
-    // The same list everywhere: each finds itself in it.
-    let [one, other] = backends.ports;
-    let top = format!(
-        "tickets:\n  keys:\n{keys}cluster:\n  listen: 127.0.0.1:{}\n  peers: [127.0.0.1:{one}, \"localhost:{other}\"]\n",
-        backends.ports[node]
-    );
-    backends.config("", &top)
+    backends.config("", &cluster(backends.ports, node, keys))
 }
 
 async fn node(backends: &Backends, node: usize, key: &str) -> Gateway {
@@ -184,15 +177,7 @@ async fn a_session_goes_back_to_its_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_with_the_only_backend_is_one_through_every_node() {
     let (fixture, ports) = (Fixture::start("stateful"), [free_port(), free_port()]);
-    let config = |node: usize| {
-        let [one, other] = ports;
-        let top = format!(
-            "tickets:\n  keys: [{{ id: k1, secret: \"{KEY}\" }}]\ncluster:\n  listen: 127.0.0.1:{}\n  \
-             peers: [127.0.0.1:{one}, 127.0.0.1:{other}]\n",
-            ports[node]
-        );
-        config_with(fixture.url(), "", &top)
-    };
+    let config = |node: usize| config_with(fixture.url(), "", &cluster(ports, node, &[KEY]));
     let (config_one, config_other) = (config(0), config(1));
     let (one, other) = tokio::join!(Gateway::start(&config_one), Gateway::start(&config_other));
     let client = Mcp::legacy(&one.mcp(), NEWEST_LEGACY).await;

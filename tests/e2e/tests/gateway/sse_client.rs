@@ -1,6 +1,6 @@
 //! HTTP+SSE, the transport of 2024-11-05: clients that still speak it see what others see.
 
-use crate::backends::KEY;
+use crate::backends::{KEY, cluster};
 use lockgate_e2e::clients::sse;
 use lockgate_e2e::events::Events;
 use lockgate_e2e::gateway::{config, config_with, federation};
@@ -288,15 +288,9 @@ async fn http_2_will_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_finds_its_stream_through_another_node() {
     let (fixture, ports) = (Fixture::start("lax"), [free_port(), free_port()]);
-    let config = |port: u16| {
-        let [one, other] = ports;
-        let top = format!(
-            "    sse: true\ntickets:\n  keys: [{{ id: k1, secret: \"{KEY}\" }}]\n\
-             cluster:\n  listen: 127.0.0.1:{port}\n  peers: [127.0.0.1:{one}, 127.0.0.1:{other}]\n"
-        );
-        config_with(fixture.url(), "", &top)
-    };
-    let (config_one, config_other) = (config(ports[0]), config(ports[1]));
+    let config =
+        |node: usize| config_with(fixture.url(), "", &format!("    sse: true\n{}", cluster(ports, node, &[KEY])));
+    let (config_one, config_other) = (config(0), config(1));
     let (mut one, other) = tokio::join!(Gateway::start(&config_one), Gateway::start(&config_other));
     other.counts("lockgate_nodes", 1.0).await;
     let mut hand = Hand::connect(&one, "/mcp/sse", Some("mine")).await;
