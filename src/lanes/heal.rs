@@ -6,6 +6,7 @@ use bytes::Bytes;
 use lockgate_filters::rpc::members::{member, members};
 use lockgate_filters::rpc::scan::{Form, Span};
 use lockgate_filters::splice::{Edit, edited};
+use memchr::memchr;
 use memchr::memmem::Finder;
 use std::sync::{Arc, LazyLock};
 
@@ -69,9 +70,11 @@ fn marked(response: &Bytes) -> Option<Bytes> {
 
 /// The response without what only the gateway may say in the `_meta` of its result.
 pub(super) fn unmarked(response: Bytes) -> Bytes {
-    static MAY_HOLD_OURS: LazyLock<[Finder<'static>; 2]> =
-        LazyLock::new(|| [Finder::new("io.lockgate"), Finder::new("\\u")]);
-    if MAY_HOLD_OURS.iter().all(|finder| finder.find(&response).is_none()) {
+    static OURS_PLAIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("io.lockgate"));
+    static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u"));
+    let may_hold_ours = OURS_PLAIN.find(&response).is_some()
+        || memchr(b'\\', &response).is_some_and(|at| ESCAPE.find(&response[at..]).is_some());
+    if !may_hold_ours {
         return response;
     }
     let Some(result) = member(&response, "result").filter(|result| result.form == Form::Object) else {

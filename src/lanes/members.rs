@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::Target;
+use lockgate_filters::rpc::id::RawId;
 use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{Kind, Message};
 use lockgate_filters::splice::Onward;
@@ -74,7 +75,7 @@ pub(super) fn underway(way: &Way<'_>) -> Vec<Option<Arc<Underway>>> {
         let (node, Target::Member(hop)) = (way.node.as_ref()?, exchange.target(place)) else { return None };
         let id = message.id.filter(|_| message.kind == Kind::Request)?;
         let link = way.server.links.get(hop.member)?;
-        let id = Bytes::copy_from_slice(id.span.of(&exchange.body));
+        let id = RawId::from_slice(id.span.of(&exchange.body));
         node.send_on(id, progress_token(exchange, place), &link.backend.place)
     };
     match way.server.policy.federation {
@@ -151,9 +152,9 @@ impl Batch {
     fn member(&mut self, way: &Way<'_>, place: usize, link: Arc<Link>, pieces: &mpsc::Sender<Piece>) -> Member {
         let exchange = &way.trip.exchange;
         let message = exchange.scan.messages[place].clone();
-        let method = message.method.and_then(|method| method.text(&exchange.body)).unwrap_or_default();
+        let method = message.method.and_then(|method| method.bytes(&exchange.body)).unwrap_or_default();
         let hop = exchange.target(place).hop();
-        let owes = self.owed[place].clone().map_or(Owes::Nothing, Owes::To);
+        let owes = self.owed[place].as_ref().map_or(Owes::Nothing, |asked| Owes::To(RawId::from_slice(asked)));
         let (body, name) = forward::outgoing(exchange, place, &message);
         let headers = &way.session.req_header().headers;
         let onward = Onward { name, ..Onward::default() };

@@ -2,10 +2,10 @@
 
 use crate::upstream::{AttemptFault, FaultKind, Form, UpstreamResponse};
 use bytes::{Bytes, BytesMut};
+use lockgate_filters::rpc::answer::may_ask;
 use lockgate_filters::rpc::scan::{self, Kind, Limits};
 use lockgate_filters::rpc::{id, reply};
 use lockgate_filters::sse::EventReader;
-use memchr::memmem;
 
 /// Messages of an answer, one after the other.
 pub(super) struct Messages {
@@ -56,11 +56,9 @@ impl Received {
 
 /// Whether a message asks something of whoever gets it.
 ///
-/// Most messages of a stream are answers, which can be told without parsing them: no member is named `method`, however it
-/// is written.
+/// Most messages of a stream are answers, which can be told without parsing them.
 pub(super) fn is_request(message: &[u8]) -> bool {
-    let may_have_method = || memmem::find(message, b"\"method\"").is_some() || memmem::find(message, b"\\u").is_some();
-    may_have_method()
+    may_ask(message)
         && scan::scan_envelope(message, &Limits { depth: scan::MAX_DEPTH, batch: 1 })
             .is_ok_and(|found| found.kind == Kind::Request)
 }

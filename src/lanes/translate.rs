@@ -17,13 +17,12 @@ use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::event_id::{self, EventId, Stream};
 use lockgate_filters::federate::outward::{self, Asking, EDITS_MAX, TooManyUris};
 use lockgate_filters::federate::uris::MemberUris;
-use lockgate_filters::rpc::answer::{Answer, answer, plainly_answers};
-use lockgate_filters::rpc::id;
+use lockgate_filters::rpc::answer::{Answer, answer, may_ask, plainly_answers};
+use lockgate_filters::rpc::id::{self, RawId};
 use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{self, Kind, Limits, Message};
 use lockgate_filters::sse::Frame;
 use lockgate_filters::ticket::{NodeId, SessionId};
-use memchr::memmem;
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
@@ -63,7 +62,7 @@ pub(super) struct Translate {
     /// What the backend may answer.
     owes: Owes,
     /// The raw token under which it may report progress of that.
-    token: Option<Bytes>,
+    token: Option<RawId>,
     /// The session at the backend that it speaks in: that of its first message, if nobody said so before.
     upstream: OnceLock<Option<UpstreamSession>>,
     /// What answers the backend on the gateway's behalf, where something of the client's request is forwarded.
@@ -73,7 +72,7 @@ pub(super) struct Translate {
 
 impl Translate {
     /// How the backend that `way` leads to is translated; `None` where everything passes as it is.
-    pub fn of(way: &Way<'_>, member: usize, method: &str, owes: Owes) -> Option<Arc<Translate>> {
+    pub fn of(way: &Way<'_>, member: usize, method: &[u8], owes: Owes) -> Option<Arc<Translate>> {
         let federation = way.server.policy.federation.as_ref()?;
         let catalog = way.trip.exchange.catalog.clone().unwrap_or_else(|| federation.pinned());
         let link = Arc::clone(way.server.links.get(member)?);
@@ -181,8 +180,7 @@ impl Translate {
 
     /// What one message of an event stream becomes.
     pub fn message(&self, data: &Bytes) -> Becomes {
-        let asks = memmem::find(data, b"\"method\"").is_some() || memmem::find(data, b"\\u").is_some();
-        if !asks {
+        if !may_ask(data) {
             return self.answer(data);
         }
         let Ok(message) = scan::scan_envelope(data, &LIMITS) else { return Becomes::Nothing };
@@ -313,7 +311,7 @@ impl Translate {
             stream: self.stream,
             boot: self.boot,
             number: 0,
-            asked: self.owes.asked().cloned().unwrap_or_default(),
+            asked: self.owes.asked().map(|asked| Bytes::copy_from_slice(asked)).unwrap_or_default(),
             behind: vec![(upstream.source(&self.link.backend.place), raw.clone())],
         };
         id.seal(&server.keys, &server.policy.name)
@@ -357,9 +355,9 @@ impl Translate {
 }
 
 /// The raw token under which the client wants to hear of the progress of the request at this place of the body.
-pub(super) fn progress_token(exchange: &Exchange, index: usize) -> Option<Bytes> {
+pub(super) fn progress_token(exchange: &Exchange, index: usize) -> Option<RawId> {
     let meta = exchange.scan.messages.get(index)?.params.as_ref()?.meta.as_ref()?;
-    Some(Bytes::copy_from_slice(meta.progress_token?.span.of(&exchange.body)))
+    Some(meta.progress_token?.span.of(&exchange.body).into())
 }
 
 /// Who listens to a backend, and as what.

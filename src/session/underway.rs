@@ -4,8 +4,7 @@
 //! was sent is the backend's to cancel.
 
 use super::live::Session;
-use bytes::Bytes;
-use lockgate_filters::rpc::id;
+use lockgate_filters::rpc::id::{self, RawId};
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::sync::{Arc, Weak};
@@ -18,9 +17,9 @@ pub struct Underway {
     /// Weak, for it may be kept with what was recorded of the session's streams.
     session: Weak<Session>,
     /// The raw id that the client gave it.
-    pub(super) id: Bytes,
+    pub(super) id: RawId,
     /// The raw token under which the client hears of its progress.
-    token: Option<Bytes>,
+    token: Option<RawId>,
     /// Where it goes.
     pub(super) backend: Arc<str>,
     state: AtomicU8,
@@ -36,7 +35,7 @@ const CANCELLED: u8 = 2;
 const CANCELLED_THERE: u8 = 3;
 
 impl Underway {
-    pub(super) fn new(session: &Arc<Session>, id: Bytes, token: Option<Bytes>, backend: Arc<str>) -> Underway {
+    pub(super) fn new(session: &Arc<Session>, id: RawId, token: Option<RawId>, backend: Arc<str>) -> Underway {
         Underway { session: Arc::downgrade(session), id, token, backend, state: AtomicU8::new(WAITS) }
     }
 
@@ -105,7 +104,7 @@ mod tests {
     }
 
     fn send(session: &Arc<Session>, id: &'static str, backend: &str) -> Arc<Underway> {
-        session.send_on(Bytes::from_static(id.as_bytes()), None, &backend.into()).expect("room")
+        session.send_on(RawId::from_slice(id.as_bytes()), None, &backend.into()).expect("room")
     }
 
     #[test]
@@ -143,8 +142,8 @@ mod tests {
     #[test]
     fn progress_comes_from_where_the_request_is() {
         let session = session();
-        let token = Some(Bytes::from_static(b"7"));
-        let request = session.send_on(Bytes::from_static(b"1"), token, &"demo".into()).expect("room");
+        let token = Some(RawId::from_slice(b"7"));
+        let request = session.send_on(RawId::from_slice(b"1"), token, &"demo".into()).expect("room");
         assert!(session.awaits_progress(b"7", "demo"));
         assert!(!session.awaits_progress(b"7", "other") && !session.awaits_progress(b"1", "demo"));
         assert!(session.awaits_progress_elsewhere(b"7", "other") && !session.awaits_progress_elsewhere(b"7", "demo"));
@@ -157,8 +156,8 @@ mod tests {
     #[tokio::test]
     async fn reports_are_wanted_for_as_long_as_there_is_something_to_report_on() {
         let session = session();
-        let token = || Some(Bytes::from_static(b"7"));
-        let send = |token, backend: &str| session.send_on(Bytes::from_static(b"1"), token, &backend.into());
+        let token = || Some(RawId::from_slice(b"7"));
+        let send = |token, backend: &str| session.send_on(RawId::from_slice(b"1"), token, &backend.into());
         let bound = session.next_bound();
         tokio::pin!(bound);
         bound.as_mut().enable();
@@ -192,7 +191,7 @@ mod tests {
     #[test]
     fn only_so_many_are_remembered() {
         let session = session();
-        let send = |_| session.send_on(Bytes::from_static(b"1"), None, &"demo".into());
+        let send = |_| session.send_on(RawId::from_slice(b"1"), None, &"demo".into());
         let many: Vec<_> = (0..=UNDERWAY_MAX).filter_map(send).collect();
         assert_eq!(many.len(), UNDERWAY_MAX);
         drop(many);

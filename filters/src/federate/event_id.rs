@@ -75,11 +75,11 @@ impl Stream {
         [Stream::Answer, Stream::News, Stream::ToolAnswer, Stream::PromptAnswer, Stream::ResourceAnswer];
 
     /// The stream that answers a request of this method.
-    pub fn answering(method: &str) -> Stream {
+    pub fn answering(method: &[u8]) -> Stream {
         match method {
-            "tools/call" => Stream::ToolAnswer,
-            "prompts/get" => Stream::PromptAnswer,
-            "resources/read" => Stream::ResourceAnswer,
+            b"tools/call" => Stream::ToolAnswer,
+            b"prompts/get" => Stream::PromptAnswer,
+            b"resources/read" => Stream::ResourceAnswer,
             _ => Stream::Answer,
         }
     }
@@ -239,10 +239,11 @@ mod tests {
     #[test]
     fn what_was_answered_is_known_again() {
         for method in ["tools/call", "prompts/get", "resources/read"] {
-            let sealed = EventId { stream: Stream::answering(method), ..id(Vec::new()) }.seal(&keys(), "s").unwrap();
+            let sealed =
+                EventId { stream: Stream::answering(method.as_bytes()), ..id(Vec::new()) }.seal(&keys(), "s").unwrap();
             assert_eq!(open(&sealed).unwrap().stream.method(), Some(method));
         }
-        assert_eq!(Stream::answering("completion/complete").method(), Some(""));
+        assert_eq!(Stream::answering(b"completion/complete").method(), Some(""));
         assert_eq!(Stream::News.method(), None);
     }
 

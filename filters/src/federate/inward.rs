@@ -97,8 +97,7 @@ impl Filter for Federate {
                 };
             }
         };
-        let body = exchange.body.clone();
-        let routing = Routing { filter: self, federation, catalog: &catalog, message, body: &body, exchange };
+        let routing = Routing { filter: self, federation, catalog: &catalog, message, body: &exchange.body, exchange };
         let target = routing.target();
         if matches!(target, Ok(Target::Here(Local::List { .. } | Local::Listen(_)))) {
             server.backends.iter().for_each(|backend| backend.show(exchange.now));
@@ -204,7 +203,7 @@ struct Routing<'a> {
 
 impl Routing<'_> {
     fn target(&self) -> Result<Target, Refusal> {
-        let method = self.message.method.and_then(|method| method.text(self.body)).unwrap_or_default();
+        let method = self.message.method.and_then(|method| method.bytes(self.body)).unwrap_or_default();
         match self.message.kind {
             Sort::Request => self.request(&method),
             Sort::Notification => Ok(self.notification(&method)),
@@ -218,19 +217,19 @@ impl Routing<'_> {
         self.exchange.era() == Some(Era::Modern)
     }
 
-    fn request(&self, method: &str) -> Result<Target, Refusal> {
+    fn request(&self, method: &[u8]) -> Result<Target, Refusal> {
         let modern = self.is_modern();
         match method {
-            "tools/call" => self.named(Kind::Tools),
-            "prompts/get" => self.named(Kind::Prompts),
-            "resources/read" => self.resource(),
-            "resources/subscribe" | "resources/unsubscribe" if !modern => self.resource(),
-            "completion/complete" => self.completion(),
-            "initialize" if !modern => Ok(Target::Here(Local::Initialize)),
-            "ping" if !modern => Ok(Target::Here(Local::Ping)),
-            "logging/setLevel" if !modern => Ok(Target::Here(Local::SetLevel)),
-            "server/discover" if modern => Ok(Target::Here(Local::Discover)),
-            "subscriptions/listen" if modern => {
+            b"tools/call" => self.named(Kind::Tools),
+            b"prompts/get" => self.named(Kind::Prompts),
+            b"resources/read" => self.resource(),
+            b"resources/subscribe" | b"resources/unsubscribe" if !modern => self.resource(),
+            b"completion/complete" => self.completion(),
+            b"initialize" if !modern => Ok(Target::Here(Local::Initialize)),
+            b"ping" if !modern => Ok(Target::Here(Local::Ping)),
+            b"logging/setLevel" if !modern => Ok(Target::Here(Local::SetLevel)),
+            b"server/discover" if modern => Ok(Target::Here(Local::Discover)),
+            b"subscriptions/listen" if modern => {
                 let notifications = self.message.params.as_ref().and_then(|params| params.notifications);
                 let wanted = Wanted::read(notifications, self.body, self.catalog, &self.federation.policy);
                 Ok(Target::Here(Local::Listen(Box::new(wanted))))
@@ -239,26 +238,27 @@ impl Routing<'_> {
                 Some(kind) => Ok(Target::Here(Local::List { kind, after: self.after(kind)? })),
                 None => {
                     let fault = if modern { Fault::UnknownMethod } else { Fault::MethodNotFound };
-                    Err(Refusal::new(fault, Federate::NAME).saying(format!("{} does not exist here", shown(method))))
+                    let method = String::from_utf8_lossy(method);
+                    Err(Refusal::new(fault, Federate::NAME).saying(format!("{} does not exist here", shown(&method))))
                 }
             },
         }
     }
 
     /// Notifications have no answer, so whatever is wrong with one, it just goes no further.
-    fn notification(&self, method: &str) -> Target {
+    fn notification(&self, method: &[u8]) -> Target {
         let params = self.message.params.as_ref();
         match method {
             // Each upstream session is told when it is opened; the modern era has no sessions.
-            "notifications/initialized" => Target::Here(Local::Absorb),
+            b"notifications/initialized" => Target::Here(Local::Absorb),
             _ if self.is_modern() => Target::Here(Local::Absorb),
-            "notifications/cancelled" => match params.and_then(|params| params.request_id) {
+            b"notifications/cancelled" => match params.and_then(|params| params.request_id) {
                 Some(request) if matches!(request.form, Form::String { .. } | Form::Number) => {
                     Target::Owner { request }
                 }
                 _ => Target::Here(Local::Absorb),
             },
-            "notifications/progress" => self
+            b"notifications/progress" => self
                 .asker(Subject::Token, params.and_then(|params| params.progress_token))
                 .unwrap_or(Target::Here(Local::Absorb)),
             _ => Target::All,

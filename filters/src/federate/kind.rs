@@ -18,8 +18,8 @@ impl Kind {
     pub const ALL: [Kind; 4] = [Kind::Tools, Kind::Prompts, Kind::Resources, Kind::Templates];
 
     /// The kind that a method lists.
-    pub fn listed_by(method: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.method() == method)
+    pub fn listed_by(method: &[u8]) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method)
     }
 
     /// The method that lists them.
@@ -87,9 +87,9 @@ mod tests {
     #[test]
     fn each_kind_is_found_by_the_method_that_lists_it() {
         for (number, kind) in Kind::ALL.into_iter().enumerate() {
-            assert_eq!(Kind::listed_by(kind.method()), Some(kind));
+            assert_eq!(Kind::listed_by(kind.method().as_bytes()), Some(kind));
             assert_eq!(kind as usize, number);
         }
-        assert_eq!(Kind::listed_by("tools/call"), None);
+        assert_eq!(Kind::listed_by(b"tools/call"), None);
     }
 }

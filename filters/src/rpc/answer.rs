@@ -10,6 +10,9 @@ use super::envelope::is_ambiguous;
 use super::scan::{Form, Limits, ScanFault, Value};
 use super::walk::{Rules, Walker};
 use crate::fault::Fault;
+use memchr::memchr;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 /// A response, as far as it says what it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,13 @@ pub fn plainly_answers(body: &[u8], asked: &[u8], limits: &Limits) -> bool {
     }
 }
 
+/// Whether a message may be a request or a notification: a member may be named `method`, however that is written.
+pub fn may_ask(message: &[u8]) -> bool {
+    static METHOD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"method\""));
+    static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u"));
+    METHOD.find(message).is_some() || memchr(b'\\', message).is_some_and(|at| ESCAPE.find(&message[at..]).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +126,16 @@ mod tests {
             (r#"{"jsonrpc":"2.0","error":{}}"#, (None, true)),
         ] {
             assert_eq!(read(body), Some(is), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_may_ask_is_told_from_what_cannot() {
+        for asks in [r#"{"method":"x"}"#, r#"{"a\n":1,"\u006dethod":"x"}"#] {
+            assert!(may_ask(asks.as_bytes()), "{asks}");
+        }
+        for does_not in [r#"{"result":{"method ":1}}"#, r#"{"result":"\n\\"}"#] {
+            assert!(!may_ask(does_not.as_bytes()), "{does_not}");
         }
     }
 

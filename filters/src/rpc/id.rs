@@ -4,6 +4,11 @@
 //! `"é"`. So ids are compared by what they mean, not by their bytes.
 
 use super::text;
+use smallvec::SmallVec;
+
+/// An id or a progress token as raw JSON, kept for as long as its request is under way: most are a number or a UUID, and take no
+/// memory of their own.
+pub type RawId = SmallVec<[u8; 40]>;
 
 /// Whether two ids, each as raw JSON, mean the same: equal as text, or equal as numbers in double precision, which is all
 /// that JavaScript keeps of them. A string and a number are never the same, nor is anything else an id.

@@ -82,6 +82,18 @@ impl Value {
         text::decode(inside, escaped)
     }
 
+    /// What a string stands for, as bytes that nobody looked at again; `None` where it is none, or an escape is illegal.
+    pub fn bytes<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        let Form::String { escaped } = self.form else { return None };
+        let inside = self.span.of(body).strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        if !escaped {
+            return Some(Cow::Borrowed(inside));
+        }
+        let mut decoded = Vec::with_capacity(inside.len());
+        text::decode_into(inside, &mut decoded)?;
+        Some(Cow::Owned(decoded))
+    }
+
     /// Whether this is a string.
     pub fn is_string(&self) -> bool {
         matches!(self.form, Form::String { .. })
@@ -121,7 +133,7 @@ pub struct Message {
 impl Message {
     /// Whether this calls or notifies this method.
     pub fn is(&self, method: &[u8], body: &[u8]) -> bool {
-        self.method.and_then(|value| value.text(body)).is_some_and(|text| text.as_bytes() == method)
+        self.method.and_then(|value| value.bytes(body)).is_some_and(|name| *name == *method)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Replacing a few pieces of a body: one allocation, everything else byte for byte.
 
 use crate::rpc::scan::Span;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 /// A piece of a body, and what stands there instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,27 +39,31 @@ pub fn edited(body: &Bytes, span: Span, edits: &[Edit]) -> Bytes {
     if edits.is_empty() {
         return body.slice(start..end);
     }
-    edit(body, start, end, edits).freeze()
+    edit(body, start, end, edits).into()
 }
 
 /// The same for bytes that are not shared.
 pub(crate) fn edited_slice(json: &[u8], edits: &[Edit]) -> Bytes {
-    edit(json, 0, json.len(), edits).freeze()
+    edit(json, 0, json.len(), edits).into()
 }
 
-fn edit(body: &[u8], start: usize, end: usize, edits: &[Edit]) -> BytesMut {
-    let mut made = BytesMut::with_capacity(end - start + edits.iter().map(|edit| edit.with.len()).sum::<usize>());
+fn edit(body: &[u8], start: usize, end: usize, edits: &[Edit]) -> Vec<u8> {
+    let length = edits.iter().fold(end - start, |length, edit| {
+        (length + edit.with.len()).saturating_sub(edit.span.end.saturating_sub(edit.span.start) as usize)
+    });
+    // Of the exact size, shared bytes need nothing beside it.
+    let mut made = Vec::with_capacity(length);
     let mut at = start;
     for edit in edits {
         let (from, to) = (edit.span.start as usize, edit.span.end as usize);
         if from < at || to < from || to > end {
             continue;
         }
-        made.put_slice(&body[at..from]);
-        made.put_slice(&edit.with);
+        made.extend_from_slice(&body[at..from]);
+        made.extend_from_slice(&edit.with);
         at = to;
     }
-    made.put_slice(&body[at..end]);
+    made.extend_from_slice(&body[at..end]);
     made
 }
 

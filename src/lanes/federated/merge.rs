@@ -20,6 +20,7 @@ use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::Identity;
 use lockgate_filters::federate::event_id::EventId;
 use lockgate_filters::headers::LAST_EVENT_ID;
+use lockgate_filters::rpc::id::RawId;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -41,8 +42,8 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         let asked = resume.as_ref().and_then(Resume::asked);
         let asked = asked.or_else(|| Some(id.asked.clone()).filter(|asked| !asked.is_empty()));
         way.underway = underway(&way, &node, resume.as_ref(), asked.as_ref());
-        let owes = Owes::Again(asked.clone());
-        way.translate = member_of(&way).and_then(|member| Translate::of(&way, member, method, owes));
+        let owes = Owes::Again(asked.as_deref().map(RawId::from_slice));
+        way.translate = member_of(&way).and_then(|member| Translate::of(&way, member, method.as_bytes(), owes));
         return Box::pin(hold::answer_on(way, resume, asked)).await;
     }
     let from_before = announces(&way, &node);
@@ -126,7 +127,7 @@ fn underway(
         return resume.underway();
     }
     // Another process has sent it, or nothing is left of it here.
-    let underway = node.send_on(asked?.clone(), None, &way.link.backend.place)?;
+    let underway = node.send_on(RawId::from_slice(asked?), None, &way.link.backend.place)?;
     underway.may_be_sent().then_some(underway)
 }
 

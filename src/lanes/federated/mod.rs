@@ -24,6 +24,7 @@ use lockgate_filters::federate::listen::Wanted;
 use lockgate_filters::federate::question::Question;
 use lockgate_filters::federate::{Local, Target};
 use lockgate_filters::lane::Lane;
+use lockgate_filters::rpc::id::RawId;
 use lockgate_filters::rpc::scan::{Kind, Value};
 use std::future::ready;
 use std::pin::Pin;
@@ -172,7 +173,7 @@ pub(super) fn link(way: &Way<'_>, member: usize) -> Result<Arc<Link>, Refusal> {
 pub(super) async fn head_for(way: &mut Way<'_>, member: usize) -> Result<(), Broken> {
     way.link = link(way, member)?;
     let kind = way.trip.exchange.scan.messages.first().map(|message| message.kind);
-    let asked = way.trip.request_id().filter(|_| kind == Some(Kind::Request)).map(Bytes::copy_from_slice);
+    let asked = way.trip.request_id().filter(|_| kind == Some(Kind::Request)).map(RawId::from_slice);
     if way.trip.exchange.ticket.is_some() {
         let node = match way.node.clone() {
             Some(node) => node,
@@ -191,7 +192,7 @@ pub(super) async fn head_for(way: &mut Way<'_>, member: usize) -> Result<(), Bro
     }
     let exchange = &way.trip.exchange;
     let method = exchange.scan.messages.first().and_then(|message| message.method);
-    let method = method.and_then(|method| method.text(&exchange.body)).unwrap_or_default();
+    let method = method.and_then(|method| method.bytes(&exchange.body)).unwrap_or_default();
     let owes = asked.map_or(Owes::Nothing, Owes::To);
     way.translate = Translate::of(way, member, &method, owes);
     Ok(())

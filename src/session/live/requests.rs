@@ -2,14 +2,13 @@
 
 use super::Session;
 use crate::session::underway::{UNDERWAY_MAX, Underway};
-use bytes::Bytes;
-use lockgate_filters::rpc::id;
+use lockgate_filters::rpc::id::{self, RawId};
 use std::sync::{Arc, Weak};
 
 impl Session {
     /// Remembers to which backend a request with this raw id goes, for as long as it is under way. `None` beyond
     /// [`UNDERWAY_MAX`].
-    pub fn send_on(self: &Arc<Session>, id: Bytes, token: Option<Bytes>, backend: &Arc<str>) -> Option<Arc<Underway>> {
+    pub fn send_on(self: &Arc<Session>, id: RawId, token: Option<RawId>, backend: &Arc<str>) -> Option<Arc<Underway>> {
         let first = token.is_some() && !self.wants_reports(backend);
         let request = Arc::new(Underway::new(self, id, token, Arc::clone(backend)));
         let mut underway = self.underway.lock();
