@@ -24,6 +24,9 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         return Err(Refusal::new(Fault::NotJsonRpc, RULE).into());
     };
     let remembering = Remembering::of(&way, &message);
+    if let Some(remembering) = &remembering {
+        Box::pin(remembering.heard_first(&way.link)).await;
+    }
     let onward = way.onward();
     let session = onward.session.clone();
     if !may_be_sent(&way) {

@@ -109,6 +109,9 @@ impl Member {
         if unopened {
             self.open(None).await?;
         }
+        if let Some(remembering) = &self.remembering {
+            remembering.heard_first(&self.link).await;
+        }
         loop {
             if self.underway.as_ref().is_some_and(|underway| !underway.may_be_sent()) {
                 return Ok(Ended::Cancelled);

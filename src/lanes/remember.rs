@@ -6,11 +6,17 @@ use super::answering::Answering;
 use super::messages::Messages;
 use super::{Way, names};
 use crate::session::{LogLevel, NodeSession, Sessions, Whose};
+use crate::snapshot::Link;
 use crate::upstream::UpstreamResponse;
 use bytes::Bytes;
 use lockgate_filters::rpc::members::member;
 use lockgate_filters::rpc::scan::{Kind, Message};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a subscription waits for the backend to be heard.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is to be remembered of one request, once it was answered.
 #[derive(Clone)]
@@ -76,6 +82,17 @@ impl Remembering {
             answer_bytes: limits.answer_bytes,
             event_bytes: limits.event_bytes,
         })
+    }
+
+    /// Waits until the backend is heard where its client listens, before it is asked for a subscription: what it says of the
+    /// resource at once would otherwise come before the stream that it is said on. A backend that opens a stream only with its
+    /// first event is not waited for longer than [`HEARD_WITHIN`].
+    pub async fn heard_first(&self, link: &Link) {
+        let facts = link.backend.backend.facts();
+        let has_stream = facts.inventory.as_ref().is_none_or(|known| known.subscribes());
+        if has_stream && matches!(self.wish, Wish::Subscribe(_)) {
+            let _ = timeout(HEARD_WITHIN, self.node.stream_settles(&link.backend.place)).await;
+        }
     }
 
     /// Remembers it if this response agrees.

@@ -4,6 +4,8 @@ mod anew;
 mod news;
 mod requests;
 
+pub use news::Listening;
+
 use super::before::Before;
 use super::journal::{Ack, Change, SessionRecord, Slot};
 use super::left::Left;
@@ -15,6 +17,7 @@ use super::underway::Underway;
 use super::upstream_session::UpstreamSession;
 use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::ticket::SessionId;
+use news::Ears;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -110,6 +113,7 @@ struct State {
     gone: bool,
     /// Which versions of the lists the client was last told of.
     heard: Option<[u64; 3]>,
+    ears: Ears,
 }
 
 impl Session {

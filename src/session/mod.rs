@@ -35,7 +35,7 @@ pub use left::Left;
 pub use level::LogLevel;
 pub use limits::{DetachedLimits, Limits, ReplayLimits};
 pub use lists::Lists;
-pub use live::{Loss, Session as NodeSession, Whose};
+pub use live::{Listening, Loss, Session as NodeSession, Whose};
 pub use notices::{About, Notice, Notices};
 pub use secrets::Secrets;
 pub use sessions::Sessions;

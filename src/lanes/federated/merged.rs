@@ -10,7 +10,7 @@ use super::super::translate::Heard;
 use super::super::{Broken, Way};
 use super::source::{Piece, Reading};
 use crate::catalog::{News, Versions};
-use crate::session::{NodeSession, Sessions, UpstreamId};
+use crate::session::{Listening, NodeSession, Sessions, UpstreamId};
 use crate::snapshot::{Current, Link, Server};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -54,6 +54,7 @@ pub(super) struct Merged {
     told: Versions,
     /// Whether backends may have said something that nobody heard before this began.
     missed: bool,
+    _listening: Listening,
     /// When all lists were last said to have changed because of a gap.
     lists_told: Option<Instant>,
     /// What is to be said next.
@@ -99,6 +100,7 @@ impl Merged {
             _news: news,
             told,
             missed,
+            _listening: node.listen(),
             lists_told: None,
             ready: VecDeque::new(),
             pieces,

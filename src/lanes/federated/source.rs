@@ -77,6 +77,12 @@ enum Ended {
     Over,
 }
 
+/// Whether a status says that there may be a stream soon: a second one of the session is refused for as long as the first is
+/// not known to be dead (409), or there are too many requests.
+fn may_come_later(status: StatusCode) -> bool {
+    matches!(status, StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS) || status.is_server_error()
+}
+
 impl Reading {
     /// Reads until the backend has no stream for the session, or nobody listens. A session that the backend has lost is
     /// opened again: its stream is then another one.
@@ -134,9 +140,13 @@ impl Reading {
             Ok(response) => response,
             Err(fault) => {
                 tracing::debug!(backend = %self.link.name(), "a backend's stream cannot be opened: {fault}");
+                self.missed = true;
                 return Ended::Again;
             }
         };
+        if !may_come_later(response.status) {
+            self.node.stream_is_settled(&self.link.backend.place, self.upstream.id.as_ref());
+        }
         match response.status {
             StatusCode::OK if response.form() == Form::EventStream => {
                 self.refused = false;
@@ -154,8 +164,10 @@ impl Reading {
             StatusCode::NOT_FOUND => Ended::Lost,
             StatusCode::METHOD_NOT_ALLOWED => Ended::Over,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.refuse(response.status, &fetcher.fields).await,
-            // A second stream of the session, for as long as the first is not known to be dead (409), or too many requests.
-            _ => Ended::Again,
+            _ => {
+                self.missed = true;
+                Ended::Again
+            }
         }
     }
 

@@ -2,8 +2,34 @@
 
 use super::Session;
 use crate::session::lists::Lists;
+use crate::session::upstream_session::UpstreamId;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::futures::Notified;
+
+/// Who listens to a session's backends, and where they are heard.
+#[derive(Default)]
+pub(super) struct Ears {
+    listeners: usize,
+    /// The upstream sessions whose streams are open, or known to be none: for each backend, that of its last stream.
+    settled: Vec<(Arc<str>, Option<UpstreamId>)>,
+}
+
+/// Somebody listens to a session's backends.
+pub struct Listening(Arc<Session>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.ears.listeners -= 1;
+        if state.ears.listeners == 0 {
+            state.ears.settled = Vec::new();
+        }
+        drop(state);
+        // Who waits to be heard waits for nobody.
+        self.0.bound.notify_waiters();
+    }
+}
 
 impl Session {
     /// Takes the session's news for a new stream: whoever had them before is told so, since each message goes to one stream
@@ -44,6 +70,48 @@ impl Session {
     /// there is.
     pub fn next_bound(&self) -> Notified<'_> {
         self.bound.notified()
+    }
+
+    /// Somebody listens to this session's backends, until this is dropped.
+    pub fn listen(self: &Arc<Session>) -> Listening {
+        self.state.lock().ears.listeners += 1;
+        Listening(Arc::clone(self))
+    }
+
+    /// The stream of this upstream session is open, or there is none.
+    pub fn stream_is_settled(&self, backend: &Arc<str>, upstream: Option<&UpstreamId>) {
+        {
+            let mut state = self.state.lock();
+            if state.ears.listeners == 0 {
+                return;
+            }
+            let settled = &mut state.ears.settled;
+            settled.retain(|(known, _)| known != backend);
+            settled.push((Arc::clone(backend), upstream.cloned()));
+        }
+        self.bound.notify_waiters();
+    }
+
+    /// Waits until the stream of the session at this backend is settled, where somebody listens: what the backend says after
+    /// that is heard. Dropping the future loses nothing.
+    pub async fn stream_settles(&self, backend: &str) {
+        loop {
+            let bound = self.bound.notified();
+            tokio::pin!(bound);
+            // Registered before the state is read, so that nothing is missed in between.
+            bound.as_mut().enable();
+            if self.is_settled(backend) {
+                return;
+            }
+            bound.await;
+        }
+    }
+
+    fn is_settled(&self, backend: &str) -> bool {
+        let state = self.state.lock();
+        let open = state.upstream.iter().find(|(known, _)| **known == *backend);
+        let Some((_, upstream)) = open.filter(|_| state.ears.listeners > 0) else { return true };
+        state.ears.settled.iter().any(|(known, id)| **known == *backend && *id == upstream.id)
     }
 
     /// Notes which changes the backend announces.

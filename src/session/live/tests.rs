@@ -3,6 +3,8 @@
 use super::*;
 use crate::session::upstream_session::UpstreamId;
 use lockgate_filters::revision::Revision;
+use std::time::Duration;
+use tokio::time::timeout;
 
 fn session() -> Session {
     let record =
@@ -44,6 +46,40 @@ fn what_backends_call_subscriptions_is_bounded_with_them() {
     assert_eq!(session.subscribed_as("one", "54321").as_deref(), Some("one+12345"), "what was known stays");
     session.unsubscribe("one+12345", Slot::none()).map(drop).unwrap();
     assert!(belongs("123456", "12345678901234") && !belongs("123456", "123456789012345"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_to_be_heard_waits_for_the_stream_of_what_is_open() {
+    let session = Arc::new(session());
+    let demo: Arc<str> = "demo".into();
+    let open = |text: &str| {
+        let upstream = UpstreamSession { id: UpstreamId::new(text.as_bytes()), revision: Revision::V2025_11_25 };
+        session.bind(&demo, upstream, Slot::none()).map(drop).unwrap();
+    };
+    let settled = |text: &str| session.stream_is_settled(&demo, UpstreamId::new(text.as_bytes()).as_ref());
+    open("old");
+    session.stream_settles("demo").await;
+    let listening = (session.listen(), session.listen());
+    session.stream_settles("other").await;
+    settled("old");
+    session.stream_settles("demo").await;
+    open("new");
+    let waits = session.stream_settles("demo");
+    tokio::pin!(waits);
+    let a_while = Duration::from_secs(1);
+    assert!(timeout(a_while, &mut waits).await.is_err(), "the stream is that of another session");
+    settled("new");
+    waits.await;
+    open("newer");
+    let waits = session.stream_settles("demo");
+    tokio::pin!(waits);
+    drop(listening.0);
+    assert!(timeout(a_while, &mut waits).await.is_err(), "somebody listens");
+    drop(listening.1);
+    waits.await;
+    settled("newer");
+    let _listening = session.listen();
+    assert!(timeout(a_while, session.stream_settles("demo")).await.is_err(), "nobody listened then");
 }
 
 #[test]

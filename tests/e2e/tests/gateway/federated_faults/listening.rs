@@ -422,3 +422,27 @@ async fn a_second_stream_takes_over_from_the_first() {
     one.say(UPDATED, json!({"uri": "note:x", "number": 1}));
     assert_eq!(update(&mut second, 1).await["params"]["uri"], "one+note:x");
 }
+
+/// What a backend says at once after it was subscribed to must find a stream to be said on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_is_heard_before_it_is_subscribed_to() {
+    let mut one = Scripted::http(legacy(offer())).await;
+    let two = Scripted::http(legacy(tools(&["echo"]))).await;
+    let backends = [("one", one.backend("one", TIMEOUTS)), ("two", two.backend("two", TIMEOUTS))];
+    let gateway = Gateway::start(&federation(&backends, "", "")).await;
+    gateway.settled().await;
+    let subscribe = "resources/subscribe";
+    for number in 1..=5 {
+        let client = Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await;
+        let mut stream = client.listen(None).await;
+        assert_eq!(client.send(subscribe, json!({"uri": "one+note:x"})).await.code(), (200, 0));
+        let heard = one.heard();
+        let asked = heard.iter().rfind(|heard| heard.is(subscribe)).expect("the subscription").session.clone();
+        let of_the_session = heard.iter().filter(|heard| heard.session == asked);
+        let order: Vec<_> = of_the_session.filter(|heard| heard.method == "GET" || heard.is(subscribe)).collect();
+        assert_eq!(order[0].method, "GET", "session {number}");
+        one.say(UPDATED, json!({"uri": "note:x", "number": number}));
+        let update = stream.notification(UPDATED).await;
+        assert_eq!(update["params"], json!({"uri": "one+note:x", "number": number}));
+    }
+}
