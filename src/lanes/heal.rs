@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lockgate_filters::rpc::members::{member, members};
 use lockgate_filters::rpc::scan::{Form, Span};
 use lockgate_filters::splice::{Edit, edited};
-use memchr::memchr;
+use memchr::memchr2;
 use memchr::memmem::Finder;
 use std::sync::{Arc, LazyLock};
 
@@ -72,9 +72,9 @@ fn marked(response: &Bytes) -> Option<Bytes> {
 pub(super) fn unmarked(response: Bytes) -> Bytes {
     static OURS_PLAIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("io.lockgate"));
     static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u"));
-    let may_hold_ours = OURS_PLAIN.find(&response).is_some()
-        || memchr(b'\\', &response).is_some_and(|at| ESCAPE.find(&response[at..]).is_some());
-    if !may_hold_ours {
+    // Whatever stands in `_meta` comes behind a rare byte, however that name is written.
+    let Some(at) = memchr2(b'_', b'\\', &response) else { return response };
+    if OURS_PLAIN.find(&response[at..]).is_none() && ESCAPE.find(&response[at..]).is_none() {
         return response;
     }
     let Some(result) = member(&response, "result").filter(|result| result.form == Form::Object) else {

@@ -75,7 +75,7 @@ pub(super) fn underway(way: &Way<'_>) -> Vec<Option<Arc<Underway>>> {
         let (node, Target::Member(hop)) = (way.node.as_ref()?, exchange.target(place)) else { return None };
         let id = message.id.filter(|_| message.kind == Kind::Request)?;
         let link = way.server.links.get(hop.member)?;
-        let id = RawId::from_slice(id.span.of(&exchange.body));
+        let id = RawId::new(id.span.of(&exchange.body));
         node.send_on(id, progress_token(exchange, place), &link.backend.place)
     };
     match way.server.policy.federation {
@@ -154,7 +154,7 @@ impl Batch {
         let message = exchange.scan.messages[place].clone();
         let method = message.method.and_then(|method| method.bytes(&exchange.body)).unwrap_or_default();
         let hop = exchange.target(place).hop();
-        let owes = self.owed[place].as_ref().map_or(Owes::Nothing, |asked| Owes::To(RawId::from_slice(asked)));
+        let owes = self.owed[place].as_ref().map_or(Owes::Nothing, |asked| Owes::To(RawId::new(asked)));
         let (body, name) = forward::outgoing(exchange, place, &message);
         let headers = &way.session.req_header().headers;
         let onward = Onward { name, ..Onward::default() };

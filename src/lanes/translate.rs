@@ -357,7 +357,7 @@ impl Translate {
 /// The raw token under which the client wants to hear of the progress of the request at this place of the body.
 pub(super) fn progress_token(exchange: &Exchange, index: usize) -> Option<RawId> {
     let meta = exchange.scan.messages.get(index)?.params.as_ref()?.meta.as_ref()?;
-    Some(meta.progress_token?.span.of(&exchange.body).into())
+    Some(RawId::new(meta.progress_token?.span.of(&exchange.body)))
 }
 
 /// Who listens to a backend, and as what.

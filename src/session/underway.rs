@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn send(session: &Arc<Session>, id: &'static str, backend: &str) -> Arc<Underway> {
-        session.send_on(RawId::from_slice(id.as_bytes()), None, &backend.into()).expect("room")
+        session.send_on(RawId::new(id.as_bytes()), None, &backend.into()).expect("room")
     }
 
     #[test]
@@ -142,8 +142,8 @@ mod tests {
     #[test]
     fn progress_comes_from_where_the_request_is() {
         let session = session();
-        let token = Some(RawId::from_slice(b"7"));
-        let request = session.send_on(RawId::from_slice(b"1"), token, &"demo".into()).expect("room");
+        let token = Some(RawId::new(b"7"));
+        let request = session.send_on(RawId::new(b"1"), token, &"demo".into()).expect("room");
         assert!(session.awaits_progress(b"7", "demo"));
         assert!(!session.awaits_progress(b"7", "other") && !session.awaits_progress(b"1", "demo"));
         assert!(session.awaits_progress_elsewhere(b"7", "other") && !session.awaits_progress_elsewhere(b"7", "demo"));
@@ -156,8 +156,8 @@ mod tests {
     #[tokio::test]
     async fn reports_are_wanted_for_as_long_as_there_is_something_to_report_on() {
         let session = session();
-        let token = || Some(RawId::from_slice(b"7"));
-        let send = |token, backend: &str| session.send_on(RawId::from_slice(b"1"), token, &backend.into());
+        let token = || Some(RawId::new(b"7"));
+        let send = |token, backend: &str| session.send_on(RawId::new(b"1"), token, &backend.into());
         let bound = session.next_bound();
         tokio::pin!(bound);
         bound.as_mut().enable();
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn only_so_many_are_remembered() {
         let session = session();
-        let send = |_| session.send_on(RawId::from_slice(b"1"), None, &"demo".into());
+        let send = |_| session.send_on(RawId::new(b"1"), None, &"demo".into());
         let many: Vec<_> = (0..=UNDERWAY_MAX).filter_map(send).collect();
         assert_eq!(many.len(), UNDERWAY_MAX);
         drop(many);

@@ -98,8 +98,8 @@ fn splice((way, exchange): (Way, Exchange)) -> (Way, Exchange, Option<Wire>) {
 
 // All that is done to a call: guard, route, negotiate, scan, era, session, envelope, lane, splice.
 #[library_benchmark]
-#[bench::text_300(args = (warm(300)), config = at_most(23_800))]
-#[bench::text_2k(args = (warm(2 << 10)), config = at_most(28_400))]
+#[bench::text_300(args = (warm(300)), config = at_most(23_400))]
+#[bench::text_2k(args = (warm(2 << 10)), config = at_most(28_000))]
 #[bench::text_64k(args = (warm(64 << 10)), config = at_most(195_500))]
 #[bench::text_1m(args = (warm(1 << 20)), config = at_most(2_790_000))]
 fn way((way, body): (Way, Bytes)) -> (Way, Bytes, Option<(Lane, Exchange, Wire)>) {
@@ -109,8 +109,8 @@ fn way((way, body): (Way, Bytes)) -> (Way, Bytes, Option<(Lane, Exchange, Wire)>
 // The same for a call of one of ten backends: its name found in the table, and replaced in body and header. That copies the
 // body, which here counts as one instruction a byte where memcpy is `rep movsb`, and as fewer elsewhere.
 #[library_benchmark]
-#[bench::text_300(args = (federated(300)), config = at_most(29_500))]
-#[bench::text_2k(args = (federated(2 << 10)), config = at_most(34_500))]
+#[bench::text_300(args = (federated(300)), config = at_most(26_300))]
+#[bench::text_2k(args = (federated(2 << 10)), config = at_most(31_600))]
 #[bench::text_64k(args = (federated(64 << 10)), config = at_most(273_000))]
 fn prefixed_way((way, body): (Way, Bytes)) -> (Way, Bytes, Option<(Lane, Exchange, Wire)>) {
     carried(way, body)
@@ -118,7 +118,7 @@ fn prefixed_way((way, body): (Way, Bytes)) -> (Way, Bytes, Option<(Lane, Exchang
 
 // Whose the answer is, of one backend among several.
 #[library_benchmark]
-#[bench::text_200(args = (answer(200)), config = at_most(2_050))]
+#[bench::text_200(args = (answer(200)), config = at_most(1_500))]
 #[bench::text_64k(args = (answer(64 << 10)), config = at_most(175_000))]
 fn answered(body: Vec<u8>) -> (Vec<u8>, bool) {
     let answered = plainly_answers(black_box(&body), black_box(b"17"), &LIMITS);

@@ -30,18 +30,15 @@ static URI: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder:
 static RARE: LazyLock<[memmem::Finder<'static>; 2]> =
     LazyLock::new(|| ["outputTemplate\"", "\\u00"].map(memmem::Finder::new));
 
-/// How many bytes of `outputTemplate` stand before its `T`.
-const BEFORE_T: usize = "output".len();
-
 /// What a client is asked with resources before it.
 const SAMPLING: &str = "sampling/createMessage";
 
 /// Whether a message can hold anything to replace.
 pub fn may_name_uris(message: &[u8]) -> bool {
-    // One look for two rare bytes saves two searches.
+    // A template stands in `_meta`: one look for two rare bytes saves two searches.
     URI.find(message).is_some()
-        || memchr::memchr2(b'T', b'\\', message)
-            .is_some_and(|at| RARE.iter().any(|sign| sign.find(&message[at.saturating_sub(BEFORE_T)..]).is_some()))
+        || memchr::memchr2(b'_', b'\\', message)
+            .is_some_and(|at| RARE.iter().any(|sign| sign.find(&message[at..]).is_some()))
 }
 
 /// Whether the results of a method can hold URIs of a backend, or questions that do.

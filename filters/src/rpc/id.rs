@@ -5,10 +5,34 @@
 
 use super::text;
 use smallvec::SmallVec;
+use std::ops::Deref;
 
 /// An id or a progress token as raw JSON, kept for as long as its request is under way: most are a number or a UUID, and take no
 /// memory of their own.
-pub type RawId = SmallVec<[u8; 40]>;
+#[derive(Debug, PartialEq, Eq)]
+pub struct RawId(SmallVec<[u8; 40]>);
+
+impl RawId {
+    /// Keeps these bytes.
+    pub fn new(raw: &[u8]) -> RawId {
+        RawId(SmallVec::from_slice(raw))
+    }
+}
+
+impl Clone for RawId {
+    // What is derived copies byte by byte.
+    fn clone(&self) -> RawId {
+        RawId::new(self)
+    }
+}
+
+impl Deref for RawId {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// Whether two ids, each as raw JSON, mean the same: equal as text, or equal as numbers in double precision, which is all
 /// that JavaScript keeps of them. A string and a number are never the same, nor is anything else an id.

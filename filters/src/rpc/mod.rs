@@ -3,6 +3,7 @@
 pub mod answer;
 mod envelope;
 pub mod id;
+mod levels;
 pub mod members;
 pub mod mirror;
 mod names;

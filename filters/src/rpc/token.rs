@@ -24,6 +24,12 @@ pub(super) fn byte(body: &[u8], at: usize, expected: u8) -> End {
     if body.get(at) == Some(&expected) { Ok(at + 1) } else { Err(at) }
 }
 
+/// Passes the colon behind a name.
+#[inline(always)]
+pub(super) fn colon(body: &[u8], at: usize) -> End {
+    byte(body, at, b':').or_else(|at| byte(body, space(body, at), b':'))
+}
+
 /// Passes `true`, `false` or `null`.
 #[inline(always)]
 pub(super) fn literal(body: &[u8], at: usize, word: &[u8]) -> End {

@@ -1,8 +1,9 @@
 //! The JSON grammar of RFC 8259, walked once over borrowed bytes.
 //!
 //! The walker checks what it passes and remembers nothing but the names of the objects that are open. Containers are
-//! walked in a loop with a stack of its own, so that no body, however deep, can exhaust the thread's stack.
+//! walked in a loop with a stack of its own (`levels.rs`), so that no body, however deep, can exhaust the thread's stack.
 
+use super::levels::{self, Levels, Unchecked};
 use super::names::{self, Names};
 use super::scan::{Form, MAX_DEPTH, Span, Value};
 use super::text;
@@ -57,10 +58,38 @@ impl Open {
     fn mark(self) -> Option<u32> {
         self.is_checked().then_some(self.0)
     }
+}
+
+/// The levels of a container whose objects' names must differ, at every depth.
+struct Checked<'w, 'a> {
+    walker: &'w mut Walker<'a>,
+    /// How many containers are open around it.
+    floor: usize,
+}
+
+impl Levels for Checked<'_, '_> {
+    type Inside = Open;
 
     #[inline(always)]
-    fn end(self) -> u8 {
-        if self.is_object() { b'}' } else { b']' }
+    fn enter(&mut self, object: bool, at: usize) -> Result<Open, Flaw> {
+        let open = if object { self.walker.opened_object(true) } else { Open::ARRAY };
+        self.walker.push(open, at)?;
+        Ok(open)
+    }
+
+    #[inline(always)]
+    fn leave(&mut self) -> Option<Open> {
+        self.walker.pop(self.floor)
+    }
+
+    #[inline(always)]
+    fn is_object(inside: Open) -> bool {
+        inside.is_object()
+    }
+
+    #[inline(always)]
+    fn name(&mut self, inside: Open, at: usize) -> End {
+        self.walker.name(inside, at)
     }
 }
 
@@ -177,7 +206,7 @@ impl<'a> Walker<'a> {
         let start = token::space(self.body, self.at);
         let object = self.open.last().copied().unwrap_or(Open::LAX_OBJECT);
         let (end, escaped) = self.bare_name(object, start).map_err(not_json)?;
-        self.at = self.colon(end).map_err(not_json)?;
+        self.at = token::colon(self.body, end).map_err(not_json)?;
         let span = Span { start: start as u32, end: end as u32 };
         let inside = Span { start: span.start + 1, end: span.end - 1 }.of(self.body);
         let text = match escaped {
@@ -239,63 +268,14 @@ impl<'a> Walker<'a> {
     }
 
     /// Walks the container that begins at `at`, to behind its last byte.
-    fn walk(&mut self, mut at: usize) -> Result<usize, Flaw> {
-        let body = self.body;
-        let paired = self.rules.paired;
-        let floor = self.open.len();
-        let mut inside = Open::ARRAY;
-        'value: loop {
-            at = match body.get(at) {
-                Some(b'"') => token::string(body, at, paired).map_err(not_json)?.0,
-                Some(&bracket @ (b'{' | b'[')) => {
-                    inside = match bracket {
-                        b'{' => self.opened_object(self.rules.unique),
-                        _ => Open::ARRAY,
-                    };
-                    at = token::space(body, self.push(inside, at)?);
-                    if body.get(at) != Some(&inside.end()) {
-                        if inside.is_object() {
-                            at = self.name(inside, at).map_err(not_json)?;
-                        }
-                        continue;
-                    }
-                    // The container is empty: its end is found below, like that of any other.
-                    at
-                }
-                Some(b'-' | b'0'..=b'9') => token::number(body, at).map_err(not_json)?,
-                Some(b't') => token::literal(body, at, b"true").map_err(not_json)?,
-                Some(b'f') => token::literal(body, at, b"false").map_err(not_json)?,
-                Some(b'n') => token::literal(body, at, b"null").map_err(not_json)?,
-                // Rare in what machines write, so it is looked for last.
-                Some(b' ' | b'\n' | b'\r' | b'\t') => {
-                    at = token::space(body, at + 1);
-                    continue;
-                }
-                _ => return Err(not_json(at)),
-            };
-            // A value has ended. What ends with it is closed, then the next value begins.
-            loop {
-                match body.get(at) {
-                    Some(b',') if inside.is_object() => {
-                        at = self.name(inside, token::space(body, at + 1)).map_err(not_json)?;
-                        continue 'value;
-                    }
-                    Some(b',') => {
-                        at += 1;
-                        continue 'value;
-                    }
-                    Some(&byte) if byte == inside.end() => {
-                        at += 1;
-                        match self.pop(floor) {
-                            Some(outer) => inside = outer,
-                            None => return Ok(at),
-                        }
-                    }
-                    Some(b' ' | b'\n' | b'\r' | b'\t') => at = token::space(body, at + 1),
-                    _ => return Err(not_json(at)),
-                }
-            }
+    fn walk(&mut self, at: usize) -> Result<usize, Flaw> {
+        let (body, paired) = (self.body, self.rules.paired);
+        if self.rules.unique {
+            let floor = self.open.len();
+            return levels::walk(body, at, paired, &mut Checked { walker: self, floor });
         }
+        let room = self.rules.depth.saturating_sub(self.open.len());
+        levels::walk(body, at, paired, &mut Unchecked::new(body, paired, room))
     }
 
     #[inline(always)]
@@ -343,7 +323,7 @@ impl<'a> Walker<'a> {
     #[inline(never)]
     fn spacious_name(&mut self, object: Open, at: usize) -> End {
         let (end, _) = self.bare_name(object, at)?;
-        self.colon(end)
+        token::colon(self.body, end)
     }
 
     /// Passes the name that begins at `start`, and adds it to the innermost object; also says whether it holds escapes.
@@ -373,14 +353,9 @@ impl<'a> Walker<'a> {
         }
         Ok((end, escaped))
     }
-
-    #[inline(always)]
-    fn colon(&self, at: usize) -> End {
-        token::byte(self.body, at, b':').or_else(|at| token::byte(self.body, token::space(self.body, at), b':'))
-    }
 }
 
 #[cold]
-fn not_json(at: usize) -> Flaw {
+pub(super) fn not_json(at: usize) -> Flaw {
     Flaw { fault: Fault::NotJson, at }
 }

@@ -42,7 +42,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         let asked = resume.as_ref().and_then(Resume::asked);
         let asked = asked.or_else(|| Some(id.asked.clone()).filter(|asked| !asked.is_empty()));
         way.underway = underway(&way, &node, resume.as_ref(), asked.as_ref());
-        let owes = Owes::Again(asked.as_deref().map(RawId::from_slice));
+        let owes = Owes::Again(asked.as_deref().map(RawId::new));
         way.translate = member_of(&way).and_then(|member| Translate::of(&way, member, method.as_bytes(), owes));
         return Box::pin(hold::answer_on(way, resume, asked)).await;
     }
@@ -127,7 +127,7 @@ fn underway(
         return resume.underway();
     }
     // Another process has sent it, or nothing is left of it here.
-    let underway = node.send_on(RawId::from_slice(asked?), None, &way.link.backend.place)?;
+    let underway = node.send_on(RawId::new(asked?), None, &way.link.backend.place)?;
     underway.may_be_sent().then_some(underway)
 }
 

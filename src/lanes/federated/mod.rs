@@ -173,7 +173,7 @@ pub(super) fn link(way: &Way<'_>, member: usize) -> Result<Arc<Link>, Refusal> {
 pub(super) async fn head_for(way: &mut Way<'_>, member: usize) -> Result<(), Broken> {
     way.link = link(way, member)?;
     let kind = way.trip.exchange.scan.messages.first().map(|message| message.kind);
-    let asked = way.trip.request_id().filter(|_| kind == Some(Kind::Request)).map(RawId::from_slice);
+    let asked = way.trip.request_id().filter(|_| kind == Some(Kind::Request)).map(RawId::new);
     if way.trip.exchange.ticket.is_some() {
         let node = match way.node.clone() {
             Some(node) => node,
