@@ -52,7 +52,8 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         if !may_be_sent(&way) {
             return cancelled(way).await;
         }
-        way.mark = way.node.as_ref().map(|node| Mark::new(node, &way.link.backend.place));
+        let sessions = &way.gateway.world.sessions;
+        way.mark = way.node.as_ref().map(|node| Mark::new(sessions, node, &way.link.backend.place));
         let onward = way.onward();
         response = send(&mut way, &message, onward, remembering.as_ref()).await?;
         if response.status == StatusCode::NOT_FOUND {

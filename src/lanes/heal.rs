@@ -1,7 +1,7 @@
 //! The mark on an answer that a new session of the backend gave, because the old one was lost: whoever relies on what the
 //! backend remembers can see that it may have forgotten. It is the gateway's word, so no backend's is passed on.
 
-use crate::session::NodeSession;
+use crate::session::{NodeSession, Sessions};
 use bytes::Bytes;
 use lockgate_filters::rpc::members::{member, members};
 use lockgate_filters::rpc::scan::{Form, Span};
@@ -20,26 +20,27 @@ const NAME: &str = "io.lockgate/sessionHealed";
 /// That the next result from a backend is to be marked.
 #[derive(Clone)]
 pub(super) struct Mark {
+    sessions: Arc<Sessions>,
     node: Arc<NodeSession>,
     place: Arc<str>,
 }
 
 impl Mark {
     /// For a request that found the loss itself.
-    pub fn new(node: &Arc<NodeSession>, place: &Arc<str>) -> Mark {
-        Mark { node: Arc::clone(node), place: Arc::clone(place) }
+    pub fn new(sessions: &Arc<Sessions>, node: &Arc<NodeSession>, place: &Arc<str>) -> Mark {
+        Mark { sessions: Arc::clone(sessions), node: Arc::clone(node), place: Arc::clone(place) }
     }
 
     /// For any other request, where nobody has been told yet.
-    pub fn due(node: &Arc<NodeSession>, place: &Arc<str>) -> Option<Mark> {
-        node.is_to_be_marked(place).then(|| Mark::new(node, place))
+    pub fn due(sessions: &Arc<Sessions>, node: &Arc<NodeSession>, place: &Arc<str>) -> Option<Mark> {
+        node.is_to_be_marked(place).then(|| Mark::new(sessions, node, place))
     }
 
     /// The response with the mark. What holds no result leaves it to the next one.
     pub fn put(&self, response: Bytes) -> Bytes {
         match marked(&response) {
             Some(marked) => {
-                self.node.was_marked(&self.place);
+                self.sessions.was_marked(&self.node, &self.place);
                 marked
             }
             None => response,

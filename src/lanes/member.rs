@@ -3,7 +3,7 @@
 //! A backend that is slow, or must be asked for a session first, keeps nobody waiting but its own members.
 
 use super::answering::Answering;
-use super::heal::{self, Mark};
+use super::heal;
 use super::judge::{self, Judged, Missing, judge, missing};
 use super::messages::{Meaning, Messages, is_request};
 use super::remember::Remembering;
@@ -208,9 +208,9 @@ impl Member {
             None => response,
         };
         let place = &self.link.backend.place;
-        let mark = match &self.node {
-            Some(node) if self.again => Some(Mark::new(node, place)),
-            node => node.as_ref().and_then(|node| Mark::due(node, place)),
+        let mark = match &self.opener {
+            Some(opener) if self.again => Some(opener.mark(place)),
+            opener => opener.as_ref().and_then(|opener| opener.mark_due(place)),
         };
         let response = match mark {
             Some(mark) => mark.put(response),

@@ -119,7 +119,8 @@ impl Way<'_> {
 
     /// Where the backend's session was opened again, and nobody has been told, this request's answer is to say so.
     fn look_for_mark(&mut self) {
-        self.mark = self.node.as_ref().and_then(|node| Mark::due(node, &self.link.backend.place));
+        let sessions = &self.gateway.world.sessions;
+        self.mark = self.node.as_ref().and_then(|node| Mark::due(sessions, node, &self.link.backend.place));
     }
 
     /// Whether answers must be read whole, because something in them may have to be changed.

@@ -4,6 +4,7 @@
 //!
 //! The client leaving does not stop this: in its era a disconnect cancels nothing. Time does.
 
+use super::heal::Mark;
 use super::names::{self, Names};
 use super::opened::Opened;
 use super::replay::Replay;
@@ -99,6 +100,16 @@ impl Opener {
         speaker(backend, &self.headers, self.caller)
     }
 
+    /// The mark for a request that found the loss of the session at a backend itself.
+    pub fn mark(&self, place: &Arc<str>) -> Mark {
+        Mark::new(&self.sessions, &self.node, place)
+    }
+
+    /// The mark for any other request, where nobody has been told yet.
+    pub fn mark_due(&self, place: &Arc<str>) -> Option<Mark> {
+        Mark::due(&self.sessions, &self.node, place)
+    }
+
     /// Opens the session again at a backend that has lost it, and tells it what this node knows of the old one.
     ///
     /// `lost` is the id that the backend no longer knows, `None` where the session is not open at this backend: where somebody
@@ -130,10 +141,10 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>, asks:
     if lost.is_some() && !link.heals {
         // Whatever another request has done meanwhile: this one relied on what is lost. What follows begins anew.
         if is_lost {
-            opener.sessions.leave(node, place).await.map_err(|_| gone())?;
             if !asks {
-                node.lost_unheard(place);
+                opener.sessions.lost_unheard(node, place).await;
             }
+            opener.sessions.leave(node, place).await.map_err(|_| gone())?;
         }
         return Err(lost_for_good(link));
     }
@@ -163,6 +174,9 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>, asks:
     if !federated {
         node.announces(lists);
     }
+    if loss != Loss::Nothing {
+        opener.sessions.to_be_marked(node, place).await;
+    }
     let displaced = opener.sessions.bind(node, place, upstream.clone(), loss).await.map_err(|_| gone())?;
     opened.keep();
     if let Some((place, displaced)) = displaced {
@@ -173,7 +187,6 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>, asks:
     if loss == Loss::Nothing {
         tracing::debug!(backend = %link.name(), "a session was opened at the backend");
     } else {
-        node.to_be_marked(place);
         link.metrics.healed();
         tracing::warn!(backend = %link.name(), session = %node.id(), "a session was opened again at the backend");
     }
@@ -182,7 +195,7 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>, asks:
 
 /// What was open at a backend before is past, here and where that was before a reload.
 async fn anew(opener: &Opener, place: &Arc<str>) -> Result<(), Broken> {
-    opener.node.told_anew(place);
+    opener.sessions.told_anew(&opener.node, place).await;
     for (moved, upstream) in opener.node.moved_from(place) {
         opener.sessions.leave(&opener.node, &moved).await.map_err(|_| gone())?;
         close::end_displaced(&opener.current.load().backends, &moved, upstream);

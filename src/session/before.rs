@@ -42,13 +42,14 @@ impl Before {
         }
     }
 
-    /// The client hears that what is opened there begins anew.
-    pub fn told(&mut self, place: &Arc<str>) {
+    /// The client hears that what is opened there begins anew. Whether that is new to it.
+    pub fn told(&mut self, place: &Arc<str>) -> bool {
+        let is_new = self.may_have_been_at(place);
         match self {
             Before::Nowhere => {}
             Before::At(places) => places.retain(|known| backend(known) != backend(place)),
             Before::Unknown(heard) => {
-                if !heard.contains(place) {
+                if is_new {
                     // Rather told twice than not at all.
                     if heard.len() >= BACKENDS_MAX {
                         heard.remove(0);
@@ -57,6 +58,7 @@ impl Before {
                 }
             }
         }
+        is_new
     }
 
     /// The session is lost there, and its client has not heard of it.

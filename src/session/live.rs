@@ -373,7 +373,10 @@ impl Session {
             return;
         }
         let (upstream, before) = (state.upstream.clone(), state.before.clone());
-        emit(&Change::Opened(SessionRecord { id, expires: self.expires, upstream, before }));
+        emit(&Change::Opened(SessionRecord { id, expires: self.expires, upstream, before: before.clone() }));
+        if !state.unmarked.is_empty() {
+            emit(&Change::Losses { id, before, unmarked: state.unmarked.clone() });
+        }
         if let Some(level) = state.log_level {
             emit(&Change::LogLevel { id, level });
         }

@@ -83,6 +83,42 @@ async fn what_was_lost_is_not_back_after_the_process() {
     assert!(session.upstream("demo").is_none() && session.upstream("other").is_some());
 }
 
+/// What a client has yet to hear of is still to be said after the process, and what it has heard is not, also in a journal that
+/// was written anew.
+#[tokio::test]
+async fn what_is_to_be_told_is_told_by_the_next_process() {
+    let base = tempfile::tempdir().unwrap();
+    let (demo, other, third): (Arc<str>, Arc<str>, Arc<str>) = ("demo".into(), "other".into(), "third".into());
+    let first = open(&options(&base.path().join("s")), NOW).unwrap();
+    let id = SessionId([1; 16]);
+    let session = insert(&first.sessions, id).await;
+    first.sessions.to_be_marked(&session, &demo).await;
+    first.sessions.to_be_marked(&session, &other).await;
+    first.sessions.lost_unheard(&session, &other).await;
+    first.sessions.lost_unheard(&session, &third).await;
+    first.sessions.was_marked(&session, &demo);
+    first.sessions.told_anew(&session, &third).await;
+    let due = |session: &NodeSession| {
+        [&demo, &other, &third].map(|place| (session.is_to_be_marked(place), session.begins_anew(place)))
+    };
+    let expected = [(false, false), (true, true), (false, false)];
+    assert_eq!(due(&session), expected);
+    let copy = as_if_killed(&base.path().join("s"), base.path());
+    for _ in 0..2 {
+        let next = open(&options(&copy), NOW).unwrap();
+        let Standing::Live(session) = next.sessions.get(&id, NOW) else { panic!("the session is gone") };
+        assert_eq!(due(&session), expected);
+        // Enough that the journal is written anew.
+        let long = "x".repeat(8000);
+        for _ in 0..100 {
+            next.sessions.subscribe(&session, &long).await.unwrap();
+            next.sessions.unsubscribe(&session, &long).await.unwrap();
+        }
+        assert!(next.sessions.journal().unwrap().gauges().rewrites.load(Relaxed) > 0);
+        next.sessions.close().await;
+    }
+}
+
 #[tokio::test]
 async fn what_was_answered_survives_the_process() {
     let base = tempfile::tempdir().unwrap();

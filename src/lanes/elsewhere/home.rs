@@ -109,9 +109,11 @@ pub(in crate::lanes) async fn welcome_back(way: &Way<'_>) {
         let Some(link) = way.server.links.iter().find(|link| link.backend.place == place) else { continue };
         tracing::warn!(backend = %link.name(), session = %node.id(), "a session is back that another node has had meanwhile");
         if link.heals {
-            node.to_be_marked(&place);
-        } else if sessions.leave(&node, &place).await.is_ok() {
-            node.lost_unheard(&place);
+            sessions.to_be_marked(&node, &place).await;
+            continue;
+        }
+        sessions.lost_unheard(&node, &place).await;
+        if sessions.leave(&node, &place).await.is_ok() {
             close::end_displaced(&way.trip.snapshot.backends, &place, upstream);
         }
     }

@@ -128,6 +128,11 @@ impl Journal {
         Slot(self.queue.reserve().await.ok())
     }
 
+    /// The same, only where the queue has room: for what may be said twice.
+    pub fn try_reserve(&self) -> Slot<'_> {
+        Slot(self.queue.try_reserve().ok())
+    }
+
     /// What the journal counts.
     pub fn gauges(&self) -> &JournalGauges {
         &self.gauges

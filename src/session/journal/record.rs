@@ -92,6 +92,18 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "Before::is_nowhere")]
         before: Before,
     },
+    /// What its client has yet to hear of what was lost.
+    Losses {
+        /// The session.
+        #[serde(with = "hex")]
+        id: SessionId,
+        /// Where it was open before, and its client does not know that it no longer is.
+        #[serde(default, skip_serializing_if = "Before::is_nowhere")]
+        before: Before,
+        /// The backends whose next result is to say that the session was opened again there.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unmarked: Vec<Arc<str>>,
+    },
     /// Ended on purpose: never to be served again.
     Ended {
         /// The session.
@@ -224,6 +236,8 @@ mod tests {
             Change::LogLevel { id, level: LogLevel::Debug },
             Change::Subscribed { id, uri: "test://ü\n".into() },
             Change::Unsubscribed { id, uri: "test://x".into() },
+            Change::Losses { id, before: Before::Unknown(vec!["a".into()]), unmarked: vec!["b".into()] },
+            Change::Losses { id, before: Before::Nowhere, unmarked: Vec::new() },
             Change::Forgotten { id },
             Change::Ended { id, until: UnixMillis(u64::MAX) },
         ] {

@@ -49,6 +49,7 @@ impl Effect {
             Change::Bound { .. }
             | Change::Unbound { .. }
             | Change::Left { .. }
+            | Change::Losses { .. }
             | Change::LogLevel { .. }
             | Change::Subscribed { .. }
             | Change::Unsubscribed { .. } => Effect::Changes,

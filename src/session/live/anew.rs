@@ -1,7 +1,8 @@
 //! That something of a session was lost at a backend: whether its client must hear of it, and whether it has.
 
 use super::{BACKENDS_MAX, Displaced, Session};
-use crate::session::before::backend;
+use crate::session::before::{Before, backend};
+use crate::session::journal::{Ack, Change, Slot};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -19,18 +20,18 @@ impl Session {
         state.upstream.iter().filter(|(other, _)| has_moved(other, place)).cloned().collect()
     }
 
-    /// The client hears that what is opened there begins anew.
-    pub fn told_anew(&self, place: &Arc<str>) {
-        self.state.lock().before.told(place);
+    /// The client hears that what is opened there begins anew. Whether that is new to it.
+    pub(in crate::session) fn told_anew(&self, place: &Arc<str>) -> bool {
+        self.state.lock().before.told(place)
     }
 
     /// The session is lost at a backend, and its client has not heard of it.
-    pub fn lost_unheard(&self, place: &Arc<str>) {
+    pub(in crate::session) fn lost_unheard(&self, place: &Arc<str>) {
         self.state.lock().before.untold(place);
     }
 
     /// Another session was opened at a backend in place of one that is lost: the next result from there is to say so.
-    pub fn to_be_marked(&self, place: &Arc<str>) {
+    pub(in crate::session) fn to_be_marked(&self, place: &Arc<str>) {
         let mut state = self.state.lock();
         if !state.unmarked.contains(place) && state.unmarked.len() < BACKENDS_MAX {
             state.unmarked.push(Arc::clone(place));
@@ -44,10 +45,28 @@ impl Session {
     }
 
     /// A result has said so.
-    pub fn was_marked(&self, place: &str) {
+    pub(in crate::session) fn was_marked(&self, place: &str) {
         let mut state = self.state.lock();
         state.unmarked.retain(|known| **known != *place);
         self.marks.store(!state.unmarked.is_empty(), Release);
+    }
+
+    /// Notes what the client has yet to hear of.
+    pub(in crate::session) fn losses(&self, slot: Slot<'_>) -> Ack {
+        let state = self.state.lock();
+        if state.gone {
+            return Ack::nothing();
+        }
+        let (before, unmarked) = (state.before.clone(), state.unmarked.clone());
+        slot.put(&Change::Losses { id: self.id, before, unmarked })
+    }
+
+    /// This is what the client has yet to hear of.
+    pub(in crate::session) fn has_losses(&self, before: Before, unmarked: Vec<Arc<str>>) {
+        let mut state = self.state.lock();
+        self.marks.store(!unmarked.is_empty(), Release);
+        state.before = before;
+        state.unmarked = unmarked;
     }
 }
 

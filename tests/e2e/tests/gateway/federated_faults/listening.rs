@@ -105,6 +105,38 @@ async fn a_loss_that_a_stream_found_is_told_to_the_next_request() {
     assert_eq!(beside.healed().await, 0.0);
 }
 
+/// What the client has yet to hear of survives the gateway: a result that is to be marked, a loss that is to be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_that_a_stream_found_is_told_by_the_process_that_comes_back() {
+    for heals in [true, false] {
+        let loss = if heals { "heal" } else { "fail" };
+        let backend = format!("{TIMEOUTS}    on_session_loss: {loss}\n");
+        let mut beside = beside(Transport::Http, offer(), &backend, "").await;
+        let (client, mut stream) = listening(&beside, Transport::Http).await;
+        assert_eq!(client.tool("bad__count", json!({})).await.text(), "1");
+        beside.bad.kill();
+        beside.bad.run().await;
+        match heals {
+            true => until("the new session", async || (beside.healed().await >= 1.0).then_some(())).await,
+            false => drop(stream.notification("notifications/tools/list_changed").await),
+        }
+        beside.gateway.kill();
+        beside.gateway.restart().await;
+        let mut answer = client.tool("bad__count", json!({})).await;
+        if !heals {
+            assert_eq!(answer.code(), (502, -31006), "{answer:?}");
+            answer = client.tool("bad__count", json!({})).await;
+        }
+        assert_eq!((answer.text().as_str(), answer.is_healed()), ("1", heals), "{answer:?}");
+        // Once it is said, it is not said again: what was written before this is written with it.
+        assert_eq!(client.send("logging/setLevel", json!({"level": "error"})).await.code(), (200, 0));
+        beside.gateway.kill();
+        beside.gateway.restart().await;
+        let answer = client.tool("bad__count", json!({})).await;
+        assert_eq!((answer.text().as_str(), answer.is_healed()), ("2", false), "{answer:?}");
+    }
+}
+
 /// A backend that gives its events no ids cannot say again what it said while nobody listened.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_backend_may_have_said_unheard_is_said_to_have_happened() {
