@@ -12,9 +12,12 @@ use super::kind::Kind;
 use super::uris::{MemberUris, Uris};
 use crate::backend::Backend;
 use crate::exchange::UnixMillis;
+use crate::rpc::mirror;
 use crate::rpc::params::ToolParams;
+use crate::splice::quoted;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use http::HeaderValue;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,12 +69,38 @@ impl Offer {
 }
 
 /// Whose an exposed item is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Owner<'a> {
     /// Which member of the virtual server.
     pub member: usize,
     /// What that backend calls it.
     pub original: Cow<'a, str>,
+    /// The same as it is sent, where that was made beforehand.
+    pub sent: Option<&'a Sent>,
+}
+
+impl PartialEq for Owner<'_> {
+    // How it is sent follows from what it is called.
+    fn eq(&self, other: &Self) -> bool {
+        self.member == other.member && self.original == other.original
+    }
+}
+
+/// What a backend calls a tool or prompt, as it is sent to it: made once, for calls are many.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The JSON string that stands in the body.
+    pub json: Bytes,
+    /// What stands in `Mcp-Name`.
+    pub header: Option<HeaderValue>,
+}
+
+impl Sent {
+    /// How this name is sent.
+    pub fn of(name: &str) -> Sent {
+        // What `encode` gives is visible ASCII.
+        Sent { json: quoted(name), header: HeaderValue::from_str(&mirror::encode(name)).ok() }
+    }
 }
 
 /// Two items under one exposed name, of which one is left out.
@@ -128,6 +157,7 @@ pub(super) struct Entry {
     member: usize,
     /// What its owner calls it, where that differs.
     original: Option<Box<str>>,
+    sent: Option<Sent>,
     fingerprint: Fingerprint,
     /// Where its JSON begins and ends.
     start: usize,
@@ -136,7 +166,8 @@ pub(super) struct Entry {
 
 impl Entry {
     fn owner(&self) -> Owner<'_> {
-        Owner { member: self.member, original: Cow::Borrowed(self.original.as_deref().unwrap_or(&self.exposed)) }
+        let original = Cow::Borrowed(self.original.as_deref().unwrap_or(&self.exposed));
+        Owner { member: self.member, original, sent: self.sent.as_ref() }
     }
 }
 
@@ -166,7 +197,7 @@ impl Catalog {
     ///
     /// That its owner's policy admits it is for the caller to ask.
     pub fn resource<'a>(&self, uri: &'a str) -> Option<Owner<'a>> {
-        self.uris.inward(uri).map(|(member, original)| Owner { member, original })
+        self.uris.inward(uri).map(|(member, original)| Owner { member, original, sent: None })
     }
 
     /// Whose template this is.

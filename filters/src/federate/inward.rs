@@ -3,7 +3,7 @@
 mod tasks;
 
 use super::audience::{Callers, Identity};
-use super::catalog::{Catalog, Owner};
+use super::catalog::{Catalog, Owner, Sent};
 use super::cursor::Position;
 use super::inventory::cut;
 use super::kind::Kind;
@@ -18,12 +18,10 @@ use crate::fault::{Fault, Refusal};
 use crate::filter::{Ask, Filter, Head, Verdict};
 use crate::revision::Era;
 use crate::rpc::members::member;
-use crate::rpc::mirror;
 use crate::rpc::scan::{Form, Kind as Sort, Message, Params, Value};
 use crate::splice::Edit;
 use crate::ticket::Keyring;
 use crate::virtual_server::VirtualServer;
-use http::HeaderValue;
 use smallvec::smallvec;
 use std::borrow::Cow;
 use std::fmt;
@@ -340,10 +338,10 @@ impl Routing<'_> {
         let mut hop = Hop { member: owner.member, ..Hop::default() };
         hop.edits.extend(tasks::taken_out(self.message, self.body));
         if owner.original != shown {
-            hop.edits.push(Edit::text(value.span, &owner.original));
+            let sent = owner.sent.map_or_else(|| Cow::Owned(Sent::of(&owner.original)), Cow::Borrowed);
+            hop.edits.push(Edit { span: value.span, with: sent.json.clone() });
             if self.is_modern() {
-                // What `encode` gives is visible ASCII.
-                hop.name = HeaderValue::from_str(&mirror::encode(&owner.original)).ok();
+                hop.name = sent.header.clone();
             }
         }
         hop.edits.sort_by_key(|edit| edit.span.start);
@@ -400,7 +398,7 @@ impl Routing<'_> {
 }
 
 fn own(owner: Owner<'_>) -> Owner<'static> {
-    Owner { member: owner.member, original: Cow::Owned(owner.original.into_owned()) }
+    Owner { member: owner.member, original: Cow::Owned(owner.original.into_owned()), sent: None }
 }
 
 /// A client's text as it is repeated to the client: short, and without control characters.

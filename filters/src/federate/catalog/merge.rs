@@ -1,6 +1,6 @@
 //! Making one catalog of what several members offer.
 
-use super::{CLASHES_MAX, Catalog, Clash, Entry, Offer, Shelf, Standing};
+use super::{CLASHES_MAX, Catalog, Clash, Entry, Offer, Sent, Shelf, Standing};
 use crate::federate::cursor::Fingerprint;
 use crate::federate::describe::{self, Capabilities};
 use crate::federate::inventory::{Inventory, Item, Scope};
@@ -130,7 +130,9 @@ impl<'a> Merging<'a> {
             let exposed: Arc<str> = (&*name.exposed).into();
             shelf.table.insert(Arc::clone(&exposed), shelf.entries.len() as u32);
             let original = (*candidate.item.name != *exposed).then(|| candidate.item.name.clone());
+            let is_called = matches!(kind, Kind::Tools | Kind::Prompts);
             shelf.entries.push(Entry {
+                sent: original.as_deref().filter(|_| is_called).map(Sent::of),
                 fingerprint: Fingerprint::of(&exposed),
                 exposed,
                 member: candidate.member,

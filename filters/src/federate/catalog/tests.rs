@@ -11,7 +11,7 @@ fn exposed(catalog: &Catalog, kind: Kind) -> Vec<&str> {
 }
 
 fn owner(member: usize, original: &str) -> Option<Owner<'_>> {
-    Some(Owner { member, original: original.into() })
+    Some(Owner { member, original: original.into(), sent: None })
 }
 
 fn rename(member: &mut Member, original: &str, name: Option<&str>, description: Option<&str>) {
