@@ -30,7 +30,8 @@ pub(super) async fn answer(mut way: Way<'_>, response: UpstreamResponse) -> Resu
     match judge(way.link.name(), asked, &response)? {
         Judged::Json => json(&mut way, response).await,
         Judged::Events if way.trip.exchange.accepts.sse => stream::run(way, response, StreamKind::Post).await,
-        Judged::Events => fold(way, response).await,
+        // Rare ways are boxed, so that they take no room in every request's.
+        Judged::Events => Box::pin(fold(way, response)).await,
         Judged::Taken => {
             let header = respond::header(way.trip, StatusCode::ACCEPTED)?;
             empty(way, header, response).await

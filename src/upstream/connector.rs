@@ -89,7 +89,8 @@ impl Connector {
             return Ok(Session::H1 { stream, address, reused: true });
         }
         let deadline = from_now(within);
-        let connected = timeout_at(deadline, self.connect(endpoint, deadline)).await;
+        // A handshake's state is several kilobytes, which every exchange would carry for as long as it lives.
+        let connected = timeout_at(deadline, Box::pin(self.connect(endpoint, deadline))).await;
         connected.unwrap_or_else(|_| Err(AttemptFault::not_run(FaultKind::ConnectTimeout)))
     }
 
