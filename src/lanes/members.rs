@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::Target;
+use lockgate_filters::federate::event_id::Stream;
 use lockgate_filters::rpc::id::RawId;
 use lockgate_filters::rpc::reply;
 use lockgate_filters::rpc::scan::{Kind, Message};
@@ -162,7 +163,7 @@ impl Batch {
         let (room, answering) = (Arc::clone(&room.places), Arc::clone(&room.answering));
         Member {
             place,
-            translate: hop.and_then(|hop| Translate::of(way, hop.member, &method, owes)),
+            translate: hop.and_then(|hop| Translate::of(way, hop.member, Stream::answering(&method), owes)),
             answering,
             hears: exchange.accepts.sse,
             id: self.owed[place].clone(),

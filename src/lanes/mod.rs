@@ -26,6 +26,7 @@ pub mod respond;
 mod revive;
 mod stream;
 mod translate;
+mod translation;
 
 use crate::gateway::Gateway;
 use crate::seats::Seat;
@@ -47,7 +48,7 @@ use lockgate_filters::splice::Onward;
 use pingora_proxy::Session;
 use std::future::pending;
 use std::sync::Arc;
-use translate::Translate;
+use translation::Translation;
 
 /// The method of a client that listens (2026-07-28).
 const LISTEN: &[u8] = b"subscriptions/listen";
@@ -85,7 +86,7 @@ pub(crate) struct Way<'a> {
     /// The backend that it goes to.
     link: Arc<Link>,
     /// How that backend's words become ours, where they must.
-    translate: Option<Arc<Translate>>,
+    translation: Option<Translation>,
     /// Where the backend's session was opened again, and a result is to say so.
     mark: Option<Mark>,
     /// Node state of the legacy session that the request's ticket names.
@@ -107,10 +108,7 @@ impl Way<'_> {
 
     /// A backend's whole answer as the client gets it.
     fn translated(&self, answer: Bytes) -> Bytes {
-        let answer = match &self.translate {
-            Some(translate) => heal::unmarked(translate.response(answer)),
-            None => answer,
-        };
+        let answer = if self.translation.is_some() { heal::unmarked(self.with_our_uris(answer)) } else { answer };
         match &self.mark {
             Some(mark) => mark.put(answer),
             None => answer,
@@ -121,11 +119,6 @@ impl Way<'_> {
     fn look_for_mark(&mut self) {
         let sessions = &self.gateway.world.sessions;
         self.mark = self.node.as_ref().and_then(|node| Mark::due(sessions, node, &self.link.backend.place));
-    }
-
-    /// Whether answers must be read whole, because something in them may have to be changed.
-    fn changes_answers(&self) -> bool {
-        self.translate.as_ref().is_some_and(|translate| translate.changes_answers())
     }
 
     /// Waits until the client has ended the session that this request belongs to; for ever where there is none.
@@ -176,7 +169,8 @@ pub(crate) async fn carry_out(
         return Err(Refusal::new(Fault::Internal, "lane").into());
     };
     let _listening = listening(gateway, trip)?;
-    let mut way = Way { gateway, session, trip, server, link, translate: None, mark: None, node: None, underway: None };
+    let mut way =
+        Way { gateway, session, trip, server, link, translation: None, mark: None, node: None, underway: None };
     if elsewhere::comes_back(&way) {
         Box::pin(elsewhere::welcome_back(&way)).await;
     }

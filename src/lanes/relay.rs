@@ -70,7 +70,7 @@ async fn json(way: &mut Way<'_>, mut response: UpstreamResponse) -> Result<(), B
     let head = header(way, &response)?;
     let asked = way.trip.exchange.scan.messages.first().map(|message| message.kind);
     // Whose answer it is, must be known before any of it is passed on, where it could be that to another backend's request.
-    let is_checked = asked == Some(Kind::Request) && way.translate.is_some();
+    let is_checked = asked == Some(Kind::Request) && way.translation.is_some();
     let streams = way.trip.exchange.accepts.json && !way.changes_answers() && !is_checked;
     // What is too long to be read as a whole leaves a mark to the next answer.
     let gathered_most =
@@ -80,7 +80,7 @@ async fn json(way: &mut Way<'_>, mut response: UpstreamResponse) -> Result<(), B
         gathered => gathered?,
     };
     if whole {
-        if is_checked && way.translate.as_ref().is_some_and(|translate| !translate.admits(&body)) {
+        if is_checked && !way.admits(&body) {
             let text = format!("backend \"{}\" gave an answer to something else", way.link.name());
             return Err(Refusal::new(Fault::BackendProtocol, RULE).saying(text).into());
         }

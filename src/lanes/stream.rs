@@ -140,6 +140,10 @@ async fn relay_on(
     let limit = way.trip.snapshot.limits.event_bytes;
     let may_ask = way.trip.exchange.era() != Some(Era::Modern);
     let framer = Framer::keeping(limit);
+    let translate = way.translate();
+    if let Some(translate) = &translate {
+        translate.speak_with(|| way.speaker(&way.link.backend));
+    }
     let mut flow = Flow {
         response,
         framer,
@@ -149,14 +153,11 @@ async fn relay_on(
         last_data: Bytes::new(),
         may_ask,
         first: true,
-        translate: way.translate.clone(),
+        translate,
         mark: way.mark.clone(),
         _underway: way.underway.clone(),
         translated: BytesMut::new(),
     };
-    if let Some(translate) = &way.translate {
-        translate.speak_with(|| way.speaker(&way.link.backend));
-    }
     if !there {
         return left_behind(way, flow);
     }

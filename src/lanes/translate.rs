@@ -72,14 +72,14 @@ pub(super) struct Translate {
 
 impl Translate {
     /// How the backend that `way` leads to is translated; `None` where everything passes as it is.
-    pub fn of(way: &Way<'_>, member: usize, method: &[u8], owes: Owes) -> Option<Arc<Translate>> {
+    pub fn of(way: &Way<'_>, member: usize, stream: Stream, owes: Owes) -> Option<Arc<Translate>> {
         let federation = way.server.policy.federation.as_ref()?;
         let catalog = way.trip.exchange.catalog.clone().unwrap_or_else(|| federation.pinned());
         let link = Arc::clone(way.server.links.get(member)?);
         Some(Arc::new(Translate {
             shown: Shown::Then(Arc::clone(&way.server), catalog.uris(member)),
             names: Names::of(way),
-            stream: Stream::answering(method),
+            stream,
             node: way.gateway.node,
             boot: way.gateway.boot,
             session: way.node.clone(),
@@ -406,4 +406,4 @@ pub(super) fn event(
     Some((id, rewritten))
 }
 
-const LIMITS: Limits = Limits { depth: scan::MAX_DEPTH, batch: 1 };
+pub(super) const LIMITS: Limits = Limits { depth: scan::MAX_DEPTH, batch: 1 };

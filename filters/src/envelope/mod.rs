@@ -48,11 +48,11 @@ impl Filter for Envelope {
         if exchange.era() != Some(Era::Modern) {
             return Verdict::Continue;
         }
-        let body = exchange.body.clone();
+        let body = &exchange.body;
         check_metadata(message)
-            .and_then(|()| check_method(head, message, &body))
-            .and_then(|()| check_name(head, message, &body))
-            .and_then(|()| check_extension(message, &body))
+            .and_then(|()| check_method(head, message, body))
+            .and_then(|()| check_name(head, message, body))
+            .and_then(|()| check_extension(message, body))
             .map_or_else(Verdict::from, |()| Verdict::Continue)
     }
 }

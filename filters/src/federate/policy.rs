@@ -140,6 +140,11 @@ impl Member {
 }
 
 impl Policy {
+    /// Whether clients see any URI otherwise than backends do.
+    pub fn maps_uris(&self) -> bool {
+        self.prefixing != Prefixing::Never
+    }
+
     /// Checks what must hold before anything is known of the backends.
     ///
     /// # Errors

@@ -26,12 +26,12 @@ impl Filter for Params {
 
     /// What a tool's schema says is looked up again before a request is refused for it, because tools change.
     fn message(&self, head: &Head<'_>, message: &Message, exchange: &mut Exchange) -> Verdict {
-        let body = exchange.body.clone();
-        if exchange.era() != Some(Era::Modern) || !message.is(b"tools/call", &body) {
+        let body = &exchange.body;
+        if exchange.era() != Some(Era::Modern) || !message.is(b"tools/call", body) {
             return Verdict::Continue;
         }
         let params = message.params.as_ref();
-        let Some(shown) = params.and_then(|params| params.name).and_then(|name| name.text(&body)) else {
+        let Some(shown) = params.and_then(|params| params.name).and_then(|name| name.text(body)) else {
             return Verdict::Continue;
         };
         let catalog = exchange.catalog.clone();
@@ -40,7 +40,7 @@ impl Filter for Params {
         let member = exchange.target(exchange.at).hop().map(|hop| hop.member);
         let backend = exchange.server.as_ref().zip(member).and_then(|(server, member)| server.backends.get(member));
         let Some(backend) = backend.cloned() else { return Verdict::Continue };
-        let arguments = params.and_then(|params| params.arguments).map(|value| value.span.of(&body));
+        let arguments = params.and_then(|params| params.arguments).map(|value| value.span.of(body));
         // What this caller is offered decides, where the backend offers it something of its own.
         let own = catalog.as_ref().zip(member).and_then(|(catalog, member)| catalog.params(member));
         if own.is_none() && exchange.has_asked_again() {

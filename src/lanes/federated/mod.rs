@@ -11,7 +11,8 @@ mod source;
 mod tell;
 
 use super::owes::Owes;
-use super::translate::{Translate, progress_token};
+use super::translate::progress_token;
+use super::translation::Translation;
 use super::{Broken, Way, close, elsewhere, forward, gather, respond, revive};
 use crate::serve::now;
 use crate::session::{Lists, NodeSession, Standing};
@@ -20,6 +21,7 @@ pub(super) use ask::{Asked, answer_locally};
 use bytes::Bytes;
 use http::StatusCode;
 use lockgate_filters::fault::{Fault, Refusal};
+use lockgate_filters::federate::event_id::Stream;
 use lockgate_filters::federate::listen::Wanted;
 use lockgate_filters::federate::question::Question;
 use lockgate_filters::federate::{Local, Target};
@@ -194,7 +196,7 @@ pub(super) async fn head_for(way: &mut Way<'_>, member: usize) -> Result<(), Bro
     let method = exchange.scan.messages.first().and_then(|message| message.method);
     let method = method.and_then(|method| method.bytes(&exchange.body)).unwrap_or_default();
     let owes = asked.map_or(Owes::Nothing, Owes::To);
-    way.translate = Translate::of(way, member, &method, owes);
+    way.translation = Some(Translation { member, stream: Stream::answering(&method), owes });
     Ok(())
 }
 
