@@ -16,7 +16,7 @@ use tokio::time::Instant;
 const IDLE: Duration = Duration::from_secs(600);
 /// What a catalog counts for beside its JSON, in bytes: itself, and each of its items.
 const CATALOG_BYTES: usize = 16 * 1024;
-const ITEM_BYTES: usize = 256;
+const ITEM_BYTES: usize = 448;
 
 /// Which virtual server, and who calls.
 type Key = (Arc<str>, Audience);

@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
+/// How long a node is not sought again that was sought in vain once, and how long at most.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+
 /// The most nodes that are known to be gone.
 const MISSING_MAX: usize = 1024;
 
@@ -22,8 +25,15 @@ pub(super) struct Directory {
     /// How often all were asked, and which time was the last that came to its end.
     begun: AtomicU64,
     ended: AtomicU64,
-    /// The nodes that nobody turned out to be when all were asked for them, and when that was.
-    missing: Mutex<HashMap<NodeId, Instant>>,
+    /// The nodes that nobody turned out to be when they were sought.
+    missing: Mutex<HashMap<NodeId, Missing>>,
+}
+
+/// A node that was sought in vain.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    last: Instant,
+    times: u32,
 }
 
 /// The right to ask all, which one has at a time.
@@ -53,19 +63,26 @@ impl Directory {
         self.known.lock().values().flatten().find(|is| is.node == node).copied()
     }
 
-    /// Whether a node was sought in vain within this time.
-    pub fn is_missing(&self, node: NodeId, within: Duration) -> bool {
-        self.missing.lock().get(&node).is_some_and(|since| since.elapsed() < within)
+    /// Whether a node was sought in vain so lately that it need not be sought again: it may only have started anew at first, and
+    /// is the longer left alone the oftener that was in vain.
+    pub fn is_missing(&self, node: NodeId) -> bool {
+        let pause = |times: u32| (PAUSE.0 * 2_u32.saturating_pow(times - 1)).min(PAUSE.1);
+        self.missing.lock().get(&node).is_some_and(|missing| missing.last.elapsed() < pause(missing.times))
     }
 
     /// A node was sought in vain.
     pub fn miss(&self, node: NodeId) {
         let mut missing = self.missing.lock();
+        // It may have turned up meanwhile.
+        if self.of_node(node).is_some() {
+            return;
+        }
+        let times = missing.get(&node).map_or(0, |missing| missing.times).saturating_add(1);
         // There are as many as tickets say, which only nodes can make.
         if missing.len() >= MISSING_MAX {
             missing.clear();
         }
-        missing.insert(node, Instant::now());
+        missing.insert(node, Missing { last: Instant::now(), times });
     }
 
     /// One process of each node that is known.
@@ -95,8 +112,8 @@ impl Directory {
 
     /// Remembers who is at an address.
     pub fn note(&self, place: SocketAddr, is: Process) {
-        self.missing.lock().remove(&is.node);
         self.known.lock().insert(place, Some(is));
+        self.missing.lock().remove(&is.node);
     }
 
     /// Forgets who was there.
@@ -166,15 +183,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_node_that_is_gone_is_not_sought_again_for_a_while() {
-        let (directory, within) = (Directory::default(), Duration::from_secs(10));
+        let directory = Directory::default();
         let node = NodeId([1; 8]);
-        directory.miss(node);
-        assert!(directory.is_missing(node, within) && !directory.is_missing(NodeId([2; 8]), within));
-        tokio::time::advance(within).await;
-        assert!(!directory.is_missing(node, within));
+        for pause in [2, 4, 8, 16, 30, 30] {
+            directory.miss(node);
+            tokio::time::advance(Duration::from_secs(pause) - Duration::from_millis(1)).await;
+            assert!(directory.is_missing(node) && !directory.is_missing(NodeId([2; 8])), "{pause} s");
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert!(!directory.is_missing(node), "{pause} s");
+        }
         directory.miss(node);
         directory.note(place(1), process(1, 1));
-        assert!(!directory.is_missing(node, within), "it is back");
+        assert!(!directory.is_missing(node), "it is back");
+        directory.miss(node);
+        assert!(!directory.is_missing(node), "it turned up meanwhile");
         for number in 0..=MISSING_MAX as u64 {
             directory.miss(NodeId(number.to_be_bytes()));
         }

@@ -6,20 +6,16 @@ use super::greeting::{Aim, Boot, Process};
 use aws_lc_rs::digest::{SHA256, digest};
 use lockgate_filters::ticket::{NodeId, SessionId};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a node that nobody turned out to be is not sought again: what is known of the others is renewed in the background.
-const GONE: Duration = Duration::from_secs(30);
 
 impl Cluster {
     /// The process that a session belongs to; `None` where that is this one. The node that minted its ticket is looked for
-    /// where it is not known, which takes a few times the time that a node may take at most; one that is gone, every [`GONE`].
+    /// where it is not known, which takes a few times the time that a node may take at most; one that is gone, now and then.
     pub async fn home(self: &Arc<Self>, session: &SessionId, minted: NodeId) -> Option<Process> {
         if minted == self.is.node {
             return None;
         }
         let known = match self.directory.of_node(minted) {
-            None if !self.directory.is_missing(minted, GONE) => {
+            None if !self.directory.is_missing(minted) => {
                 let any = Process { node: minted, boot: Boot::default() };
                 let found = self.find(Aim::Process(any)).await.and_then(|place| self.directory.at(&place));
                 if found.is_none() {

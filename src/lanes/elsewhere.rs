@@ -8,7 +8,7 @@ mod message;
 mod parcel;
 
 use super::{Broken, Way, attempt, detached, forward, relay, respond, session_ended, stream};
-use crate::cluster::{Aim, Boot, Unreached};
+use crate::cluster::{Aim, Boot};
 use crate::downstream::gone;
 use crate::session::Cost;
 use crate::telemetry::labels::{NodeRequest, StreamKind};
@@ -161,10 +161,7 @@ fn last_event(way: &Way<'_>) -> Option<EventId> {
 }
 
 fn unanswered(question: &Question, why: &Undone) -> Refusal {
-    if matches!(why, Undone::Unreached(Unreached::Full)) {
-        return Refusal::new(Fault::Overloaded, RULE);
-    }
-    out_of_reach(question)
+    if why.is_for_a_while() { Refusal::new(Fault::Overloaded, RULE) } else { out_of_reach(question) }
 }
 
 /// What a client is told whose answer another node waits for, where there is no way to that.

@@ -138,6 +138,7 @@ mod tests {
         }
         for (response, expected) in [
             (r#"{"result":{"_meta":{"io.lockgate/sessionHealed":true}},"id":1}"#, r#"{"result":{"_meta":{}},"id":1}"#),
+            (r#"{"result":{"\u005fmeta":{"io.lockgate/x":1,"a":2}}}"#, r#"{"result":{"\u005fmeta":{"a":2}}}"#),
             (
                 r#"{"result":{"a":1,"_meta":{"x\"y":[1, 2],"io.lockgate\/x":{},"\u0069o.lockgate/y":1, "b":{"c":2}}}}"#,
                 r#"{"result":{"a":1,"_meta":{"x\"y":[1, 2],"b":{"c":2}}}}"#,

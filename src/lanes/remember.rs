@@ -86,12 +86,15 @@ impl Remembering {
 
     /// Waits until the backend is heard where its client listens, before it is asked for a subscription: what it says of the
     /// resource at once would otherwise come before the stream that it is said on. A backend that opens a stream only with its
-    /// first event is not waited for longer than [`HEARD_WITHIN`].
+    /// first event is not waited for longer than [`HEARD_WITHIN`], and once.
     pub async fn heard_first(&self, link: &Link) {
-        let facts = link.backend.backend.facts();
-        let has_stream = facts.inventory.as_ref().is_none_or(|known| known.subscribes());
-        if has_stream && matches!(self.wish, Wish::Subscribe(_)) {
-            let _ = timeout(HEARD_WITHIN, self.node.stream_settles(&link.backend.place)).await;
+        let place = &link.backend.place;
+        let has_stream = || link.backend.backend.facts().inventory.as_ref().is_none_or(|known| known.subscribes());
+        if !matches!(self.wish, Wish::Subscribe(_)) || !has_stream() {
+            return;
+        }
+        if timeout(HEARD_WITHIN, self.node.stream_settles(place)).await.is_err() {
+            self.node.gives_stream_up(place);
         }
     }
 

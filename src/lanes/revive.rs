@@ -196,9 +196,12 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>, asks:
 /// What was open at a backend before is past, here and where that was before a reload.
 async fn anew(opener: &Opener, place: &Arc<str>) -> Result<(), Broken> {
     opener.sessions.told_anew(&opener.node, place).await;
-    for (moved, upstream) in opener.node.moved_from(place) {
-        opener.sessions.leave(&opener.node, &moved).await.map_err(|_| gone())?;
-        close::end_displaced(&opener.current.load().backends, &moved, upstream);
+    let current = opener.current.load_full();
+    for moved in opener.node.moved_from(place) {
+        // Of the two, it is this one that is past where the other is in use: a reload has overtaken this request.
+        if !current.backends.iter().any(|backend| backend.place == moved) {
+            opener.sessions.leave(&opener.node, &moved).await.map_err(|_| gone())?;
+        }
     }
     Ok(())
 }

@@ -51,6 +51,8 @@ pub struct Session {
     recorder: OnceLock<Arc<Recorder>>,
     ended: Notify,
     bound: Notify,
+    /// That a stream of a backend is open, or known to be none.
+    settles: Notify,
     turns: Mutex<Vec<(Arc<str>, Turn)>>,
     underway: Mutex<Vec<Weak<Underway>>>,
     /// How often the client has said that its roots changed.
@@ -131,6 +133,7 @@ impl Session {
             recorder: OnceLock::new(),
             ended: Notify::new(),
             bound: Notify::new(),
+            settles: Notify::new(),
             turns: Mutex::default(),
             underway: Mutex::default(),
             roots: AtomicU64::new(0),
@@ -176,6 +179,7 @@ impl Session {
             return Err(Gone);
         }
         state.upstream.retain(|(known, _)| known != backend);
+        self.no_mark(&mut state, backend);
         Ok(slot.put(&Change::Unbound { id: self.id, backend: Arc::clone(backend) }))
     }
 

@@ -166,31 +166,28 @@ impl Sessions {
 
     /// Records that the client hears of what was lost at a backend: what is opened there begins anew.
     pub async fn told_anew(&self, session: &Session, backend: &Arc<str>) {
-        if session.told_anew(backend) {
-            session.losses(self.slot().await).written().await;
+        if session.begins_anew(backend) {
+            session.told_anew(backend, self.slot().await).written().await;
         }
     }
 
     /// Records that a session is lost at a backend, and that its client has not heard of it. To be called before
     /// [`Sessions::leave`], so that nothing in between hides it.
     pub async fn lost_unheard(&self, session: &Session, backend: &Arc<str>) {
-        session.lost_unheard(backend);
-        session.losses(self.slot().await).written().await;
+        session.lost_unheard(backend, self.slot().await).written().await;
     }
 
     /// Records that the next result of a backend is to say that its session was opened again. To be called before
     /// [`Sessions::bind`], so that nothing in between hides it.
     pub async fn to_be_marked(&self, session: &Session, backend: &Arc<str>) {
-        session.to_be_marked(backend);
-        session.losses(self.slot().await).written().await;
+        session.to_be_marked(backend, self.slot().await).written().await;
     }
 
-    /// Records that a result has said so. Where that cannot be written now, another process says it once more.
+    /// Records that a result has said so. Unlike any other change this one is not waited for: where it is not written, the next
+    /// process says it once more.
     pub fn was_marked(&self, session: &Session, backend: &str) {
-        session.was_marked(backend);
         let slot = self.journal.as_ref().map_or(Slot::none(), Journal::try_reserve);
-        // Nobody waits for this to be written.
-        drop(session.losses(slot));
+        drop(session.was_marked(backend, slot));
     }
 
     /// Sets a session's log level.

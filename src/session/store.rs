@@ -299,7 +299,7 @@ impl Store {
                 self.on_live(&id, |session| drop(session.leave(&backend, Slot::none())));
             }
             Change::Losses { id, before, unmarked } => {
-                self.on_live(&id, |session| session.has_losses(before, unmarked));
+                self.on_live(&id, |session| session.replace_losses(before, unmarked));
             }
             Change::LogLevel { id, level } => {
                 self.on_live(&id, |session| drop(session.set_log_level(level, Slot::none())));

@@ -98,8 +98,13 @@ pub struct Sent {
 impl Sent {
     /// How this name is sent.
     pub fn of(name: &str) -> Sent {
+        Sent { json: quoted(name), header: Sent::header(name) }
+    }
+
+    /// What stands in `Mcp-Name` for this name.
+    pub fn header(name: &str) -> Option<HeaderValue> {
         // What `encode` gives is visible ASCII.
-        Sent { json: quoted(name), header: HeaderValue::from_str(&mirror::encode(name)).ok() }
+        HeaderValue::from_str(&mirror::encode(name)).ok()
     }
 }
 
@@ -157,7 +162,8 @@ pub(super) struct Entry {
     member: usize,
     /// What its owner calls it, where that differs.
     original: Option<Box<str>>,
-    sent: Option<Sent>,
+    /// Boxed, for most kinds of items have none.
+    sent: Option<Box<Sent>>,
     fingerprint: Fingerprint,
     /// Where its JSON begins and ends.
     start: usize,
@@ -167,7 +173,7 @@ pub(super) struct Entry {
 impl Entry {
     fn owner(&self) -> Owner<'_> {
         let original = Cow::Borrowed(self.original.as_deref().unwrap_or(&self.exposed));
-        Owner { member: self.member, original, sent: self.sent.as_ref() }
+        Owner { member: self.member, original, sent: self.sent.as_deref() }
     }
 }
 

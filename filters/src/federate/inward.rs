@@ -19,7 +19,7 @@ use crate::filter::{Ask, Filter, Head, Verdict};
 use crate::revision::Era;
 use crate::rpc::members::member;
 use crate::rpc::scan::{Form, Kind as Sort, Message, Params, Value};
-use crate::splice::Edit;
+use crate::splice::{Edit, quoted};
 use crate::ticket::Keyring;
 use crate::virtual_server::VirtualServer;
 use smallvec::smallvec;
@@ -338,10 +338,10 @@ impl Routing<'_> {
         let mut hop = Hop { member: owner.member, ..Hop::default() };
         hop.edits.extend(tasks::taken_out(self.message, self.body));
         if owner.original != shown {
-            let sent = owner.sent.map_or_else(|| Cow::Owned(Sent::of(&owner.original)), Cow::Borrowed);
-            hop.edits.push(Edit { span: value.span, with: sent.json.clone() });
+            let with = owner.sent.map_or_else(|| quoted(&owner.original), |sent| sent.json.clone());
+            hop.edits.push(Edit { span: value.span, with });
             if self.is_modern() {
-                hop.name = sent.header.clone();
+                hop.name = owner.sent.map_or_else(|| Sent::header(&owner.original), |sent| sent.header.clone());
             }
         }
         hop.edits.sort_by_key(|edit| edit.span.start);

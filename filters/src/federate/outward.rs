@@ -24,9 +24,9 @@ pub const EDITS_MAX: usize = 100_000;
 #[error("it names more than {EDITS_MAX} resources")]
 pub struct TooManyUris;
 
-/// What a message must hold if it holds the name of a member that may be replaced: `uri`, `resourceUri` (both by their
-/// end), `outputTemplate`, or an escape that may stand for one of these.
+/// What a message must hold if it holds the name of a member that may be replaced: `uri` or `resourceUri`, both by their end.
 static URI: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("ri\""));
+/// Or else, behind the beginning of a `_meta` or an escape: `outputTemplate`, or an escape that may stand for one of these names.
 static RARE: LazyLock<[memmem::Finder<'static>; 2]> =
     LazyLock::new(|| ["outputTemplate\"", "\\u00"].map(memmem::Finder::new));
 

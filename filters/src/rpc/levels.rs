@@ -93,6 +93,8 @@ pub(super) struct Unchecked<'a> {
     room: usize,
 }
 
+const _: () = assert!(MAX_DEPTH.is_multiple_of(64), "each level has its bit");
+
 impl<'a> Unchecked<'a> {
     /// At most `room` levels, and never more than [`MAX_DEPTH`].
     pub(super) fn new(body: &'a [u8], paired: bool, room: usize) -> Unchecked<'a> {
@@ -139,5 +141,49 @@ impl Levels for Unchecked<'_> {
         token::byte(self.body, at, b'"')?;
         let (end, _) = token::string(self.body, at, self.paired)?;
         token::colon(self.body, end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::scan::{Limits, skim_content};
+
+    /// So many levels, of which every third is an array.
+    fn mixed(levels: usize, end: &str) -> String {
+        let opens = |level: usize| if level.is_multiple_of(3) { "[" } else { r#"{"a":"# };
+        let closes = |level: usize| if level.is_multiple_of(3) { "]" } else { "}" };
+        let opened: String = (0..levels).map(opens).collect();
+        let closed: String = (0..levels).rev().map(closes).collect();
+        format!("{opened}{end}{closed}")
+    }
+
+    #[test]
+    fn each_level_is_left_as_what_was_entered() {
+        for levels in [1, 2, 63, 64, 65, 127, 128, 129, 511, 512] {
+            let limits = Limits { depth: levels, batch: 0 };
+            let whole = mixed(levels, "7");
+            assert!(skim_content(whole.as_bytes(), &limits).is_ok(), "{levels}");
+            // The end of one level in the place of that of another.
+            for at in whole.rfind('7').unwrap() + 1..whole.len() {
+                let mut wrong = whole.clone().into_bytes();
+                wrong[at] = if wrong[at] == b'}' { b']' } else { b'}' };
+                let fault = skim_content(&wrong, &limits).unwrap_err();
+                assert_eq!((fault.fault, fault.at), (Fault::NotJson, at), "{levels}");
+            }
+            if levels > 1 {
+                let fault = skim_content(whole.as_bytes(), &Limits { depth: levels - 1, batch: 0 }).unwrap_err();
+                let innermost = whole[..whole.find('7').unwrap()].rfind(['{', '[']).unwrap();
+                assert_eq!((fault.fault, fault.at), (Fault::TooDeep, innermost), "{levels}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_deeper_than_there_are_bits() {
+        let limits = Limits { depth: usize::MAX, batch: 0 };
+        assert!(skim_content(mixed(MAX_DEPTH, "{}").as_bytes(), &limits).is_err());
+        assert!(skim_content(mixed(MAX_DEPTH, "[]").as_bytes(), &limits).is_err());
+        assert!(skim_content(mixed(MAX_DEPTH - 1, "{}").as_bytes(), &limits).is_ok());
     }
 }

@@ -305,14 +305,13 @@ impl<'a> Walker<'a> {
         self.open.get(floor..)?.last().copied()
     }
 
-    /// Passes the name that begins at `at` and the colon behind it, and adds it to the innermost object.
+    /// Passes the name that begins at `at` and the colon behind it, and adds it to the innermost object, whose names are
+    /// compared.
     #[inline(never)]
     fn name(&mut self, object: Open, at: usize) -> End {
         match token::short_name(self.body, at) {
             Some((end, tag)) if self.body.get(end) == Some(&b':') => {
-                if object.is_checked() {
-                    self.names.add(at as u32 + 1, tag);
-                }
+                self.names.add(at as u32 + 1, tag);
                 Ok(end + 1)
             }
             _ => self.spacious_name(object, at),

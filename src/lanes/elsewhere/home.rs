@@ -6,7 +6,7 @@
 
 use super::parcel::{Parcel, Undone};
 use super::{RULE, last_event, relay, unless_over};
-use crate::cluster::{Aim, Refused, Unreached};
+use crate::cluster::Aim;
 use crate::lanes::{Broken, Way, close, detached};
 use crate::listen::Connection;
 use crate::serve::now;
@@ -84,7 +84,7 @@ pub(in crate::lanes) async fn at_home(way: &mut Way<'_>, lane: Lane) -> Result<b
                 return relay(way, taken, news).await.map(|()| true);
             }
             // It is there, so nobody else may take its place.
-            Err(Undone::Unreached(Unreached::Full | Unreached::Refused(Refused::Full | Refused::Stopping))) => {
+            Err(why) if why.is_for_a_while() => {
                 return Err(Refusal::new(Fault::Overloaded, RULE).into());
             }
             // Nothing of it was sent.

@@ -2,7 +2,7 @@
 
 use super::RULE;
 use super::parcel::{Parcel, Undone};
-use crate::cluster::{Aim, Boot, Refused, Unreached};
+use crate::cluster::{Aim, Boot};
 use crate::gateway::Gateway;
 use crate::lanes::{Broken, respond};
 use crate::telemetry::labels::NodeRequest;
@@ -34,10 +34,8 @@ pub(crate) async fn hand_over(
         let said = timeout(taken.patience, taken.response.collect(most)).await.map_err(|_| Undone::Late)??;
         Ok((taken.response.status, taken.response.headers.get(CONTENT_TYPE).cloned(), said))
     };
-    let (status, kind, said) = taken.await.map_err(|why| match why {
-        Undone::Unreached(Unreached::Full | Unreached::Refused(Refused::Full | Refused::Stopping)) => {
-            Refusal::new(Fault::Overloaded, RULE)
-        }
+    let (status, kind, said) = taken.await.map_err(|why: Undone| match why {
+        why if why.is_for_a_while() => Refusal::new(Fault::Overloaded, RULE),
         why => Refusal::new(Fault::PeerUnreachable, RULE)
             .saying(format!("the gateway node that has this client's event stream: {why}")),
     })?;

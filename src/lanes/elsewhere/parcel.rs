@@ -97,6 +97,11 @@ pub(super) enum Undone {
 }
 
 impl Undone {
+    /// Whether the node that it is for may take it soon: it is known, and busy, or about to be followed by another process.
+    pub(super) fn is_for_a_while(&self) -> bool {
+        matches!(self, Undone::Unreached(Unreached::Full | Unreached::Refused(Refused::Full | Refused::Stopping)))
+    }
+
     fn outcome(&self) -> NodeOutcome {
         match self {
             Undone::Unreached(Unreached::Unknown) => NodeOutcome::Unknown,

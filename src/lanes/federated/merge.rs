@@ -6,19 +6,19 @@
 //! every list may have changed.
 
 use super::super::owes::Owes;
-use super::super::translate::Translate;
+use super::super::translation::Translation;
 use super::super::{Broken, Way, hold, names, stream};
 use super::RULE;
 use super::merged::Merged;
 use crate::downstream::gone;
 use crate::serve::now;
-use crate::session::{End, Lists, NodeSession, Resume, StreamKind, StreamRecord, Told, Underway};
+use crate::session::{End, Listening, Lists, NodeSession, Resume, StreamKind, StreamRecord, Told, Underway};
 use crate::snapshot::Link;
 use crate::telemetry::labels;
 use bytes::Bytes;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::Identity;
-use lockgate_filters::federate::event_id::EventId;
+use lockgate_filters::federate::event_id::{EventId, Stream};
 use lockgate_filters::headers::LAST_EVENT_ID;
 use lockgate_filters::rpc::id::RawId;
 use std::sync::Arc;
@@ -43,10 +43,14 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         let asked = asked.or_else(|| Some(id.asked.clone()).filter(|asked| !asked.is_empty()));
         way.underway = underway(&way, &node, resume.as_ref(), asked.as_ref());
         let owes = Owes::Again(asked.as_deref().map(RawId::new));
-        way.translate = member_of(&way).and_then(|member| Translate::of(&way, member, method.as_bytes(), owes));
+        if let Some(member) = member_of(&way) {
+            way.translation = Some(Translation { member, stream: Stream::answering(method.as_bytes()), owes });
+        }
         return Box::pin(hold::answer_on(way, resume, asked)).await;
     }
     let from_before = announces(&way, &node);
+    // From before the client is told that it is heard.
+    let listening = node.listen();
     hold::begin(&mut way).await?;
     let _open = Arc::clone(&way.server.metrics).stream(labels::StreamKind::Session);
     let mut gap = false;
@@ -64,7 +68,7 @@ pub(super) async fn run(mut way: Way<'_>) -> Result<(), Broken> {
         }
         None => {}
     }
-    hold_on(way, node, behind, Missed { ours: gap, theirs: gap || from_before }).await
+    hold_on(way, node, listening, behind, Missed { ours: gap, theirs: gap || from_before }).await
 }
 
 /// Finds out what the client calls what is said to it, where backends tell callers apart and this process does not know: what
@@ -195,7 +199,13 @@ struct Missed {
 }
 
 /// Reads the backends' streams, with the client there, which is told of what it may have missed.
-async fn hold_on(way: Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>, missed: Missed) -> Result<(), Broken> {
+async fn hold_on(
+    way: Way<'_>,
+    node: Arc<NodeSession>,
+    listening: Listening,
+    behind: Option<EventId>,
+    missed: Missed,
+) -> Result<(), Broken> {
     let sessions = Arc::clone(&way.gateway.world.sessions);
     let mut record = sessions.recorder(&node).start(StreamKind::Get, None, &Arc::from("*"));
     // Before the backends are asked: whoever had their streams must let go of them.
@@ -203,7 +213,7 @@ async fn hold_on(way: Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>, 
     // Nobody heard the backends between another stream's end and this one's beginning, nor before a session of theirs was
     // replaced.
     let theirs = missed.theirs || number > 1 || node.was_renewed();
-    let mut merged = Merged::of(&way, Arc::clone(&node), behind, theirs)?;
+    let mut merged = Merged::of(&way, listening, Arc::clone(&node), behind, theirs)?;
     // Names are looked up as they come: what is listed now need not be kept for as long as this lasts.
     way.trip.exchange.catalog = None;
     if missed.ours {

@@ -78,7 +78,13 @@ struct Place {
 impl Merged {
     /// What the client of this request hears, behind an event that it has. Where backends may have said something that nobody
     /// heard (`missed`), it is told so of each that cannot say it again.
-    pub fn of(way: &Way<'_>, node: Arc<NodeSession>, behind: Option<EventId>, missed: bool) -> Result<Merged, Broken> {
+    pub fn of(
+        way: &Way<'_>,
+        listening: Listening,
+        node: Arc<NodeSession>,
+        behind: Option<EventId>,
+        missed: bool,
+    ) -> Result<Merged, Broken> {
         // From before the server is looked at, so that no reload is missed.
         let reloads = way.gateway.world.reloads.subscribe();
         let news = way.gateway.world.catalogs.news_of(&way.server.policy, way.trip.exchange.audience());
@@ -100,7 +106,7 @@ impl Merged {
             _news: news,
             told,
             missed,
-            _listening: node.listen(),
+            _listening: listening,
             lists_told: None,
             ready: VecDeque::new(),
             pieces,

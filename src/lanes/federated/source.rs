@@ -80,7 +80,8 @@ enum Ended {
 /// Whether a status says that there may be a stream soon: a second one of the session is refused for as long as the first is
 /// not known to be dead (409), or there are too many requests.
 fn may_come_later(status: StatusCode) -> bool {
-    matches!(status, StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS) || status.is_server_error()
+    let is_failing = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+    matches!(status, StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS) || is_failing
 }
 
 impl Reading {
@@ -145,7 +146,8 @@ impl Reading {
             }
         };
         if !may_come_later(response.status) {
-            self.node.stream_is_settled(&self.link.backend.place, self.upstream.id.as_ref());
+            let given_up = self.node.stream_is_settled(&self.link.backend.place, self.upstream.id.as_ref());
+            self.missed |= given_up;
         }
         match response.status {
             StatusCode::OK if response.form() == Form::EventStream => {
@@ -175,6 +177,7 @@ impl Reading {
     /// can say so, in another request.
     async fn refuse(&mut self, status: StatusCode, sent: &Outbound) -> Ended {
         self.link.metrics.refused_stream();
+        self.missed = true;
         if !std::mem::replace(&mut self.refused, true) {
             let status = status.as_u16();
             tracing::warn!(backend = %self.link.name(), session = %self.node.id(), status, "a backend refuses a session's stream");

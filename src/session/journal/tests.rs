@@ -142,6 +142,19 @@ fn any_change() -> impl Strategy<Value = Change> {
         1 => n.clone().prop_map(|n| Change::Forgotten { id: id(n) }),
         1 => (n.clone(), prop::option::of(level.clone()), prop::collection::vec(uri.clone(), 0..3))
             .prop_map(|(n, level, uris)| Change::Left { id: id(n), until: LATER, level, uris, before: Before::At(vec!["demo".into()]) }),
+        1 => (n.clone(), any::<bool>()).prop_map(|(n, gone)| match gone {
+            true => Change::Unbound { id: id(n), backend: "demo".into() },
+            false => Change::Bound {
+                id: id(n),
+                backend: "other".into(),
+                upstream: UpstreamSession { id: None, revision: Revision::V2025_03_26 },
+            },
+        }),
+        2 => (n.clone(), any::<bool>(), any::<bool>()).prop_map(|(n, before, unmarked)| Change::Losses {
+            id: id(n),
+            before: if before { Before::At(vec!["demo".into()]) } else { Before::Nowhere },
+            unmarked: if unmarked { vec!["other".into()] } else { Vec::new() },
+        }),
         2 => (n.clone(), level).prop_map(|(n, level)| Change::LogLevel { id: id(n), level }),
         2 => (n.clone(), uri.clone()).prop_map(|(n, uri)| Change::Subscribed { id: id(n), uri }),
         1 => (n, uri).prop_map(|(n, uri)| Change::Unsubscribed { id: id(n), uri }),

@@ -11,8 +11,16 @@ use tokio::sync::futures::Notified;
 #[derive(Default)]
 pub(super) struct Ears {
     listeners: usize,
-    /// The upstream sessions whose streams are open, or known to be none: for each backend, that of its last stream.
-    settled: Vec<(Arc<str>, Option<UpstreamId>)>,
+    /// The upstream sessions whose streams are open, or known to be none, or were waited for in vain.
+    settled: Vec<Settled>,
+}
+
+/// That of one backend's last stream.
+struct Settled {
+    backend: Arc<str>,
+    upstream: Option<UpstreamId>,
+    /// Whether it was waited for in vain.
+    given_up: bool,
 }
 
 /// Somebody listens to a session's backends.
@@ -27,7 +35,7 @@ impl Drop for Listening {
         }
         drop(state);
         // Who waits to be heard waits for nobody.
-        self.0.bound.notify_waiters();
+        self.0.settles.notify_waiters();
     }
 }
 
@@ -74,36 +82,51 @@ impl Session {
 
     /// Somebody listens to this session's backends, until this is dropped.
     pub fn listen(self: &Arc<Session>) -> Listening {
-        self.state.lock().ears.listeners += 1;
+        let mut state = self.state.lock();
+        state.ears.listeners += 1;
+        // It opens streams of its own.
+        state.ears.settled = Vec::new();
         Listening(Arc::clone(self))
     }
 
-    /// The stream of this upstream session is open, or there is none.
-    pub fn stream_is_settled(&self, backend: &Arc<str>, upstream: Option<&UpstreamId>) {
-        {
-            let mut state = self.state.lock();
-            if state.ears.listeners == 0 {
-                return;
-            }
-            let settled = &mut state.ears.settled;
-            settled.retain(|(known, _)| known != backend);
-            settled.push((Arc::clone(backend), upstream.cloned()));
+    /// The stream of this upstream session is open, or there is none. Whether somebody had given up waiting for it, so that what
+    /// was said until now may have been missed.
+    pub fn stream_is_settled(&self, backend: &Arc<str>, upstream: Option<&UpstreamId>) -> bool {
+        let given_up = self.settle(backend, upstream, false);
+        self.settles.notify_waiters();
+        given_up
+    }
+
+    /// Nobody waits any longer for the stream of the session at this backend: it may come with its first event only.
+    pub fn gives_stream_up(&self, backend: &Arc<str>) {
+        if let Some(open) = self.upstream(backend) {
+            self.settle(backend, open.id.as_ref(), true);
         }
-        self.bound.notify_waiters();
+    }
+
+    fn settle(&self, backend: &Arc<str>, upstream: Option<&UpstreamId>, given_up: bool) -> bool {
+        let mut state = self.state.lock();
+        if state.ears.listeners == 0 {
+            return false;
+        }
+        let settled = &mut state.ears.settled;
+        let before = settled.iter().position(|known| known.backend == *backend).map(|at| settled.swap_remove(at));
+        settled.push(Settled { backend: Arc::clone(backend), upstream: upstream.cloned(), given_up });
+        before.is_some_and(|before| before.given_up && before.upstream.as_ref() == upstream)
     }
 
     /// Waits until the stream of the session at this backend is settled, where somebody listens: what the backend says after
     /// that is heard. Dropping the future loses nothing.
     pub async fn stream_settles(&self, backend: &str) {
         loop {
-            let bound = self.bound.notified();
-            tokio::pin!(bound);
+            let settles = self.settles.notified();
+            tokio::pin!(settles);
             // Registered before the state is read, so that nothing is missed in between.
-            bound.as_mut().enable();
+            settles.as_mut().enable();
             if self.is_settled(backend) {
                 return;
             }
-            bound.await;
+            settles.await;
         }
     }
 
@@ -111,7 +134,7 @@ impl Session {
         let state = self.state.lock();
         let open = state.upstream.iter().find(|(known, _)| **known == *backend);
         let Some((_, upstream)) = open.filter(|_| state.ears.listeners > 0) else { return true };
-        state.ears.settled.iter().any(|(known, id)| **known == *backend && *id == upstream.id)
+        state.ears.settled.iter().any(|known| *known.backend == *backend && known.upstream == upstream.id)
     }
 
     /// Notes which changes the backend announces.

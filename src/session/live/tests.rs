@@ -78,6 +78,11 @@ async fn who_waits_to_be_heard_waits_for_the_stream_of_what_is_open() {
     drop(listening.1);
     waits.await;
     settled("newer");
+    let _first = session.listen();
+    assert!(!settled("newer"));
+    session.gives_stream_up(&demo);
+    session.stream_settles("demo").await;
+    assert!(settled("newer") && !settled("newer"), "who had given it up may have missed something, once");
     let _listening = session.listen();
     assert!(timeout(a_while, session.stream_settles("demo")).await.is_err(), "nobody listened then");
 }

@@ -132,7 +132,7 @@ impl<'a> Merging<'a> {
             let original = (*candidate.item.name != *exposed).then(|| candidate.item.name.clone());
             let is_called = matches!(kind, Kind::Tools | Kind::Prompts);
             shelf.entries.push(Entry {
-                sent: original.as_deref().filter(|_| is_called).map(Sent::of),
+                sent: original.as_deref().filter(|_| is_called).map(|name| Box::new(Sent::of(name))),
                 fingerprint: Fingerprint::of(&exposed),
                 exposed,
                 member: candidate.member,

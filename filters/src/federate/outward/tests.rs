@@ -37,6 +37,11 @@ fn tool_results_name_resources_as_clients_see_them() {
     );
     assert_rewritten(
         "tools/call",
+        r#"{"content":[],"\u005fmeta":{"openai/outputTemplate":"ui://t"}}"#,
+        r#"{"content":[],"\u005fmeta":{"openai/outputTemplate":"ui://b+t"}}"#,
+    );
+    assert_rewritten(
+        "tools/call",
         r#"{"content":[{"type":"resource_link","\u0075ri":"x:y"}]}"#,
         r#"{"content":[{"type":"resource_link","\u0075ri":"b+x:y"}]}"#,
     );

@@ -105,26 +105,39 @@ async fn a_loss_that_a_stream_found_is_told_to_the_next_request() {
     assert_eq!(beside.healed().await, 0.0);
 }
 
-/// What the client has yet to hear of survives the gateway: a result that is to be marked, a loss that is to be told.
+/// What the client has yet to hear of survives the gateway: a result that is to be marked, found by a stream, and a loss that is
+/// to be told, found by a notification.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_loss_that_a_stream_found_is_told_by_the_process_that_comes_back() {
+async fn what_a_client_has_yet_to_hear_of_is_told_by_the_process_that_comes_back() {
     for heals in [true, false] {
         let loss = if heals { "heal" } else { "fail" };
         let backend = format!("{TIMEOUTS}    on_session_loss: {loss}\n");
         let mut beside = beside(Transport::Http, offer(), &backend, "").await;
-        let (client, mut stream) = listening(&beside, Transport::Http).await;
+        let client = beside.client().await;
+        let stream = if heals { Some(client.listen(None).await) } else { None };
         assert_eq!(client.tool("bad__count", json!({})).await.text(), "1");
+        let changed = "notifications/roots/list_changed";
+        if heals {
+            until("the backend's stream", async || (gets(&beside.bad) > 0).then_some(())).await;
+        }
         beside.bad.kill();
         beside.bad.run().await;
         match heals {
             true => until("the new session", async || (beside.healed().await >= 1.0).then_some(())).await,
-            false => drop(stream.notification("notifications/tools/list_changed").await),
+            false => {
+                let said = json!({"jsonrpc": "2.0", "method": changed});
+                assert_eq!(client.post(&said).send().await.expect("an answer").status(), 202);
+                let found = async || beside.gateway.log().contains("a session was lost at the backend").then_some(());
+                until("the loss", found).await;
+            }
         }
+        drop(stream);
         beside.gateway.kill();
         beside.gateway.restart().await;
-        let mut answer = client.tool("bad__count", json!({})).await;
+        let mut answer = client.tool("bad__count", json!({"token": "after"})).await;
         if !heals {
             assert_eq!(answer.code(), (502, -31006), "{answer:?}");
+            assert!(beside.bad.outcomes("after").is_empty(), "it did not run");
             answer = client.tool("bad__count", json!({})).await;
         }
         assert_eq!((answer.text().as_str(), answer.is_healed()), ("1", heals), "{answer:?}");
