@@ -15,6 +15,15 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// How exactly it is known when a backend's items were last shown, in milliseconds.
 const SHOWN_PRECISION: u64 = 1000;
 
+/// How often any backend has turned out to speak other eras than was known.
+static ERAS_CHANGED: AtomicU64 = AtomicU64::new(0);
+
+/// How often any backend has turned out to speak other eras than was known: whoever has looked at all of them need not look
+/// again before this changes.
+pub fn eras_changed() -> u64 {
+    ERAS_CHANGED.load(Ordering::Acquire)
+}
+
 /// Whether a backend speaks an era.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Speaks {
@@ -67,7 +76,7 @@ pub struct Backend {
     /// Its name in the configuration.
     pub name: Arc<str>,
     facts: ArcSwap<Facts>,
-    /// Which eras it speaks, as the facts say: looked at for every backend of a virtual server with each request.
+    /// Which eras it speaks, as the facts say: looked at for every backend of a virtual server when they change.
     eras: AtomicU8,
     /// When clients were last shown what it offers, or waited to be told of changes; in milliseconds.
     shown: AtomicU64,
@@ -142,7 +151,11 @@ impl Backend {
         // Whoever learns at the same time may publish first and come here last: who finds other facts behind says theirs.
         let mut known = self.facts.load_full();
         loop {
-            self.eras.store(packed(known.modern, known.legacy), Ordering::Release);
+            let eras = packed(known.modern, known.legacy);
+            if self.eras.swap(eras, Ordering::AcqRel) != eras {
+                // Behind it: who has seen this has seen that.
+                ERAS_CHANGED.fetch_add(1, Ordering::AcqRel);
+            }
             let now = self.facts.load_full();
             if Arc::ptr_eq(&known, &now) {
                 return;

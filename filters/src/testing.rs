@@ -99,6 +99,7 @@ impl Bench {
             chain: Bench::chain(&bench.keys),
             federation: Some(Arc::new(federation)),
             pinned: None,
+            offered: Default::default(),
         });
         drop(facts);
         bench
@@ -127,6 +128,7 @@ impl Bench {
             chain: Bench::chain(&keys),
             federation: None,
             pinned: None,
+            offered: Default::default(),
         });
         Bench { backend, server, keys, on_ask: Box::new(|_| Ok(())), on_own: None, crowded: false, on_own_again: None }
     }

@@ -1,11 +1,12 @@
 //! One MCP endpoint as its clients see it.
 
-use crate::backend::{Backend, Speaks};
+use crate::backend::{Backend, Speaks, eras_changed};
 use crate::chain::Chain;
 use crate::federate::Federation;
 use crate::revision::{Era, Revision};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A virtual server of one snapshot: its backends and the chain that guards it.
 pub struct VirtualServer {
@@ -21,6 +22,26 @@ pub struct VirtualServer {
     pub federation: Option<Arc<Federation>>,
     /// The only revisions that clients are offered; `None` for all.
     pub pinned: Option<Box<[Revision]>>,
+    /// Which eras its backends speak together.
+    pub offered: Offered,
+}
+
+/// Which eras the backends of a virtual server speak together, as it was found out last: there may be hundreds of them, and
+/// each request asks.
+#[derive(Debug, Default)]
+pub struct Offered(AtomicU64);
+
+impl Offered {
+    /// What was found when this many changes were known; nothing where there are more by now.
+    fn get(&self, changes: u64, era: Era) -> Option<Speaks> {
+        let known = self.0.load(Ordering::Acquire);
+        let bits = if era == Era::Modern { known >> 2 & 3 } else { known & 3 };
+        (known >> 4 == changes + 1).then(|| [Speaks::Unknown, Speaks::Yes, Speaks::No][(bits as usize).min(2)])
+    }
+
+    fn set(&self, changes: u64, modern: Speaks, legacy: Speaks) {
+        self.0.store((changes + 1) << 4 | (modern as u64) << 2 | legacy as u64, Ordering::Release);
+    }
 }
 
 impl VirtualServer {
@@ -29,6 +50,17 @@ impl VirtualServer {
     /// Of several backends, one that nobody could ask yet, or that speaks neither era, does not decide as long as another
     /// is known: a backend that is down or broken must not keep the others from being used.
     pub fn offers(&self, era: Era) -> Speaks {
+        // Before they are looked at: what changes meanwhile is looked at the next time.
+        let changes = eras_changed();
+        if let Some(known) = self.offered.get(changes, era) {
+            return known;
+        }
+        let (modern, legacy) = (self.offers_now(Era::Modern), self.offers_now(Era::Legacy));
+        self.offered.set(changes, modern, legacy);
+        if era == Era::Modern { modern } else { legacy }
+    }
+
+    fn offers_now(&self, era: Era) -> Speaks {
         if !self.admitted().any(|revision| revision.era() == era) {
             return Speaks::No;
         }
@@ -117,6 +149,7 @@ mod tests {
             chain: Chain::default(),
             federation: None,
             pinned: pinned.map(Box::from),
+            offered: Default::default(),
         }
     }
 

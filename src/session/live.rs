@@ -3,6 +3,7 @@
 mod anew;
 mod news;
 mod requests;
+mod subscriptions;
 
 pub use news::Listening;
 
@@ -10,7 +11,6 @@ use super::before::Before;
 use super::journal::{Ack, Change, SessionRecord, Slot};
 use super::left::Left;
 use super::level::LogLevel;
-use super::limits::Limits;
 use super::lists::Lists;
 use super::streams::Recorder;
 use super::underway::Underway;
@@ -204,41 +204,6 @@ impl Session {
         self.state.lock().log_level
     }
 
-    /// The URIs that the client is subscribed to, sorted.
-    pub fn subscriptions(&self) -> Vec<Box<str>> {
-        self.state.lock().subscriptions.keys().cloned().collect()
-    }
-
-    /// The URIs that the client is subscribed to, and whose each is, where this process knows.
-    pub fn subscribed(&self) -> Vec<(Box<str>, Option<Whose>)> {
-        self.state.lock().subscriptions.iter().map(|(uri, whose)| (uri.clone(), whose.clone())).collect()
-    }
-
-    /// Whether the client is subscribed to something of which this process does not know whose it is.
-    pub fn has_nobodys(&self) -> bool {
-        self.state.lock().subscriptions.values().any(Option::is_none)
-    }
-
-    /// Notes whose a resource is that the client is subscribed to, where there is room for what its backend calls it; where
-    /// there is none, that must be found out each time that it matters.
-    pub(super) fn belongs(&self, uri: &str, whose: Whose, limits: &Limits) {
-        let mut state = self.state.lock();
-        let Some(known) = state.subscriptions.get(uri) else { return };
-        let bytes = state.subscription_bytes - original_bytes(known) + whose.original.len();
-        if bytes <= limits.subscription_bytes {
-            state.subscription_bytes = bytes;
-            state.subscriptions.insert(uri.into(), Some(whose));
-        }
-    }
-
-    /// What the client calls a backend's resource that it is subscribed to, where this process knows.
-    pub fn subscribed_as(&self, backend: &str, original: &str) -> Option<Box<str>> {
-        let state = self.state.lock();
-        let is_it = |whose: &Whose| *whose.backend == *backend && *whose.original == *original;
-        let mut subscribed = state.subscriptions.iter();
-        subscribed.find(|(_, whose)| whose.as_ref().is_some_and(is_it)).map(|(uri, _)| uri.clone())
-    }
-
     /// What the client has set, which another upstream session must be told, and where the session is open.
     pub fn left(&self) -> Left {
         let state = self.state.lock();
@@ -330,36 +295,6 @@ impl Session {
         Ok(slot.put(&Change::LogLevel { id: self.id, level }))
     }
 
-    pub(super) fn subscribe(&self, uri: &str, limits: &Limits, slot: Slot<'_>) -> Result<Ack, SubscribeFault> {
-        if uri.len() > URI_BYTES_MAX {
-            return Err(SubscribeFault::UriTooLong);
-        }
-        let mut state = self.state.lock();
-        if state.gone {
-            return Err(SubscribeFault::Gone);
-        }
-        if state.subscriptions.contains_key(uri) {
-            return Ok(Ack::nothing());
-        }
-        let bytes = state.subscription_bytes + uri.len();
-        if state.subscriptions.len() >= limits.subscriptions || bytes > limits.subscription_bytes {
-            return Err(SubscribeFault::TooMany);
-        }
-        state.subscription_bytes = bytes;
-        state.subscriptions.insert(uri.into(), None);
-        Ok(slot.put(&Change::Subscribed { id: self.id, uri: uri.into() }))
-    }
-
-    pub(super) fn unsubscribe(&self, uri: &str, slot: Slot<'_>) -> Result<Ack, Gone> {
-        let mut state = self.state.lock();
-        if state.gone {
-            return Err(Gone);
-        }
-        let Some(whose) = state.subscriptions.remove(uri) else { return Ok(Ack::nothing()) };
-        state.subscription_bytes -= uri.len() + original_bytes(&whose);
-        Ok(slot.put(&Change::Unsubscribed { id: self.id, uri: uri.into() }))
-    }
-
     /// From now on nothing changes this session any more; its streams end, and so does what waits for [`Session::ended`].
     pub(super) fn retire(&self) {
         self.state.lock().gone = true;
@@ -396,11 +331,6 @@ impl Session {
     pub(super) fn last_used(&self) -> UnixMillis {
         UnixMillis(self.last_used.load(Relaxed))
     }
-}
-
-/// What is held beside the URI that the client knows; the backend's name is shared.
-fn original_bytes(whose: &Option<Whose>) -> usize {
-    whose.as_ref().map_or(0, |whose| whose.original.len())
 }
 
 impl fmt::Debug for Session {

@@ -97,6 +97,7 @@ impl World {
             chain: self.server_chain(Arc::clone(&place.name), place.config, place.keys),
             federation,
             pinned: settings::pinned(place.settings),
+            offered: Default::default(),
         };
         self.catalogs.fill(&policy);
         let metrics = self.metrics.virtual_server(&place.name);

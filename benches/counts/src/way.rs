@@ -103,6 +103,7 @@ impl Way {
             ]),
             federation,
             pinned: None,
+            offered: Default::default(),
         });
         let hosts = ["localhost", "127.0.0.1", "[::1]"].map(HostRule::parse).into();
         let paths = [(Box::from("/mcp"), server, Door::Mcp)];

@@ -150,7 +150,7 @@ pub(super) struct Shelf {
     entries: Vec<Entry>,
     /// Places of entries by exposed name; also by other names that an item had, or might get, in another catalog.
     table: HashMap<Arc<str>, u32, RandomState>,
-    /// The items as clients see them, with commas between them.
+    /// The items as clients see them, with commas between them, and [`CLOSE`].
     json: Bytes,
     digest: Digest,
 }
@@ -177,11 +177,16 @@ impl Entry {
     }
 }
 
+/// What ends the answer to a list request behind its last item, where nothing but the items comes last.
+pub const CLOSE: &[u8] = b"]}}";
+
 /// A part of a list: as many items as fit on a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// The items, with commas between them: shared with the catalog.
     pub items: Bytes,
+    /// The same with [`CLOSE`] behind them, where they are the end of the list.
+    pub closed: Option<Bytes>,
     /// Where the next page begins, if there is one.
     pub next: Option<Position>,
     /// How many items there are.
@@ -236,10 +241,12 @@ impl Catalog {
         let to = from.saturating_add(self.page_size.max(1)).min(shelf.entries.len());
         let entries = shelf.entries.get(from..to).unwrap_or_default();
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
-            return Page { items: Bytes::new(), next: None, count: 0 };
+            return Page { items: Bytes::new(), closed: None, next: None, count: 0 };
         };
         let next = (to < shelf.entries.len()).then(|| Position::at(to - 1, last.fingerprint));
-        Page { items: shelf.json.slice(first.start..last.end), next, count: entries.len() }
+        // It stands behind the last of all items.
+        let closed = next.is_none().then(|| shelf.json.slice(first.start..));
+        Page { items: shelf.json.slice(first.start..last.end), closed, next, count: entries.len() }
     }
 
     /// Differs from another catalog's where clients see another list.

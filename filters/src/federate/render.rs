@@ -1,7 +1,7 @@
 //! Items and lists as clients see them: a backend's bytes with a few pieces replaced, and answers put together of pieces
 //! that are there already.
 
-use super::catalog::{Catalog, Page};
+use super::catalog::{CLOSE, Catalog, Page};
 use super::inventory::{Item, Scope};
 use super::kind::Kind;
 use super::uris::Uris;
@@ -90,9 +90,9 @@ pub(super) fn uri(body: &[u8], value: Value, outward: &dyn Fn(&str) -> Option<St
 pub struct ListAnswer {
     /// Up to the first item.
     pub head: Bytes,
-    /// The items.
+    /// The items, and what is behind them where they are the end of the list.
     pub items: Bytes,
-    /// Behind the last item.
+    /// What is behind them elsewhere.
     pub tail: Bytes,
 }
 
@@ -124,25 +124,20 @@ impl ListAnswer {
 
 /// The response to a list request with this raw JSON id; `cursor` is the sealed text of [`Page::next`].
 pub fn list(kind: Kind, era: Era, id: &[u8], page: &Page, cursor: Option<&str>, caching: Caching) -> ListAnswer {
-    let mut head = BytesMut::with_capacity(64 + id.len());
-    head.put_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    head.put_slice(id);
-    head.put_slice(b",\"result\":{\"");
-    head.put_slice(kind.member().as_bytes());
-    head.put_slice(b"\":[");
-    let mut tail = String::with_capacity(128);
-    tail.push(']');
-    if let Some(cursor) = cursor {
-        tail.push_str(",\"nextCursor\":\"");
-        tail.push_str(cursor);
-        tail.push('"');
-    }
+    let mut head = String::with_capacity(192 + cursor.map_or(0, str::len));
     if era == Era::Modern {
         // Writing to a string cannot fail.
-        let _ = write!(tail, ",\"resultType\":\"complete\",{}", caching.members());
+        let _ = write!(head, "\"resultType\":\"complete\",{},", caching.members());
     }
-    tail.push_str("}}");
-    ListAnswer { head: head.freeze(), items: page.items.clone(), tail: tail.into() }
+    if let Some(cursor) = cursor {
+        let _ = write!(head, "\"nextCursor\":\"{cursor}\",");
+    }
+    let _ = write!(head, "\"{}\":[", kind.member());
+    let head = [&b"{\"jsonrpc\":\"2.0\",\"id\":"[..], id, b",\"result\":{", head.as_bytes()].concat().into();
+    match &page.closed {
+        Some(closed) => ListAnswer { head, items: closed.clone(), tail: Bytes::new() },
+        None => ListAnswer { head, items: page.items.clone(), tail: Bytes::from_static(CLOSE) },
+    }
 }
 
 /// For how long, and by whom, an answer may be kept (MCP 2026-07-28).

@@ -32,6 +32,7 @@ fn server() -> Arc<VirtualServer> {
         chain: Chain::default(),
         federation: Some(Arc::new(Federation::new(policy, Failure::Partial, 1000))),
         pinned: None,
+        offered: Default::default(),
     })
 }
 

@@ -31,6 +31,7 @@ fn server(failure: Failure, backends: &[&Arc<Backend>]) -> Arc<VirtualServer> {
         chain: Chain::default(),
         federation: Some(Arc::new(Federation::new(policy, failure, 1000))),
         pinned: None,
+        offered: Default::default(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! One session by itself, without a store or a journal.
 
 use super::*;
+use crate::session::limits::Limits;
 use crate::session::upstream_session::UpstreamId;
 use lockgate_filters::revision::Revision;
 use std::time::Duration;

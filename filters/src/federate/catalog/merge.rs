@@ -1,6 +1,6 @@
 //! Making one catalog of what several members offer.
 
-use super::{CLASHES_MAX, Catalog, Clash, Entry, Offer, Sent, Shelf, Standing};
+use super::{CLASHES_MAX, CLOSE, Catalog, Clash, Entry, Offer, Sent, Shelf, Standing};
 use crate::federate::cursor::Fingerprint;
 use crate::federate::describe::{self, Capabilities};
 use crate::federate::inventory::{Inventory, Item, Scope};
@@ -144,6 +144,7 @@ impl<'a> Merging<'a> {
         if self.policy.prefixing == Prefixing::OnConflict && matches!(kind, Kind::Tools | Kind::Prompts) {
             self.add_aliases(&mut shelf);
         }
+        json.put_slice(CLOSE);
         shelf.json = json.freeze();
         shelf.digest.copy_from_slice(digest(&SHA256, &shelf.json).as_ref());
         shelf

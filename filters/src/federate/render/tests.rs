@@ -21,7 +21,12 @@ fn a_list_is_made_of_what_is_there_already() {
     let catalog = merge(&policy, vec![tools(&["x", "y", "z"])]);
     let (pieces, legacy) = answer(Era::Legacy, &catalog);
     assert_eq!(pieces.items.as_ptr(), catalog.page(Kind::Tools, None).items.as_ptr(), "shared, not copied");
-    assert!(pieces.head.starts_with(br#"{"jsonrpc":"2.0","id":"\u0061","result":{"tools":["#));
+    assert!(pieces.head.starts_with(br#"{"jsonrpc":"2.0","id":"\u0061","result":{"nextCursor":""#));
+    assert!(pieces.head.ends_with(br#"","tools":["#));
+    let all = merge(&Policy { page_size: 3, ..policy.clone() }, vec![tools(&["x", "y", "z"])]);
+    let (pieces, whole) = answer(Era::Legacy, &all);
+    assert_eq!(pieces.items.as_ptr(), all.page(Kind::Tools, None).items.as_ptr(), "its end included");
+    assert_eq!((pieces.tail.len(), whole["result"]["tools"].as_array().map(Vec::len)), (0, Some(3)));
     assert_eq!(legacy["result"]["tools"], serde_json::json!([{"name": "a__x"}, {"name": "a__y"}]));
     assert!(legacy["result"]["nextCursor"].is_string());
     assert_eq!(legacy["result"].as_object().unwrap().len(), 2, "no members of the other era");
