@@ -174,7 +174,7 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>, asks:
     if !federated {
         node.announces(lists);
     }
-    if loss != Loss::Nothing {
+    if begins_anew {
         opener.sessions.to_be_marked(node, place).await;
     }
     let displaced = opener.sessions.bind(node, place, upstream.clone(), loss).await.map_err(|_| gone())?;
@@ -184,7 +184,7 @@ async fn renewed(opener: &Opener, link: &Link, lost: Option<&HeaderValue>, asks:
     }
     anew(opener, place).await?;
     replay.catch_up().await;
-    if loss == Loss::Nothing {
+    if !begins_anew {
         tracing::debug!(backend = %link.name(), "a session was opened at the backend");
     } else {
         link.metrics.healed();

@@ -105,49 +105,46 @@ async fn a_loss_that_a_stream_found_is_told_to_the_next_request() {
     assert_eq!(beside.healed().await, 0.0);
 }
 
-/// What the client has yet to hear of survives the gateway: a result that is to be marked, found by a stream, and a loss that is
-/// to be told, found by a notification.
+/// A result that is to be marked because a stream has found the loss is marked by the process that comes back, and once.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_has_yet_to_hear_of_is_told_by_the_process_that_comes_back() {
-    for heals in [true, false] {
-        let loss = if heals { "heal" } else { "fail" };
-        let backend = format!("{TIMEOUTS}    on_session_loss: {loss}\n");
-        let mut beside = beside(Transport::Http, offer(), &backend, "").await;
-        let client = beside.client().await;
-        let stream = if heals { Some(client.listen(None).await) } else { None };
-        assert_eq!(client.tool("bad__count", json!({})).await.text(), "1");
-        let changed = "notifications/roots/list_changed";
-        if heals {
-            until("the backend's stream", async || (gets(&beside.bad) > 0).then_some(())).await;
-        }
-        beside.bad.kill();
-        beside.bad.run().await;
-        match heals {
-            true => until("the new session", async || (beside.healed().await >= 1.0).then_some(())).await,
-            false => {
-                let said = json!({"jsonrpc": "2.0", "method": changed});
-                assert_eq!(client.post(&said).send().await.expect("an answer").status(), 202);
-                let found = async || beside.gateway.log().contains("a session was lost at the backend").then_some(());
-                until("the loss", found).await;
-            }
-        }
-        drop(stream);
-        beside.gateway.kill();
-        beside.gateway.restart().await;
-        let mut answer = client.tool("bad__count", json!({"token": "after"})).await;
-        if !heals {
-            assert_eq!(answer.code(), (502, -31006), "{answer:?}");
-            assert!(beside.bad.outcomes("after").is_empty(), "it did not run");
-            answer = client.tool("bad__count", json!({})).await;
-        }
-        assert_eq!((answer.text().as_str(), answer.is_healed()), ("1", heals), "{answer:?}");
-        // Once it is said, it is not said again: what was written before this is written with it.
-        assert_eq!(client.send("logging/setLevel", json!({"level": "error"})).await.code(), (200, 0));
+async fn a_mark_that_is_due_survives_the_gateway() {
+    let mut beside = beside(Transport::Http, offer(), TIMEOUTS, "").await;
+    let (client, stream) = listening(&beside, Transport::Http).await;
+    assert_eq!(client.tool("bad__count", json!({})).await.text(), "1");
+    beside.bad.kill();
+    beside.bad.run().await;
+    until("the new session", async || (beside.healed().await >= 1.0).then_some(())).await;
+    drop(stream);
+    for (count, healed) in [("1", true), ("2", false)] {
         beside.gateway.kill();
         beside.gateway.restart().await;
         let answer = client.tool("bad__count", json!({})).await;
-        assert_eq!((answer.text().as_str(), answer.is_healed()), ("2", false), "{answer:?}");
+        assert_eq!((answer.text().as_str(), answer.is_healed()), (count, healed), "{answer:?}");
+        // What was written before this is written with it.
+        assert_eq!(client.send("logging/setLevel", json!({"level": "error"})).await.code(), (200, 0));
     }
+}
+
+/// A loss that only a stream has found, where clients must know of it, is told by the process that comes back, and once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_that_is_to_be_told_survives_the_gateway() {
+    let mut bad = Scripted::http(legacy(offer())).await;
+    let backend = bad.backend("bad", &format!("{TIMEOUTS}    on_session_loss: fail\n"));
+    let mut gateway = Gateway::start(&federation(&[("bad", backend)], "", "")).await;
+    let client = Mcp::legacy(&gateway.mcp(), NEWEST_LEGACY).await;
+    assert_eq!(client.tool("count", json!({})).await.text(), "1");
+    bad.kill();
+    bad.run().await;
+    assert_eq!(client.listen(None).await.status, 502, "the stream finds it");
+    gateway.kill();
+    gateway.restart().await;
+    let answer = client.tool("count", json!({"token": "after"})).await;
+    assert_eq!(answer.code(), (502, -31006), "{answer:?}");
+    assert!(bad.outcomes("after").is_empty(), "it did not run");
+    gateway.kill();
+    gateway.restart().await;
+    let answer = client.tool("count", json!({})).await;
+    assert_eq!((answer.text().as_str(), answer.is_healed()), ("1", false), "{answer:?}");
 }
 
 /// A backend that gives its events no ids cannot say again what it said while nobody listened.
