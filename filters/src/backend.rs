@@ -166,12 +166,13 @@ impl Backend {
 }
 
 impl Speaks {
-    fn unpacked(bits: u8) -> Speaks {
+    pub(crate) fn unpacked(bits: u8) -> Speaks {
         [Speaks::Unknown, Speaks::Yes].get(bits as usize).copied().unwrap_or(Speaks::No)
     }
 }
 
-fn packed(modern: Speaks, legacy: Speaks) -> u8 {
+/// Both in two bits each; [`Speaks::unpacked`] reads either.
+pub(crate) fn packed(modern: Speaks, legacy: Speaks) -> u8 {
     (modern as u8) << 2 | legacy as u8
 }
 

@@ -1,6 +1,6 @@
 //! One MCP endpoint as its clients see it.
 
-use crate::backend::{Backend, Speaks, eras_changed};
+use crate::backend::{Backend, Speaks, eras_changed, packed};
 use crate::chain::Chain;
 use crate::federate::Federation;
 use crate::revision::{Era, Revision};
@@ -36,11 +36,11 @@ impl Offered {
     fn get(&self, changes: u64, era: Era) -> Option<Speaks> {
         let known = self.0.load(Ordering::Acquire);
         let bits = if era == Era::Modern { known >> 2 & 3 } else { known & 3 };
-        (known >> 4 == changes + 1).then(|| [Speaks::Unknown, Speaks::Yes, Speaks::No][(bits as usize).min(2)])
+        (known >> 4 == changes + 1).then(|| Speaks::unpacked(bits as u8))
     }
 
     fn set(&self, changes: u64, modern: Speaks, legacy: Speaks) {
-        self.0.store((changes + 1) << 4 | (modern as u64) << 2 | legacy as u64, Ordering::Release);
+        self.0.store((changes + 1) << 4 | u64::from(packed(modern, legacy)), Ordering::Release);
     }
 }
 

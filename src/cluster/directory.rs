@@ -36,6 +36,12 @@ struct Missing {
     times: u32,
 }
 
+impl Missing {
+    fn is_recent(&self) -> bool {
+        self.last.elapsed() < (PAUSE.0 * 2_u32.saturating_pow(self.times - 1)).min(PAUSE.1)
+    }
+}
+
 /// The right to ask all, which one has at a time.
 pub(super) struct Turn<'d> {
     directory: &'d Directory,
@@ -66,15 +72,14 @@ impl Directory {
     /// Whether a node was sought in vain so lately that it need not be sought again: it may only have started anew at first, and
     /// is the longer left alone the oftener that was in vain.
     pub fn is_missing(&self, node: NodeId) -> bool {
-        let pause = |times: u32| (PAUSE.0 * 2_u32.saturating_pow(times - 1)).min(PAUSE.1);
-        self.missing.lock().get(&node).is_some_and(|missing| missing.last.elapsed() < pause(missing.times))
+        self.missing.lock().get(&node).is_some_and(Missing::is_recent)
     }
 
-    /// A node was sought in vain.
+    /// A node was sought in vain; by many at once it was so once.
     pub fn miss(&self, node: NodeId) {
         let mut missing = self.missing.lock();
         // It may have turned up meanwhile.
-        if self.of_node(node).is_some() {
+        if self.of_node(node).is_some() || missing.get(&node).is_some_and(Missing::is_recent) {
             return;
         }
         let times = missing.get(&node).map_or(0, |missing| missing.times).saturating_add(1);
@@ -186,6 +191,8 @@ mod tests {
         let directory = Directory::default();
         let node = NodeId([1; 8]);
         for pause in [2, 4, 8, 16, 30, 30] {
+            // Whoever sought it at the same time comes to the same end.
+            directory.miss(node);
             directory.miss(node);
             tokio::time::advance(Duration::from_secs(pause) - Duration::from_millis(1)).await;
             assert!(directory.is_missing(node) && !directory.is_missing(NodeId([2; 8])), "{pause} s");

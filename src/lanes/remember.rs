@@ -94,7 +94,7 @@ impl Remembering {
             return;
         }
         if timeout(HEARD_WITHIN, self.node.stream_settles(place)).await.is_err() {
-            self.node.gives_stream_up(place);
+            self.node.give_up_stream(place);
         }
     }
 

@@ -19,6 +19,9 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// Up to here a message is copied into one piece, as the connection would do anyway.
 const COPIED_BYTES: usize = 4 * 1024;
 
+/// The same for one that ends with a piece of its own: copying costs less than another write, as 39 KB of 120 tools show.
+const COPIED_WITH_TAIL: usize = 128 * 1024;
+
 /// Why nothing more can be written: the client is gone.
 pub type Lost = Box<pingora::Error>;
 
@@ -86,14 +89,15 @@ pub async fn message(
 /// As [`message`], for one in pieces that stay what they are: what is long is not copied to be sent.
 pub async fn pieces(session: &mut Session, trip: &Trip, pieces: [Bytes; 3]) -> Result<(), Lost> {
     let length: usize = pieces.iter().map(Bytes::len).sum();
-    if !trip.exchange.accepts.json || length < COPIED_BYTES {
+    let copied = if pieces[2].is_empty() { COPIED_BYTES } else { COPIED_WITH_TAIL };
+    if !trip.exchange.accepts.json || length < copied {
         return message(session, trip, &[], pieces.concat().into()).await;
     }
     let mut header = header(trip, StatusCode::OK)?;
     header.insert_header(CONTENT_TYPE, JSON)?;
     header.insert_header(CONTENT_LENGTH, length)?;
     begin(session, header, false).await?;
-    // What is short waits in the connection for what is long, and both leave in one write.
+    // The head waits in the connection for the items, and both leave in one write.
     let [head, items, tail] = pieces;
     session.write_response_body(Some(head), false).await?;
     let ends = tail.is_empty();

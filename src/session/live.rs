@@ -17,7 +17,7 @@ use super::underway::Underway;
 use super::upstream_session::UpstreamSession;
 use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::ticket::SessionId;
-use news::Ears;
+use news::Listeners;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -115,7 +115,7 @@ struct State {
     gone: bool,
     /// Which versions of the lists the client was last told of.
     heard: Option<[u64; 3]>,
-    ears: Ears,
+    listeners: Listeners,
 }
 
 impl Session {

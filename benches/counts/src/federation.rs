@@ -1,10 +1,9 @@
 //! Ten backends as one server: what they offer, merged as a gateway does it, and the answer to a list request.
 
-use bytes::Bytes;
 use lockgate_filters::backend::{Backend, Facts, Speaks};
 use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::federate::naming::Prefixing;
-use lockgate_filters::federate::render::{self, Caching};
+use lockgate_filters::federate::render::{self, Caching, ListAnswer};
 use lockgate_filters::federate::{
     Catalog, Failure, Federation, Inventory, InventoryBuilder, InventoryLimits, Kind, Member, Offer, Policy, Standing,
 };
@@ -56,11 +55,11 @@ impl Members {
         Some(Members { backends, federation: Arc::new(federation) })
     }
 
-    /// The answer to `tools/list` of a modern client, as one buffer.
-    pub fn list(&self, id: &[u8], now: UnixMillis) -> Bytes {
+    /// The answer to `tools/list` of a modern client.
+    pub fn list(&self, id: &[u8], now: UnixMillis) -> ListAnswer {
         let catalog = self.federation.pinned();
         let page = catalog.page(Kind::Tools, None);
-        render::list(Kind::Tools, Era::Modern, id, &page, None, Caching::of(&catalog, now)).whole()
+        render::list(Kind::Tools, Era::Modern, id, &page, None, Caching::of(&catalog, now))
     }
 }
 
@@ -92,7 +91,7 @@ mod tests {
     fn all_tools_of_all_backends_are_listed() {
         let now = UnixMillis(1_800_000_000_000);
         let members = Members::of("store_note", 12, now).unwrap();
-        let list: serde_json::Value = serde_json::from_slice(&members.list(b"17", now)).unwrap();
+        let list: serde_json::Value = serde_json::from_slice(&members.list(b"17", now).whole()).unwrap();
         let tools = list["result"]["tools"].as_array().unwrap();
         assert_eq!((tools.len(), &list["id"], &list["result"]["ttlMs"]), (120, &17.into(), &TRUST.into()));
         assert_eq!((&tools[0]["name"], &tools[12]["name"]), (&"m0__store_note".into(), &"m1__store_note".into()));

@@ -9,8 +9,8 @@ use tokio::sync::futures::Notified;
 
 /// Who listens to a session's backends, and where they are heard.
 #[derive(Default)]
-pub(super) struct Ears {
-    listeners: usize,
+pub(super) struct Listeners {
+    count: usize,
     /// The upstream sessions whose streams are open, or known to be none, or were waited for in vain.
     settled: Vec<Settled>,
 }
@@ -29,9 +29,9 @@ pub struct Listening(Arc<Session>);
 impl Drop for Listening {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
-        state.ears.listeners -= 1;
-        if state.ears.listeners == 0 {
-            state.ears.settled = Vec::new();
+        state.listeners.count -= 1;
+        if state.listeners.count == 0 {
+            state.listeners.settled = Vec::new();
         }
         drop(state);
         // Who waits to be heard waits for nobody.
@@ -83,9 +83,9 @@ impl Session {
     /// Somebody listens to this session's backends, until this is dropped.
     pub fn listen(self: &Arc<Session>) -> Listening {
         let mut state = self.state.lock();
-        state.ears.listeners += 1;
+        state.listeners.count += 1;
         // It opens streams of its own.
-        state.ears.settled = Vec::new();
+        state.listeners.settled = Vec::new();
         Listening(Arc::clone(self))
     }
 
@@ -98,7 +98,7 @@ impl Session {
     }
 
     /// Nobody waits any longer for the stream of the session at this backend: it may come with its first event only.
-    pub fn gives_stream_up(&self, backend: &Arc<str>) {
+    pub fn give_up_stream(&self, backend: &Arc<str>) {
         if let Some(open) = self.upstream(backend) {
             self.settle(backend, open.id.as_ref(), true);
         }
@@ -106,10 +106,10 @@ impl Session {
 
     fn settle(&self, backend: &Arc<str>, upstream: Option<&UpstreamId>, given_up: bool) -> bool {
         let mut state = self.state.lock();
-        if state.ears.listeners == 0 {
+        if state.listeners.count == 0 {
             return false;
         }
-        let settled = &mut state.ears.settled;
+        let settled = &mut state.listeners.settled;
         let before = settled.iter().position(|known| known.backend == *backend).map(|at| settled.swap_remove(at));
         settled.push(Settled { backend: Arc::clone(backend), upstream: upstream.cloned(), given_up });
         before.is_some_and(|before| before.given_up && before.upstream.as_ref() == upstream)
@@ -133,8 +133,8 @@ impl Session {
     fn is_settled(&self, backend: &str) -> bool {
         let state = self.state.lock();
         let open = state.upstream.iter().find(|(known, _)| **known == *backend);
-        let Some((_, upstream)) = open.filter(|_| state.ears.listeners > 0) else { return true };
-        state.ears.settled.iter().any(|known| *known.backend == *backend && known.upstream == upstream.id)
+        let Some((_, upstream)) = open.filter(|_| state.listeners.count > 0) else { return true };
+        state.listeners.settled.iter().any(|known| *known.backend == *backend && known.upstream == upstream.id)
     }
 
     /// Notes which changes the backend announces.

@@ -81,7 +81,7 @@ async fn who_waits_to_be_heard_waits_for_the_stream_of_what_is_open() {
     settled("newer");
     let _first = session.listen();
     assert!(!settled("newer"));
-    session.gives_stream_up(&demo);
+    session.give_up_stream(&demo);
     session.stream_settles("demo").await;
     assert!(settled("newer") && !settled("newer"), "who had given it up may have missed something, once");
     let _listening = session.listen();
