@@ -23,6 +23,7 @@ pub mod headers;
 pub mod lane;
 pub mod negotiate;
 pub mod params;
+pub mod principal;
 pub mod random;
 pub mod revision;
 pub mod route;
