@@ -4,6 +4,7 @@
 //! the same inventories always make the same catalog.
 
 mod merge;
+mod only;
 
 use super::cursor::{Fingerprint, Position};
 use super::describe::Capabilities;
@@ -155,7 +156,7 @@ pub(super) struct Shelf {
     digest: Digest,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     /// The exposed name, URI or template.
     exposed: Arc<str>,

@@ -70,6 +70,26 @@ fn on_conflict_only_shared_names_get_prefixes() {
 }
 
 #[test]
+fn a_part_of_a_catalog_is_a_whole_one_of_what_is_visible() {
+    let policy = Policy { page_size: 2, ..policy(Prefixing::Always, &["a", "b"]) };
+    let catalog = merge(&policy, vec![tools(&["x", "y"]), tools(&["x", "z"])]);
+    let part = catalog.only(|kind, place| kind == Kind::Tools && place != 1);
+    assert_eq!(exposed(&part, Kind::Tools), ["a__x", "b__x", "b__z"]);
+    assert_eq!(part.tool("b__z"), owner(1, "z"));
+    assert_eq!(part.tool("a__y"), None);
+    let first = part.page(Kind::Tools, None);
+    let second = part.page(Kind::Tools, first.next.as_ref());
+    let listed = |page: &Page| serde_json::from_slice::<Value>(&[b"[", &page.items[..], b"]"].concat()).unwrap();
+    assert_eq!((listed(&first)[1]["name"].as_str(), listed(&second)[0]["name"].as_str()), (Some("b__x"), Some("b__z")));
+    assert_eq!(second.closed.as_deref(), Some([&second.items[..], CLOSE].concat().as_slice()));
+    assert_ne!(part.digest(Kind::Tools), catalog.digest(Kind::Tools));
+    let all = catalog.only(|_, _| true);
+    assert_eq!(all.digest(Kind::Tools), catalog.digest(Kind::Tools));
+    assert_eq!((catalog.scope(), all.scope()), (Scope::Public, Scope::Private), "others might not see all");
+    assert_eq!(catalog.only(|_, _| false).count(Kind::Tools), 0);
+}
+
+#[test]
 fn what_an_operator_names_nobody_takes() {
     let mut policy = policy(Prefixing::Never, &["a", "b"]);
     rename(&mut policy.members[1], "read", Some("open"), Some("Opens \"it\"."));
