@@ -87,6 +87,7 @@ pub fn head(session: &Session) -> Head<'_> {
     Head {
         method: &header.method,
         path: header.uri.path(),
+        query: header.uri.query(),
         authority: header.uri.authority().map(|authority| authority.as_str()),
         headers: &header.headers,
     }

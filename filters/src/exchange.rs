@@ -4,9 +4,10 @@ use crate::door::Door;
 use crate::fault::Refusal;
 use crate::federate::{Audience, Callers, Catalog, Target};
 use crate::filter::{Ask, OWN, OWN_TOOLS};
+use crate::principal::Principal;
 use crate::revision::{Era, Revision};
 use crate::rpc::scan::{Scan, Span};
-use crate::ticket::{PrincipalDigest, Ticket};
+use crate::ticket::Ticket;
 use crate::virtual_server::VirtualServer;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -42,8 +43,8 @@ pub struct Exchange {
     pub now: UnixMillis,
     /// The client's address: the socket's, or what a trusted proxy says.
     pub client: IpAddr,
-    /// Who calls, as tickets are bound to it.
-    pub principal: PrincipalDigest,
+    /// Who calls, where that is known; set by `authenticate`. See [`Exchange::principal`].
+    pub caller: Option<Arc<Principal>>,
     /// Which answer forms the client admits; set by `negotiate`.
     pub accepts: Accepts,
     /// Where the request goes; set by `route`.
@@ -83,7 +84,7 @@ impl Exchange {
         Exchange {
             now,
             client,
-            principal: PrincipalDigest::ANONYMOUS,
+            caller: None,
             accepts: Accepts { json: true, sse: true },
             server: None,
             door: Door::Mcp,
@@ -101,6 +102,11 @@ impl Exchange {
             ask_failure: None,
             asked: 0,
         }
+    }
+
+    /// Who calls.
+    pub fn principal(&self) -> &Principal {
+        self.caller.as_deref().unwrap_or_else(|| Principal::anonymous())
     }
 
     /// The era of this request, once its revision is known.

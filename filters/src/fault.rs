@@ -139,7 +139,17 @@ faults! {
     /// A rate limit refused the request.
     RateLimited = "rate_limited", 429, -31004, Quiet, "too many requests";
     /// A policy refused the request.
-    PolicyDenied = "policy_denied", 403, -31005, Quiet, "refused by policy";
+    PolicyDenied = "policy_denied", 200, -31005, Quiet, "refused by policy";
+    /// The virtual server wants to know who calls, and the request does not say (RFC 6750 section 3.1).
+    Unauthenticated = "unauthenticated", 401, -31008, Quiet, "authentication is required";
+    /// What the request shows proves nothing: it is malformed, expired, revoked, for somebody else, or of nobody who is believed.
+    InvalidToken = "invalid_token", 401, -31008, Quiet, "the credentials are not valid";
+    /// A credential came where none may come: in the query, or in several header fields.
+    MisplacedCredential = "misplaced_credential", 400, -32600, Quiet, "credentials belong into one header field";
+    /// The token does not hold a scope that this operation needs (RFC 6750 section 3.1).
+    InsufficientScope = "insufficient_scope", 403, -31009, Quiet, "the token does not hold the scope that this needs";
+    /// Who calls cannot be told now: keys, an introspection endpoint or a revocation list are out of reach for too long.
+    AuthorityUnavailable = "authority_unavailable", 503, -31010, Warning, "credentials cannot be checked now";
     /// A fault inside the gateway.
     Internal = "internal", 500, -32603, Warning, "the gateway failed";
 }

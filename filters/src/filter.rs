@@ -21,6 +21,8 @@ pub struct Head<'a> {
     pub method: &'a Method,
     /// The path, as sent (not percent-decoded).
     pub path: &'a str,
+    /// The query, without its question mark.
+    pub query: Option<&'a str>,
     /// `:authority` of HTTP/2, or the authority of an absolute-form target; wins over `Host` (RFC 9112 section 3.2.2).
     pub authority: Option<&'a str>,
     /// All header fields.

@@ -105,9 +105,9 @@ impl Principal {
     }
 
     /// A caller of whom nothing is known.
-    pub fn anonymous() -> Arc<Principal> {
-        static ANYBODY: LazyLock<Arc<Principal>> = LazyLock::new(|| {
-            Arc::new(Principal::new(Facts {
+    pub fn anonymous() -> &'static Principal {
+        static ANYBODY: LazyLock<Principal> = LazyLock::new(|| {
+            Principal::new(Facts {
                 issuer: ANONYMOUS.into(),
                 subject: "".into(),
                 tenant: None,
@@ -117,9 +117,9 @@ impl Principal {
                 claims: Arc::default(),
                 expires: None,
                 credential: None,
-            }))
+            })
         });
-        Arc::clone(&ANYBODY)
+        &ANYBODY
     }
 
     /// Everything that is known.

@@ -160,7 +160,7 @@ impl Bench {
         if method == Method::POST && !map.contains_key("content-type") {
             map.insert("content-type", "application/json".parse().unwrap());
         }
-        let head = Head { method: &method, path: "/mcp", authority: None, headers: &map };
+        let head = Head { method: &method, path: "/mcp", query: None, authority: None, headers: &map };
         let mut exchange = Exchange::new(NOW, IpAddr::V4(Ipv4Addr::LOCALHOST));
         exchange.server = Some(Arc::clone(&self.server));
         if let Some(outcome) =

@@ -48,7 +48,7 @@ pub(super) fn get(link: &Link, client: &HeaderMap, exchange: &Exchange, onward: 
 
 /// On whose behalf the backend is asked.
 pub(super) fn caller(exchange: &Exchange) -> Caller {
-    Caller { principal: exchange.principal, session: exchange.ticket.as_ref().map(|ticket| ticket.id) }
+    Caller { principal: exchange.principal().digest(), session: exchange.ticket.as_ref().map(|ticket| ticket.id) }
 }
 
 /// Sends a request and waits for the answer's header. What came of it is counted, however it ends.

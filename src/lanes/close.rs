@@ -39,7 +39,7 @@ pub(super) async fn run(way: Way<'_>) -> Result<(), Broken> {
 
 /// Ends a session at every backend that it was open at, in the words of its client.
 pub(super) async fn end_everywhere(way: &Way<'_>, session: &NodeSession) {
-    let caller = Caller { principal: way.trip.exchange.principal, session: Some(session.id()) };
+    let caller = Caller { principal: way.trip.exchange.principal().digest(), session: Some(session.id()) };
     let mut ending = JoinSet::new();
     for (backend, upstream) in open_at(&way.trip.snapshot, session) {
         let Some(id) = upstream.id else { continue };

@@ -112,7 +112,7 @@ pub(super) async fn admit(
     let expires = issued.plus(way.trip.snapshot.limits.ticket_lifetime);
     let ticket = Ticket {
         id,
-        principal: way.trip.exchange.principal,
+        principal: way.trip.exchange.principal().digest(),
         revision,
         expires,
         issued,

@@ -116,7 +116,7 @@ impl Way {
 
     /// What happens to a request between its last byte and the choice of a lane; `None` where a filter stopped it.
     pub fn pass(&self, body: &Bytes) -> Option<(Lane, Exchange)> {
-        let head = Head { method: &Method::POST, path: "/mcp", authority: None, headers: &self.headers };
+        let head = Head { method: &Method::POST, path: "/mcp", query: None, authority: None, headers: &self.headers };
         let mut exchange = Exchange::new(NOW, IpAddr::V4(Ipv4Addr::LOCALHOST));
         let Stop::End = self.listener.request(&head, &mut exchange, 0) else { return None };
         let server = exchange.server.clone()?;

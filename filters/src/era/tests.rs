@@ -217,7 +217,7 @@ fn the_era_of_a_request_that_was_refused_early_is_told_by_its_head() {
             map.append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         let exchange = Exchange::new(UnixMillis(0), std::net::Ipv4Addr::LOCALHOST.into());
-        apparent(&Head { method: &method, path: "/", authority: None, headers: &map }, &exchange)
+        apparent(&Head { method: &method, path: "/", query: None, authority: None, headers: &map }, &exchange)
     };
     assert_eq!(seen(Method::POST, &[VERSION]), Some(Age::Modern));
     assert_eq!(seen(Method::GET, &[VERSION]), Some(Age::Modern));
@@ -236,7 +236,7 @@ fn a_handshake_is_legacy_and_metadata_is_modern() {
         let mut exchange = Exchange::new(UnixMillis(0), std::net::Ipv4Addr::LOCALHOST.into());
         exchange.body = body.to_owned().into();
         exchange.scan = scan::scan(body.as_bytes(), &scan::Limits { depth: 64, batch: 1 }).unwrap();
-        apparent(&Head { method: &Method::POST, path: "/", authority: None, headers: &headers }, &exchange)
+        apparent(&Head { method: &Method::POST, path: "/", query: None, authority: None, headers: &headers }, &exchange)
     };
     assert_eq!(seen(INITIALIZE), Some(Age::Legacy));
     assert_eq!(seen(&modern("tools/list", "2099-01-01")), Some(Age::Modern));

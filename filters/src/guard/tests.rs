@@ -10,7 +10,7 @@ fn ask(method: Method, headers: &[(&str, &str)], authority: Option<&str>) -> (Ve
     }
     let guard = Guard::new(vec![HostRule::parse("localhost")], vec![OriginRule::parse("http://localhost:*")]);
     let mut exchange = Exchange::new(UnixMillis(0), IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let head = Head { method: &method, path: "/mcp", authority, headers: &map };
+    let head = Head { method: &method, path: "/mcp", query: None, authority, headers: &map };
     (guard.request(&head, &mut exchange), exchange)
 }
 

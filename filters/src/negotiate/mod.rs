@@ -99,7 +99,7 @@ mod tests {
             map.append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         let mut exchange = Exchange::new(UnixMillis(0), IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let head = Head { method: &method, path: "/mcp", authority: None, headers: &map };
+        let head = Head { method: &method, path: "/mcp", query: None, authority: None, headers: &map };
         match Negotiate::new(100).request(&head, &mut exchange) {
             Verdict::Refuse(refusal) => Some(refusal.fault),
             _ => None,

@@ -52,7 +52,7 @@ impl Session {
             return Err(Refusal::new(Fault::SessionRequired, Session::NAME));
         };
         let ticket = Ticket::open(&self.keys, &self.server, text, exchange.now).map_err(|_| unknown())?;
-        if ticket.principal != exchange.principal || self.sessions.is_gone(&ticket.id) {
+        if ticket.principal != exchange.principal().digest() || self.sessions.is_gone(&ticket.id) {
             return Err(unknown());
         }
         if exchange.revision.is_some_and(|named| named != ticket.revision) {

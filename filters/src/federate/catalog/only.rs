@@ -25,7 +25,7 @@ impl Catalog {
             params: self.params.clone(),
             clashes: Box::default(),
             further_clashes: 0,
-            capabilities: self.capabilities.clone(),
+            capabilities: self.capabilities,
             instructions: self.instructions.clone(),
             scope: Scope::Private,
             freshness: self.freshness.clone(),
