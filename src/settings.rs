@@ -62,7 +62,11 @@ pub fn listener(name: &str, settings: &Listener, config: &Config) -> ListenerSet
 
 /// Where a listener's certificate lies, if it has one.
 fn listener_files(settings: &Listener) -> Option<TlsFiles> {
-    settings.tls.as_ref().map(|tls| TlsFiles { certificate: tls.certificate.clone(), key: tls.key.clone() })
+    settings.tls.as_ref().map(|tls| TlsFiles {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        clients: None,
+    })
 }
 
 /// The settings of a running listener under another configuration: what cannot change while it runs stays as it is

@@ -1,5 +1,6 @@
 //! What is known of a client's connection, for whoever handles its requests.
 
+use super::clients::ClientCertificate;
 use super::settings::ListenerSettings;
 use super::within::Forwarded;
 use crate::drain::Drain;
@@ -21,6 +22,8 @@ pub struct Connection {
     pub(super) drain: Drain,
     /// Set where another process of the gateway has handed its request over.
     forwarded: Option<Forwarded>,
+    /// What the client has shown in the handshake.
+    certificate: Option<ClientCertificate>,
 }
 
 impl Connection {
@@ -30,12 +33,22 @@ impl Connection {
         client: SocketAddr,
         drain: Drain,
     ) -> Connection {
-        Connection { settings, peer, client, claimed: AtomicBool::new(true), drain, forwarded: None }
+        Connection { settings, peer, client, claimed: AtomicBool::new(true), drain, forwarded: None, certificate: None }
     }
 
     /// The same, of a request that another process has handed over, or not.
     pub(super) fn forwarded_as(self, forwarded: Option<&Forwarded>) -> Connection {
         Connection { forwarded: forwarded.cloned(), ..self }
+    }
+
+    /// The same, of a client that has shown a certificate, or has not.
+    pub(super) fn showing(self, certificate: Option<ClientCertificate>) -> Connection {
+        Connection { certificate, ..self }
+    }
+
+    /// The certificate that the client has shown, as long as those who vouched for it are believed.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_ref().filter(|certificate| certificate.counts())
     }
 
     /// Whether another process of the gateway has handed its request over: it is handed on no further.

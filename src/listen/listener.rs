@@ -3,7 +3,7 @@
 use super::admission::Admission;
 use super::settings::ListenerSettings;
 use super::tally::Tally;
-use super::tls::{Identity, TlsError, TlsMaterial};
+use super::tls::{Acceptor, Identity, TlsError, TlsMaterial};
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::fmt;
@@ -11,7 +11,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio_rustls::TlsAcceptor;
 
 /// Connections that wait to be accepted; the kernel has its own limit as well (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
@@ -86,7 +85,7 @@ pub struct Listener {
 /// What a connection is told when it is accepted.
 pub(crate) struct Live {
     pub(crate) settings: Arc<ListenerSettings>,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Acceptor>,
 }
 
 impl Listener {
@@ -134,7 +133,7 @@ impl Listener {
                     Certificate::Read => Some(TlsMaterial::load(files).map_err(failed)?),
                     Certificate::Keep => None,
                 };
-                (Some(identity.acceptor(settings.http2).map_err(failed)?), material)
+                (Some(identity.acceptor(settings.http2, material.as_ref()).map_err(failed)?), material)
             }
             _ => return Err(ListenError::TlsFixed { name: name() }),
         };
@@ -189,7 +188,8 @@ impl BoundListener {
             Some(files) => Some(TlsMaterial::load(files).and_then(Identity::new).map_err(failed)?),
             None => None,
         };
-        let tls = identity.as_ref().map(|identity| identity.acceptor(settings.http2)).transpose().map_err(failed)?;
+        let tls =
+            identity.as_ref().map(|identity| identity.acceptor(settings.http2, None)).transpose().map_err(failed)?;
         let (socket, address) = open(settings.address).map_err(|error| ListenError::Bind {
             name: settings.name.clone(),
             address: settings.address,

@@ -17,6 +17,7 @@
 pub mod accept;
 pub mod admission;
 mod alarm;
+mod clients;
 pub mod connection;
 mod framing;
 mod head;
@@ -39,9 +40,10 @@ mod tests;
 
 pub use accept::ListenService;
 pub use admission::Admission;
+pub use clients::ClientCertificate;
 pub use connection::Connection;
 pub use listener::{BoundListener, Certificate, Change, ListenError, Listener};
 pub use refusal::{Refuse, Worded};
-pub use settings::{ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
+pub use settings::{ClientTls, ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
 pub use tally::{Event, Tally};
 pub use within::Within;

@@ -2,6 +2,7 @@
 
 use super::admission::Permit;
 use super::alarm::Alarm;
+use super::clients::ClientCertificate;
 use super::connection::Connection;
 use super::head::{self, Begun, HeadLimits, Received};
 use super::http2::Http2;
@@ -12,6 +13,7 @@ use super::settings::{ListenerSettings, ProxyProtocol};
 use super::socket::{Socket, WriteLimits};
 use super::stream::{ClientStream, Transport};
 use super::tally::{Event, Opened, Tally};
+use super::tls::Acceptor;
 use crate::drain::{Drain, OpenConnection};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora_core::protocols::http::ServerSession;
@@ -21,7 +23,6 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsAcceptor;
 
 /// A connection that was just accepted and admitted.
 pub(crate) struct Arrival {
@@ -85,17 +86,26 @@ async fn establish(
 
     let patience = WriteLimits { time: limits.write_time, rate: limits.write_rate };
     let socket = Socket::new(tcp, patience, tally.clone());
-    let transport = match &live.tls {
-        None => Transport::Plain(socket),
+    let (transport, certificate) = match &live.tls {
+        None => (Transport::Plain(socket), None),
         Some(acceptor) => handshake(acceptor, socket, until, tally).await?,
     };
-    let connection = Arc::new(Connection::new(settings.clone(), peer, client, drain.clone()));
+    let connection = Connection::new(settings.clone(), peer, client, drain.clone()).showing(certificate);
+    let connection = Arc::new(connection);
     Some(ClientStream::new(transport, connection, tally.clone(), refuse))
 }
 
-async fn handshake(acceptor: &TlsAcceptor, socket: Socket, until: Instant, tally: &Tally) -> Option<Transport> {
-    match timeout_at(until, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => return Some(Transport::Tls(Box::new(stream))),
+async fn handshake(
+    acceptor: &Acceptor,
+    socket: Socket,
+    until: Instant,
+    tally: &Tally,
+) -> Option<(Transport, Option<ClientCertificate>)> {
+    match timeout_at(until, acceptor.tls.accept(socket)).await {
+        Ok(Ok(stream)) => {
+            let certificate = acceptor.certificate(stream.get_ref().1);
+            return Some((Transport::Tls(Box::new(stream)), certificate));
+        }
         // Whoever only looks whether we are there is not counted.
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
         Ok(Err(_)) | Err(_) => tally.count(Event::TlsFailed),

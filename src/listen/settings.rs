@@ -54,6 +54,17 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The private key (PKCS#8, PKCS#1 or SEC1).
     pub key: PathBuf,
+    /// Whose client certificates are believed; `None` where clients are not asked for any.
+    pub clients: Option<ClientTls>,
+}
+
+/// Client certificates on a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTls {
+    /// The certificates of those who vouch for clients, as a PEM file.
+    pub ca: PathBuf,
+    /// Whether a client without a certificate is turned away in the handshake.
+    pub required: bool,
 }
 
 /// Which PROXY header a trusted proxy must send.

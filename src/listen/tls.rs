@@ -1,12 +1,13 @@
 //! TLS of a listener: certificates that can be swapped while it runs, ALPN, post-quantum key exchange.
 
+use super::clients::{ClientCertificate, Trust, Trusted};
 use super::settings::TlsFiles;
 use arc_swap::ArcSwap;
 use pingora_core::protocols::tls::SslDigest;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, ServerConnection};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConnection};
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +47,14 @@ pub enum TlsError {
         /// What is wrong with them.
         error: rustls::Error,
     },
+    /// Who vouches for clients cannot be believed.
+    #[error("{}: {error}", path.display())]
+    Clients {
+        /// The file of their certificates.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: String,
+    },
     /// The TLS library refuses its own parameters.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
@@ -56,10 +65,11 @@ pub enum TlsError {
 pub struct TlsMaterial {
     key: Arc<CertifiedKey>,
     not_after: SystemTime,
+    clients: Option<Trust>,
 }
 
 impl TlsMaterial {
-    /// Reads both files. Blocks while it does.
+    /// Reads all files. Blocks while it does.
     pub fn load(files: &TlsFiles) -> Result<TlsMaterial, TlsError> {
         let chain = certificates(&files.certificate)?;
         let leaf = chain.first().ok_or_else(|| TlsError::NoCertificate { path: files.certificate.clone() })?;
@@ -69,7 +79,8 @@ impl TlsMaterial {
         let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| {
             TlsError::Unusable { certificate: files.certificate.clone(), key: files.key.clone(), error }
         })?;
-        Ok(TlsMaterial { key: Arc::new(key), not_after })
+        let clients = files.clients.as_ref().map(Trust::load).transpose()?;
+        Ok(TlsMaterial { key: Arc::new(key), not_after, clients })
     }
 
     /// When the certificate ends.
@@ -78,7 +89,7 @@ impl TlsMaterial {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let fault = |error| TlsError::Pem { path: path.to_owned(), error };
     CertificateDer::pem_file_iter(path).map_err(fault)?.collect::<Result<_, _>>().map_err(fault)
 }
@@ -93,6 +104,8 @@ fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
 #[derive(Debug)]
 pub(crate) struct Identity {
     current: Arc<Current>,
+    /// Who vouches for clients.
+    trusted: Arc<Trusted>,
     /// Keys of session tickets, kept over reloads so that clients can resume.
     tickets: Arc<dyn ProducesTickets>,
 }
@@ -110,13 +123,16 @@ impl ResolvesServerCert for Current {
 impl Identity {
     pub(crate) fn new(material: TlsMaterial) -> Result<Identity, TlsError> {
         Ok(Identity {
+            trusted: Arc::new(Trusted::new(material.clients.clone())),
             current: Arc::new(Current(ArcSwap::from_pointee(material))),
             tickets: aws_lc_rs::Ticketer::new()?,
         })
     }
 
-    /// Shows another certificate from the next handshake on.
+    /// Shows another certificate from the next handshake on. What clients have shown counts no longer where others vouch for
+    /// them from now on.
     pub(crate) fn swap(&self, material: TlsMaterial) {
+        self.trusted.swap(material.clients.clone());
         self.current.0.store(Arc::new(material));
     }
 
@@ -125,17 +141,47 @@ impl Identity {
         self.current.0.load().not_after
     }
 
-    /// Handshakes with this identity. Clients are not asked for certificates.
-    pub(crate) fn acceptor(&self, http2: bool) -> Result<TlsAcceptor, TlsError> {
+    /// Handshakes with this identity, or with what it is about to become.
+    pub(crate) fn acceptor(&self, http2: bool, next: Option<&TlsMaterial>) -> Result<Acceptor, TlsError> {
+        let trust = match next {
+            Some(next) => next.clients.clone().map(Arc::new),
+            None => self.trusted.now(),
+        };
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(self.current.clone());
-        config.ticketer = self.tickets.clone();
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let config = match &trust {
+            Some(trust) => config.with_client_cert_verifier(Arc::clone(&trust.verifier)),
+            None => config.with_no_client_auth(),
+        };
+        let mut config = config.with_cert_resolver(self.current.clone());
+        match trust {
+            None => config.ticketer = self.tickets.clone(),
+            // A resumed session would show a certificate that nobody has looked at again.
+            Some(_) => {
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+                config.send_tls13_tickets = 0;
+            }
+        }
         config.alpn_protocols =
             if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        let clients = trust.map(|trust| (trust, Arc::clone(&self.trusted)));
+        Ok(Acceptor { tls: TlsAcceptor::from(Arc::new(config)), clients })
+    }
+}
+
+/// What makes a TLS connection of a TCP connection.
+#[derive(Clone)]
+pub(crate) struct Acceptor {
+    pub(super) tls: TlsAcceptor,
+    /// Who vouches for clients by it, and who does at any time.
+    clients: Option<(Arc<Trust>, Arc<Trusted>)>,
+}
+
+impl Acceptor {
+    /// What the client has shown in a handshake.
+    pub(super) fn certificate(&self, session: &ServerConnection) -> Option<ClientCertificate> {
+        let (trust, trusted) = self.clients.as_ref()?;
+        ClientCertificate::shown(session.peer_certificates(), trust, trusted)
     }
 }
 
@@ -160,8 +206,8 @@ pub(crate) mod tests {
     impl Files {
         pub(crate) fn new(name: &str) -> Files {
             let directory = tempfile::tempdir().unwrap();
-            let tls =
-                TlsFiles { certificate: directory.path().join("cert.pem"), key: directory.path().join("key.pem") };
+            let file = |name| directory.path().join(name);
+            let tls = TlsFiles { certificate: file("cert.pem"), key: file("key.pem"), clients: None };
             let files = Files { tls, directory };
             files.write(name);
             files
@@ -186,15 +232,15 @@ pub(crate) mod tests {
     #[test]
     fn files_that_do_not_fit_are_named() {
         let (one, two) = (Files::new("one.example"), Files::new("two.example"));
-        let crossed = TlsFiles { certificate: one.tls.certificate.clone(), key: two.tls.key.clone() };
+        let crossed = TlsFiles { certificate: one.tls.certificate.clone(), key: two.tls.key.clone(), clients: None };
         let error = TlsMaterial::load(&crossed).unwrap_err();
         assert!(matches!(error, TlsError::Unusable { .. }) && error.to_string().contains("cert.pem"), "{error}");
 
-        let swapped = TlsFiles { certificate: one.tls.key.clone(), key: one.tls.certificate.clone() };
+        let swapped = TlsFiles { certificate: one.tls.key.clone(), key: one.tls.certificate.clone(), clients: None };
         let error = TlsMaterial::load(&swapped).unwrap_err();
         assert!(matches!(error, TlsError::NoCertificate { .. }), "{error}");
 
-        let missing = TlsFiles { certificate: one.directory.path().join("none.pem"), key: one.tls.key.clone() };
+        let missing = TlsFiles { certificate: one.directory.path().join("none.pem"), ..one.tls.clone() };
         let error = TlsMaterial::load(&missing).unwrap_err();
         assert!(error.to_string().contains("none.pem"), "{error}");
 

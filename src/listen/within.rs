@@ -95,7 +95,9 @@ impl Within {
         let (ours, theirs) = duplex(ON_THE_WAY);
         let Connection { settings, peer, client, drain: own, .. } = connection;
         // One of its own: what is known of a connection's request is not shared with the client's.
-        let again = Connection::new(settings.clone(), *peer, *client, own.clone()).forwarded_as(connection.forwarded());
+        let again = Connection::new(settings.clone(), *peer, *client, own.clone())
+            .forwarded_as(connection.forwarded())
+            .showing(connection.certificate().cloned());
         let facts = Some(facts(again).map_err(io::Error::other)?);
         let stream = InnerStream { io: Box::new(theirs), facts };
         tokio::spawn(app.carry(stream, None, drain.enter(), drain.clone()));

@@ -10,6 +10,7 @@ use crate::listen::tls::{TlsError, TlsMaterial};
 use crate::session::keys::{self, KeysFault};
 use crate::upstream::{Registry, Setting, SettingsError};
 use lockgate_filters::ticket::KeyFault;
+use std::path::PathBuf;
 
 /// Stands for the demo server, which may not run yet.
 const DEMO: &str = "http://127.0.0.1/mcp";
@@ -55,14 +56,20 @@ fn certificates(config: &Config) -> Vec<Objection> {
         let Some(files) = listener_files(listener) else { continue };
         let Err(error) = TlsMaterial::load(&files) else { continue };
         let path = KeyPath::from(["listeners", name.as_str(), "tls"]);
-        let (certificate, key) = (path.key("certificate"), path.key("key"));
+        let (certificate, key, ca) = (path.key("certificate"), path.key("key"), path.key("client_ca"));
+        let is_ca = |path: &PathBuf| files.clients.as_ref().is_some_and(|clients| clients.ca == *path);
         // The errors' own texts name the files, and where a file lies may be a secret.
         found.push(match error {
             TlsError::Pem { path, error } if path == files.key => Objection::new(key, pem(&error)),
+            TlsError::Pem { path, error } if is_ca(&path) => Objection::new(ca, pem(&error)),
+            TlsError::NoCertificate { path } if is_ca(&path) => {
+                Objection::new(ca, "it holds no certificate in PEM form")
+            }
             TlsError::Pem { error, .. } => Objection::new(certificate, pem(&error)),
             TlsError::NoCertificate { .. } => Objection::new(certificate, "it holds no certificate in PEM form"),
             TlsError::NotACertificate { .. } => Objection::new(certificate, "it holds no X.509 certificate"),
             TlsError::Unusable { error, .. } => Objection::new(key, format!("with this certificate: {error}")),
+            TlsError::Clients { error, .. } => Objection::new(ca, error),
             TlsError::Setup(error) => Objection::new(path, format!("TLS cannot be set up: {error}")),
         });
     }

@@ -1,5 +1,6 @@
 //! Listeners with Pingora's proxy behind them, on real sockets.
 
+mod clients;
 mod drain;
 mod http1;
 mod http2;
@@ -58,6 +59,10 @@ impl Gateway {
                     connection.is_tls(),
                     session.req_header().version,
                 )
+            }
+            "/certificate" => {
+                let connection = Connection::of(session).expect("every connection is one of ours").clone();
+                connection.certificate().map_or_else(|| "none".to_owned(), |shown| format!("{:x?}", shown.der()))
             }
             "/head" => session.to_h1_raw().len().to_string(),
             "/body" => {

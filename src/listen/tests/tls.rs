@@ -4,7 +4,7 @@ use super::*;
 use crate::listen::tls::tests::Files;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, SignatureScheme};
 use std::io;
 use tokio_rustls::TlsConnector;
@@ -56,12 +56,24 @@ impl ServerCertVerifier for Trust {
 }
 
 pub(super) async fn connect(tcp: TcpStream, trust: Arc<Trust>, alpn: &[&str]) -> io::Result<TlsStream<TcpStream>> {
-    let mut config = ClientConfig::builder_with_provider(trust.0.clone())
+    connect_as(tcp, trust, alpn, None).await
+}
+
+pub(super) async fn connect_as(
+    tcp: TcpStream,
+    trust: Arc<Trust>,
+    alpn: &[&str],
+    shown: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let config = ClientConfig::builder_with_provider(trust.0.clone())
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(trust)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(trust);
+    let mut config = match shown {
+        None => config.with_no_client_auth(),
+        Some((certificate, key)) => config.with_client_auth_cert(vec![certificate], key).unwrap(),
+    };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), tcp).await
 }
