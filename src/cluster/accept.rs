@@ -8,7 +8,7 @@ use super::room::Stranger;
 use super::{Cluster, Line, keep_alive};
 use crate::drain::Drain;
 use crate::listen::within::{Arrival, Forwarded};
-use crate::listen::{Listener, Within};
+use crate::listen::{ClientCertificate, Listener, Within};
 use crate::seats::Seat;
 use bytes::BytesMut;
 use memchr::memmem;
@@ -107,7 +107,8 @@ impl Cluster {
         let head = head(&mut stream, listener.settings().limits.head_read_max()).await?;
         let (peer, client) = (arriving.peer, arriving.client);
         let forwarded = Forwarded { correlation: arriving.correlation, returns: arriving.returns };
-        Ok(Some((stream, Arrival { listener, peer, client, forwarded, head, in_flight }, seat)))
+        let certificate = arriving.certificate.map(|der| ClientCertificate::told(&der));
+        Ok(Some((stream, Arrival { listener, peer, client, certificate, forwarded, head, in_flight }, seat)))
     }
 
     /// Whether what comes is taken, at which listener, and its place among those that are; none where nothing follows.

@@ -3,15 +3,21 @@
 //! Each side says one frame: its length in two bytes, and JSON. What stands here is what no client may say: that a request
 //! has been handed on, from whom it came, and what it is called in logs. So none of it is in a header field.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use lockgate_filters::ticket::NodeId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// The longest frame, in bytes. A correlation id of 128 characters, each of them escaped, is most of it.
-pub const FRAME_BYTES_MAX: usize = 2048;
+/// The longest frame, in bytes. A client's certificate is most of it.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024;
+
+/// The longest certificate of a client whose request is handed on, in bytes.
+pub const CERTIFICATE_BYTES_MAX: usize = 8 * 1024;
 
 /// One process of a node; its next one is another.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +73,9 @@ pub struct Arriving {
     /// Whether its session was open at the node that hands it over, which had taken it for one whose node is gone.
     #[serde(default)]
     pub returns: bool,
+    /// The certificate that the client has shown, in DER: the node that hands the request over has seen its proof.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "der")]
+    pub certificate: Option<Arc<[u8]>>,
 }
 
 /// What is said to it.
@@ -191,6 +200,24 @@ mod node {
     }
 }
 
+/// Certificates in JSON, as base64.
+mod der {
+    use super::{Arc, CERTIFICATE_BYTES_MAX, Deserialize, Deserializer, Engine, STANDARD, Serializer, de};
+
+    pub fn serialize<S: Serializer>(der: &Option<Arc<[u8]>>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(der.as_deref().unwrap_or_default()))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<[u8]>>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let der = STANDARD.decode(text).map_err(de::Error::custom)?;
+        match der.len() {
+            1..=CERTIFICATE_BYTES_MAX => Ok(Some(der.into())),
+            _ => Err(de::Error::custom("no certificate has this length")),
+        }
+    }
+}
+
 /// Eight bytes as sixteen lower-case hex digits.
 fn eight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 8], D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -226,12 +253,22 @@ mod tests {
             listener in "[a-z0-9-]{1,63}",
             (peer, client) in any::<(SocketAddr, SocketAddr)>(),
             news in any::<bool>(),
+            certificate in prop::option::of(prop::collection::vec(any::<u8>(), 1..=CERTIFICATE_BYTES_MAX)),
         ) {
             // A link-local scope has no place in the text form.
             let plain = |address: SocketAddr| SocketAddr::new(address.ip(), address.port());
             let (peer, client) = (plain(peer), plain(client));
             let exchange =
-                Arriving { aim, listener: listener.into(), peer, client, correlation: correlation.into(), news, returns: news };
+                Arriving {
+                    aim,
+                    listener: listener.into(),
+                    peer,
+                    client,
+                    correlation: correlation.into(),
+                    news,
+                    returns: news,
+                    certificate: certificate.map(Into::into),
+                };
             let said = Greeting { from: Boot(from), exchange: Some(exchange) };
             let frame = write(&said).unwrap();
             prop_assert_eq!(usize::from(u16::from_be_bytes([frame[0], frame[1]])), frame.len() - 2);

@@ -26,7 +26,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use greeting::{Aim, Arriving, Boot, Process, Refused};
+pub use greeting::{Aim, Arriving, Boot, CERTIFICATE_BYTES_MAX, Process, Refused};
 pub use line::Line;
 pub use reach::{Errand, Reached, Unreached};
 pub use settings::{Peer, Settings};

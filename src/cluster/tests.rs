@@ -35,6 +35,7 @@ fn arriving(aim: Aim) -> Arriving {
         correlation: "c".into(),
         news: false,
         returns: false,
+        certificate: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Requests that come in by no listener, and go the whole way of those that do: from within the process, on behalf of a
 //! client that is connected, as if over its connection; and from another process of the gateway, to which it has come.
 
+use super::clients::ClientCertificate;
 use super::connection::Connection;
 use super::listener::Listener;
 use crate::drain::{Drain, InFlight};
@@ -54,6 +55,8 @@ pub struct Arrival {
     pub peer: SocketAddr,
     /// The client's address.
     pub client: SocketAddr,
+    /// The certificate that the client has shown.
+    pub certificate: Option<ClientCertificate>,
     /// What else is known of it.
     pub forwarded: Forwarded,
     /// Its head, and what has come of its body.
@@ -113,9 +116,10 @@ impl Within {
     pub async fn carry(&self, wire: impl Wire, arrival: Arrival) {
         let Some(Inside { app, drain, .. }) = self.0.get() else { return };
         let Some(app) = app.upgrade() else { return };
-        let Arrival { listener, peer, client, forwarded, head, in_flight } = arrival;
+        let Arrival { listener, peer, client, certificate, forwarded, head, in_flight } = arrival;
         let connection = Connection::new(listener.settings(), peer, client, drain.clone());
-        let Ok(facts) = facts(connection.forwarded_as(Some(&forwarded))) else { return };
+        let connection = connection.forwarded_as(Some(&forwarded)).showing(certificate);
+        let Ok(facts) = facts(connection) else { return };
         let stream = InnerStream { io: Box::new(wire), facts: Some(facts) };
         app.carry(stream, Some(head), in_flight, drain.clone()).await;
     }

@@ -1,7 +1,9 @@
 //! A request as one node hands it to another, or tells it to all.
 
 use super::super::Way;
-use crate::cluster::{Aim, Arriving, Boot, Cluster, Errand, Process, Reached, Refused, Unreached};
+use crate::cluster::{
+    Aim, Arriving, Boot, CERTIFICATE_BYTES_MAX, Cluster, Errand, Process, Reached, Refused, Unreached,
+};
 use crate::gateway::Gateway;
 use crate::listen::Connection;
 use crate::listen::within::InnerStream;
@@ -133,6 +135,10 @@ impl Parcel {
         if cluster.is_alone() || connection.forwarded().is_some() {
             return None;
         }
+        let certificate = connection.certificate().map(|shown| Arc::clone(shown.der()));
+        if certificate.as_ref().is_some_and(|der| der.len() > CERTIFICATE_BYTES_MAX) {
+            return None;
+        }
         let request = session.req_header();
         let verb = match request.method {
             Method::GET => Verb::Get,
@@ -154,6 +160,7 @@ impl Parcel {
                 correlation: trip.correlation.as_str().into(),
                 news: false,
                 returns: false,
+                certificate,
             },
             errand: Errand::Exchange,
             notice: None,
