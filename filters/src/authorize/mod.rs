@@ -13,6 +13,8 @@ pub mod lint;
 pub mod permission;
 pub mod policy;
 pub mod query;
+#[cfg(test)]
+mod reference;
 pub mod roles;
 pub mod scopes;
 pub mod spec;
