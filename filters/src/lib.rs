@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod authorize;
+pub mod authenticate;
 pub mod backend;
 pub mod chain;
 pub mod door;
