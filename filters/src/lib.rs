@@ -8,8 +8,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod authorize;
 pub mod authenticate;
+pub mod authorize;
 pub mod backend;
 pub mod chain;
 pub mod door;

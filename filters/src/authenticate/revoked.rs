@@ -281,7 +281,7 @@ mod tests {
             standing(&[subject("alice", Some("https://i"))], &bearer("https://i", "alice", None)),
             Standing::Subject
         );
-        assert_eq!(standing(&[subject("alice", None)], &Principal::anonymous()), Standing::Clear);
+        assert_eq!(standing(&[subject("alice", None)], Principal::anonymous()), Standing::Clear);
     }
 
     #[test]

@@ -157,8 +157,8 @@ mod tests {
             ["read-only", "service", "analyst", "lead"]
         );
         assert_eq!(names(&caller("a").principal(), Effect::Allow), ["service"]);
-        assert_eq!(names(&Principal::anonymous(), Effect::Allow), Vec::<String>::new());
-        assert_eq!(names(&Principal::anonymous(), Effect::Deny), ["service"]);
+        assert_eq!(names(Principal::anonymous(), Effect::Allow), Vec::<String>::new());
+        assert_eq!(names(Principal::anonymous(), Effect::Deny), ["service"]);
     }
 
     #[test]

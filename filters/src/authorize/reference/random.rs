@@ -75,7 +75,9 @@ impl Term {
                 }
             }
             Term::Not(part) => part.arguments(found),
-            Term::And(left, right) | Term::Or(left, right) => [left, right].iter().for_each(|part| part.arguments(found)),
+            Term::And(left, right) | Term::Or(left, right) => {
+                [left, right].iter().for_each(|part| part.arguments(found))
+            }
             Term::If(which, yes, no) => [which, yes, no].iter().for_each(|part| part.arguments(found)),
             _ => {}
         }
@@ -174,7 +176,10 @@ impl Case {
         let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let roles = ["r0", "r1", "r2"].into_iter().enumerate().map(|(number, name)| RoleSpec {
             name: name.to_owned(),
-            inherits: owned(dice.some(&["read-only", "r0", "r1"][..=number], 2)).into_iter().filter(|it| it != name).collect(),
+            inherits: owned(dice.some(&["read-only", "r0", "r1"][..=number], 2))
+                .into_iter()
+                .filter(|it| it != name)
+                .collect(),
             allow: owned(dice.some(&PERMISSIONS, 8)),
             deny: owned(dice.some(&PERMISSIONS, 16)),
             place: None,
@@ -260,7 +265,11 @@ fn caller(dice: &mut Dice) -> SomeCaller {
         anonymous,
         tenant: if anonymous || dice.one_in(3) { None } else { Some(dice.pick(&TENANTS)) },
         groups: if anonymous { Vec::new() } else { dice.some(&GROUPS, 2) },
-        scopes: if anonymous || dice.one_in(2) { None } else { Some(dice.some(&["s0", "s1", "s2", "s3", "openid"], 2)) },
+        scopes: if anonymous || dice.one_in(2) {
+            None
+        } else {
+            Some(dice.some(&["s0", "s1", "s2", "s3", "openid"], 2))
+        },
         level: if anonymous || dice.one_in(3) { None } else { Some(dice.below(2) as i64) },
     }
 }

@@ -80,9 +80,8 @@ fn ten_thousand_random_cases_are_decided_as_the_slow_evaluator_decides_them() {
             let now = UnixMillis(1_795_305_600_000 + case.hour as u64 * 3_600_000);
             let moment = Moment { source: [10, 0, 0, 1].into(), now, headers: &headers };
             let view = View::build(&policy, &principal, "main", ITEMS.iter().map(item));
-            let visible = view.visible(moment, &|kind, index| {
-                ITEMS.iter().filter(|it| self::kind(it) == kind).nth(index).map(item)
-            });
+            let visible = view
+                .visible(moment, &|kind, index| ITEMS.iter().filter(|it| self::kind(it) == kind).nth(index).map(item));
             for (at, some) in ITEMS.iter().enumerate() {
                 case.item = *some;
                 let told = format!("seed {seed}\n{:#?}", case);
