@@ -1,9 +1,11 @@
 //! What filters share about one client request on its way through the gateway.
 
+use crate::authenticate::certificate::ClientCertificate;
+use crate::authenticate::challenge::Challenges;
 use crate::door::Door;
 use crate::fault::Refusal;
 use crate::federate::{Audience, Callers, Catalog, Target};
-use crate::filter::{Ask, OWN, OWN_TOOLS};
+use crate::filter::{Ask, IDENTITY, OWN, OWN_TOOLS};
 use crate::principal::Principal;
 use crate::revision::{Era, Revision};
 use crate::rpc::scan::{Scan, Span};
@@ -45,6 +47,10 @@ pub struct Exchange {
     pub client: IpAddr,
     /// Who calls, where that is known; set by `authenticate`. See [`Exchange::principal`].
     pub caller: Option<Arc<Principal>>,
+    /// The certificate that the client has shown on its connection.
+    pub certificate: Option<Arc<ClientCertificate>>,
+    /// What callers are told who are not let in where the request goes; set by `route`.
+    pub challenges: Option<Arc<Challenges>>,
     /// Which answer forms the client admits; set by `negotiate`.
     pub accepts: Accepts,
     /// Where the request goes; set by `route`.
@@ -65,6 +71,8 @@ pub struct Exchange {
     pub at: usize,
     /// What the virtual server shows, the same for the whole exchange; set by `federate`, on federated servers only.
     pub catalog: Option<Arc<Catalog>>,
+    /// What of it the caller is shown, where that is not all; set by `authorize`.
+    pub shown: Option<Arc<Catalog>>,
     /// Who calls, where some backends of a federated server show each caller other lists; set by `federate`.
     pub callers: Option<Arc<Callers>>,
     /// Where each message goes; set by `federate`. See [`Exchange::target`].
@@ -85,6 +93,8 @@ impl Exchange {
             now,
             client,
             caller: None,
+            certificate: None,
+            challenges: None,
             accepts: Accepts { json: true, sse: true },
             server: None,
             door: Door::Mcp,
@@ -95,6 +105,7 @@ impl Exchange {
             refused_id: None,
             at: 0,
             catalog: None,
+            shown: None,
             callers: None,
             targets: SmallVec::new(),
             response_headers: SmallVec::new(),
@@ -148,6 +159,11 @@ impl Exchange {
     /// Whether it was asked once more what these callers are shown.
     pub(crate) fn has_asked_again(&self) -> bool {
         self.asked & OWN_TOOLS != 0
+    }
+
+    /// Whether what the caller shows was asked about.
+    pub(crate) fn has_asked_for_identity(&self) -> bool {
+        self.asked & IDENTITY != 0
     }
 
     /// Records that a question was answered, or why it could not be.

@@ -167,12 +167,21 @@ pub struct Refusal {
     pub headers: Vec<(&'static str, Box<str>)>,
     /// Which filter or lane decided.
     pub rule: &'static str,
+    /// Why, for logs and metrics, where clients are told less; empty where the fault says it all.
+    pub reason: &'static str,
 }
 
 impl Refusal {
     /// A refusal with the fault's own text.
     pub fn new(fault: Fault, rule: &'static str) -> Refusal {
-        Refusal { fault, message: Cow::Borrowed(fault.text()), data: None, headers: Vec::new(), rule }
+        Refusal { fault, message: Cow::Borrowed(fault.text()), data: None, headers: Vec::new(), rule, reason: "" }
+    }
+
+    /// The same with a reason that clients are not told: a label, stable and bounded.
+    #[must_use]
+    pub fn because(mut self, reason: &'static str) -> Refusal {
+        self.reason = reason;
+        self
     }
 
     /// The same with a more precise message.

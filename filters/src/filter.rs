@@ -4,6 +4,7 @@
 //! each JSON-RPC message of the body, or on both. It never waits: where it needs something from outside it answers
 //! [`Verdict::Ask`]; the gateway looks it up and calls the same filter again.
 
+use crate::authenticate::access::{Access, Issuer, Opaque};
 use crate::backend::Backend;
 use crate::exchange::Exchange;
 use crate::fault::Refusal;
@@ -123,8 +124,19 @@ pub enum Ask {
         /// The member whose tools it is about.
         member: usize,
     },
+    /// The keys of an issuer again: a token was signed with one that is not among them. Answered where the issuer has them.
+    Keys(Arc<Issuer>),
+    /// What its issuers say of a token that only they understand. Answered among the tokens that are known.
+    Opinion {
+        /// Where the token is shown.
+        access: Arc<Access>,
+        /// The token.
+        opaque: Opaque,
+    },
 }
 
+/// The bit of [`Ask::Keys`] and [`Ask::Opinion`]: a request shows one token.
+pub(crate) const IDENTITY: u8 = 32;
 /// The bit of [`Ask::Own`].
 pub(crate) const OWN: u8 = 8;
 /// The bit of [`Ask::OwnTools`].
@@ -138,6 +150,7 @@ impl Ask {
             Ask::Catalog(_) => 4,
             Ask::Own { .. } => OWN,
             Ask::OwnTools { .. } => OWN_TOOLS,
+            Ask::Keys(_) | Ask::Opinion { .. } => IDENTITY,
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod forwarded;
 pub mod guard;
 pub mod headers;
 pub mod lane;
+pub mod metadata;
 pub mod negotiate;
 pub mod params;
 pub mod principal;

@@ -118,7 +118,14 @@ impl Translate {
 
     /// Whether an answer may have to be changed: it must then be read whole.
     pub fn changes_answers(&self) -> bool {
-        outward::bears_uris(self.method()) && !self.uris().is_some_and(|uris| uris.is_identity())
+        self.is_kept_private()
+            || outward::bears_uris(self.method()) && !self.uris().is_some_and(|uris| uris.is_identity())
+    }
+
+    /// Whether only the client that asked may keep the answer.
+    fn is_kept_private(&self) -> bool {
+        let private = || self.server().policy.federation.as_ref().is_some_and(|federation| federation.private);
+        outward::is_kept_private(self.method()) && private()
     }
 
     fn method(&self) -> &'static str {
@@ -156,6 +163,10 @@ impl Translate {
 
     /// The response to the request, or what stands in its place.
     pub fn response(&self, message: Bytes) -> Bytes {
+        let message = match self.is_kept_private() {
+            true => outward::private(&message).unwrap_or(message),
+            false => message,
+        };
         if !self.changes_answers() || !outward::may_name_uris(&message) {
             return message;
         }

@@ -36,7 +36,7 @@ impl Way<'_> {
 
     /// An answer with its URIs as clients see them.
     pub(super) fn with_our_uris(&self, answer: Bytes) -> Bytes {
-        if !self.changes_answers() || !outward::may_name_uris(&answer) {
+        if !self.changes_answers() || !self.is_kept_private() && !outward::may_name_uris(&answer) {
             return answer;
         }
         match self.translate() {
@@ -49,6 +49,15 @@ impl Way<'_> {
     pub(super) fn changes_answers(&self) -> bool {
         let federation = self.server.policy.federation.as_ref();
         let method = self.translation.as_ref().and_then(|translation| translation.stream.method());
-        method.is_some_and(outward::bears_uris) && federation.is_some_and(|federation| federation.policy.maps_uris())
+        self.is_kept_private()
+            || method.is_some_and(outward::bears_uris)
+                && federation.is_some_and(|federation| federation.policy.maps_uris())
+    }
+
+    /// Whether only the client that asked may keep the answer.
+    fn is_kept_private(&self) -> bool {
+        let method = self.translation.as_ref().and_then(|translation| translation.stream.method());
+        let federation = self.server.policy.federation.as_ref();
+        method.is_some_and(outward::is_kept_private) && federation.is_some_and(|federation| federation.private)
     }
 }

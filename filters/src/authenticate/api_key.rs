@@ -248,10 +248,18 @@ impl ApiKeys {
         if !stored.principal.is_current(now) {
             return Err(ApiKeyFault::Expired);
         }
-        match &stored.virtual_servers {
-            Some(servers) if !servers.iter().any(|name| **name == *server) => Err(ApiKeyFault::Elsewhere),
-            _ => Ok(Arc::clone(&stored.principal)),
+        match stored.is_for(server) {
+            true => Ok(Arc::clone(&stored.principal)),
+            false => Err(ApiKeyFault::Elsewhere),
         }
+    }
+
+    /// Whether somebody who bore the key of this id may still: it is there, and makes the same caller at this virtual server.
+    pub fn still_has(&self, id: &str, principal: &Principal, server: &str, now: UnixMillis) -> bool {
+        self.0.get(id).is_some_and(|stored| {
+            let same = stored.principal.identity() == principal.identity();
+            same && stored.principal.is_current(now) && stored.is_for(server)
+        })
     }
 }
 
@@ -274,6 +282,10 @@ impl Stored {
             credential: Some(entry.id),
         });
         Stored { hash: entry.hash, principal: Arc::new(principal), virtual_servers: entry.virtual_servers }
+    }
+
+    fn is_for(&self, server: &str) -> bool {
+        self.virtual_servers.as_ref().is_none_or(|servers| servers.iter().any(|name| **name == *server))
     }
 }
 

@@ -7,6 +7,7 @@
 //! Clients are told no more than `invalid_token`. Why, is in the label and text of each fault: for metrics and for the
 //! operator's log.
 
+pub mod access;
 pub mod algorithm;
 pub mod api_key;
 pub mod audience;
@@ -17,6 +18,7 @@ pub mod claims;
 pub mod clock;
 pub mod credentials;
 pub mod fault;
+pub mod filter;
 pub mod generation;
 pub mod keys;
 pub mod metadata;

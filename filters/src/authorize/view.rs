@@ -151,6 +151,11 @@ impl View {
         )
     }
 
+    /// Whether what is listed is the same with each request.
+    pub fn is_settled(&self) -> bool {
+        self.visible.is_some()
+    }
+
     /// How many bytes it takes, about.
     pub fn bytes(&self) -> usize {
         let open = |standing: &Standing| match standing {

@@ -109,6 +109,19 @@ impl Sent {
     }
 }
 
+/// An item that is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// What clients call it.
+    pub exposed: &'a str,
+    /// Whose it is.
+    pub member: usize,
+    /// What that backend calls it.
+    pub original: &'a str,
+    /// The item as clients see it.
+    pub json: &'a [u8],
+}
+
 /// Two items under one exposed name, of which one is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clash {
@@ -221,6 +234,23 @@ impl Catalog {
     pub fn item(&self, kind: Kind, exposed: &str) -> Option<Owner<'_>> {
         let shelf = self.shelf(kind);
         shelf.table.get(exposed).and_then(|&at| shelf.entries.get(at as usize)).map(Entry::owner)
+    }
+
+    /// The place of an item among those of its kind that are listed.
+    pub fn place(&self, kind: Kind, exposed: &str) -> Option<usize> {
+        self.shelf(kind).table.get(exposed).map(|&at| at as usize)
+    }
+
+    /// The item that is listed at a place among those of its kind.
+    pub fn listed(&self, kind: Kind, place: usize) -> Option<Listed<'_>> {
+        let shelf = self.shelf(kind);
+        let entry = shelf.entries.get(place)?;
+        Some(Listed {
+            exposed: &entry.exposed,
+            member: entry.member,
+            original: entry.original.as_deref().unwrap_or(&entry.exposed),
+            json: shelf.json.get(entry.start..entry.end).unwrap_or_default(),
+        })
     }
 
     /// How many items of a kind are shown.

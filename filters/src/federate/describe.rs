@@ -6,7 +6,6 @@ use super::inventory::Inventory;
 use super::kind::Kind;
 use super::policy::Policy;
 use super::render::Caching;
-use crate::exchange::UnixMillis;
 use crate::revision::Revision;
 use crate::rpc::members::member;
 use crate::rpc::scan::Form;
@@ -139,7 +138,7 @@ pub fn discover_result(
     catalog: &Catalog,
     revisions: impl Iterator<Item = Revision>,
     server_info: &str,
-    now: UnixMillis,
+    caching: Caching,
 ) -> Bytes {
     let revisions: Vec<String> = revisions.map(|revision| format!("\"{revision}\"")).collect();
     let mut result = format!(
@@ -149,10 +148,7 @@ pub fn discover_result(
     )
     .into_bytes();
     add_instructions(&mut result, catalog);
-    let end = format!(
-        ",{},\"_meta\":{{\"io.modelcontextprotocol/serverInfo\":{server_info}}}}}",
-        Caching::of(catalog, now).members()
-    );
+    let end = format!(",{},\"_meta\":{{\"io.modelcontextprotocol/serverInfo\":{server_info}}}}}", caching.members());
     result.extend_from_slice(end.as_bytes());
     result.into()
 }

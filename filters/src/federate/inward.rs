@@ -1,7 +1,10 @@
 //! `federate`: where each of a client's messages goes, and what must be replaced in it.
 
 mod completion;
+mod named;
 mod tasks;
+
+pub use named::{Named, named, unknown};
 
 use super::audience::{Callers, Identity};
 use super::catalog::{Catalog, Owner, Sent};
@@ -349,15 +352,7 @@ impl Routing<'_> {
         if self.exchange.crowded && (kind == Kind::Resources || seems_of().is_none()) {
             return Refusal::new(Fault::Overloaded, Federate::NAME);
         }
-        let fault =
-            if kind == Kind::Resources && !self.is_modern() { Fault::UnknownResource } else { Fault::UnknownItem };
-        let text = format!("there is no {} \"{}\" here", kind.noun(), shown(name));
-        let refusal = Refusal::new(fault, Federate::NAME).saying(text);
-        if kind != Kind::Resources || name.len() > URI_BYTES {
-            return refusal;
-        }
-        // Which resource is missing (2026-07-28, resources, error handling).
-        refusal.with_data(format!("\"uri\":{}", serde_json::Value::from(name)))
+        unknown(self.exchange, kind, name)
     }
 }
 

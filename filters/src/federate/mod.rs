@@ -59,6 +59,8 @@ pub struct Federation {
     pub failure: Failure,
     /// For how long the items of a lost member stay where they go ([`Failure::Partial`]), in milliseconds.
     pub grace: u64,
+    /// Whether what is shown depends on who calls: then nobody may share it (MCP 2026-07-28, `cacheScope`).
+    pub private: bool,
     catalog: ArcSwap<Catalog>,
     waited: AtomicBool,
 }
@@ -67,7 +69,14 @@ impl Federation {
     /// A federation of whose members nothing is known yet.
     pub fn new(policy: Policy, failure: Failure, grace: u64) -> Federation {
         let catalog = Catalog::merge(&policy, &[]);
-        Federation { policy, failure, grace, catalog: ArcSwap::from_pointee(catalog), waited: AtomicBool::new(false) }
+        let catalog = ArcSwap::from_pointee(catalog);
+        Federation { policy, failure, grace, private: false, catalog, waited: AtomicBool::new(false) }
+    }
+
+    /// The same, where what is shown depends on who calls, or may not be shown to everybody.
+    #[must_use]
+    pub fn for_callers(self, private: bool) -> Federation {
+        Federation { private, ..self }
     }
 
     /// The catalog as it is now. The guard is cheap and must not be held across an await.

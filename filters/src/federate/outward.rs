@@ -76,6 +76,26 @@ pub fn response(method: &str, response: &Bytes, uris: &MemberUris) -> Result<Opt
     Ok((!edits.is_empty()).then(|| edited(response, whole, &edits)))
 }
 
+/// The methods whose results a backend may call public, and only their reader may keep where callers are told apart.
+pub fn is_kept_private(method: &str) -> bool {
+    method == "resources/read"
+}
+
+/// A backend's response that only its reader may keep (MCP 2026-07-28, `cacheScope`); `None` where it says so already, or
+/// nothing of it may be kept.
+pub fn private(response: &Bytes) -> Option<Bytes> {
+    let whole = Span { start: 0, end: u32::try_from(response.len()).ok()? };
+    let mut edits = Vec::new();
+    for result in members(response).filter(|member| member.name == "result") {
+        let object = result.value.span.of(response);
+        let scopes = members(object).filter(|member| member.name == "cacheScope");
+        for scope in scopes.filter(|scope| scope.value.span.of(object) != br#""private""#) {
+            edits.push(Edit::text(scope.value.span.within(result.value.span), "private"));
+        }
+    }
+    (!edits.is_empty()).then(|| edited(response, whole, &edits))
+}
+
 /// A backend's notification with its URIs as clients see them; `None` where nothing is to be replaced.
 pub fn notification(message: &Message, body: &Bytes, uris: &MemberUris) -> Option<Bytes> {
     if uris.is_identity() || !message.is(b"notifications/resources/updated", body) {

@@ -155,6 +155,12 @@ impl Caching {
         Caching { ttl: catalog.ttl(now), scope: catalog.scope() }
     }
 
+    /// The same, which nobody may share if it is `private`.
+    #[must_use]
+    pub fn kept(self, private: bool) -> Caching {
+        if private { Caching { scope: Scope::Private, ..self } } else { self }
+    }
+
     pub(super) fn members(self) -> String {
         format!("\"ttlMs\":{},\"cacheScope\":\"{}\"", self.ttl, self.scope.as_str())
     }

@@ -25,7 +25,8 @@ pub(in crate::lanes) async fn answer(way: &mut Way<'_>, index: usize, local: &Lo
         Local::Discover => {
             let policy = &way.server.policy;
             let catalog = catalog(way)?;
-            discover_result(&catalog, policy.revisions(), &server_info(&policy.name), now())
+            let caching = Caching::of(&catalog, now()).kept(federation(way)?.private);
+            discover_result(&catalog, policy.revisions(), &server_info(&policy.name), caching)
         }
         Local::SetLevel => {
             let level = level(exchange, index)?;
@@ -56,7 +57,8 @@ pub(super) fn list(way: &Way<'_>, kind: Kind, after: Option<&Position>, id: &[u8
         let text = format!("the lists are incomplete: backend \"{backend}\" cannot be asked");
         return Err(Refusal::new(Fault::BackendUnreachable, RULE).saying(text).into());
     }
-    let page = catalog.page(kind, after);
+    let shown = way.trip.exchange.shown.as_ref().unwrap_or(&catalog);
+    let page = shown.page(kind, after);
     let server = &way.server.policy.name;
     let cursor = page
         .next
@@ -65,7 +67,8 @@ pub(super) fn list(way: &Way<'_>, kind: Kind, after: Option<&Position>, id: &[u8
         .transpose();
     let cursor = cursor.map_err(|_| Refusal::new(Fault::Internal, RULE))?;
     let era = way.trip.exchange.era().unwrap_or(Era::Legacy);
-    Ok(render::list(kind, era, id, &page, cursor.as_deref(), Caching::of(&catalog, now())))
+    let caching = Caching::of(shown, now()).kept(federation.private);
+    Ok(render::list(kind, era, id, &page, cursor.as_deref(), caching))
 }
 
 /// What is shown in this exchange: by the same it was decided where its messages go.

@@ -5,6 +5,7 @@
 
 use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::federate::naming::{self, Prefixing};
+use lockgate_filters::federate::render::Caching;
 use lockgate_filters::federate::render::{self, Caching};
 use lockgate_filters::federate::{
     Catalog, Inventory, InventoryBuilder, InventoryLimits, Kind, Member, Offer, Policy, Standing, describe,
@@ -54,7 +55,7 @@ pub fn check(data: &[u8]) {
             listed(&catalog, kind, prefixing, &inventories);
         }
         let revisions = Revision::ALL.into_iter();
-        let discover = describe::discover_result(&catalog, revisions, "{}", UnixMillis(0));
+        let discover = describe::discover_result(&catalog, revisions, "{}", Caching::of(&catalog, UnixMillis(0)));
         let initialize = describe::initialize_result(&catalog, Revision::V2025_11_25, "{}");
         for result in [discover, initialize] {
             assert_eq!(skim_content(&result, &JSON), Ok(()), "what is said of the server is no JSON");

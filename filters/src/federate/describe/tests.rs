@@ -1,4 +1,5 @@
 use super::*;
+use crate::exchange::UnixMillis;
 use crate::federate::catalog::{Offer, Standing};
 use crate::federate::naming::Prefixing;
 use crate::federate::testing::{inventory, merge, policy};
@@ -84,7 +85,9 @@ fn results_of_both_eras_are_json() {
     assert_eq!(legacy["protocolVersion"], "2025-06-18");
     assert_eq!((&legacy["instructions"], &legacy["serverInfo"]["name"]), (&"Say \"hi\".".into(), &"lockgate".into()));
     let revisions = [Revision::V2026_07_28, Revision::V2025_11_25].into_iter();
-    let modern: Value = serde_json::from_slice(&discover_result(&catalog, revisions, info, UnixMillis(1_000))).unwrap();
+    let modern: Value =
+        serde_json::from_slice(&discover_result(&catalog, revisions, info, Caching::of(&catalog, UnixMillis(1_000))))
+            .unwrap();
     assert_eq!(modern["supportedVersions"], json!(["2026-07-28", "2025-11-25"]));
     assert_eq!((&modern["resultType"], &modern["ttlMs"]), (&"complete".into(), &60_000.into()));
     assert_eq!(modern["_meta"]["io.modelcontextprotocol/serverInfo"]["version"], "1");

@@ -275,3 +275,22 @@ proptest! {
         prop_assert_eq!(&made["params"]["messages"], &conversation(&|uri| uris.outward(uri).into_owned()));
     }
 }
+
+#[test]
+fn what_one_caller_has_read_nobody_else_may_keep() {
+    let private = |text: &str| super::private(&Bytes::copy_from_slice(text.as_bytes()));
+    let changed = private(
+        r#"{"jsonrpc":"2.0","id":1,"result":{"cacheScope":"public","ttlMs":1,"contents":[{"cacheScope":"public"}]}}"#,
+    );
+    assert_eq!(
+        changed.as_deref(),
+        Some(&br#"{"jsonrpc":"2.0","id":1,"result":{"cacheScope":"private","ttlMs":1,"contents":[{"cacheScope":"public"}]}}"#[..])
+    );
+    let escaped = private(r#"{"result":{"cache\u0053cope":"publi\u0063"}}"#);
+    assert_eq!(escaped.as_deref(), Some(&br#"{"result":{"cache\u0053cope":"private"}}"#[..]));
+    for same in
+        [r#"{"result":{"cacheScope":"private"}}"#, r#"{"result":{}}"#, r#"{"error":{"cacheScope":"public"}}"#, "", "[]"]
+    {
+        assert_eq!(private(same), None, "{same}");
+    }
+}
