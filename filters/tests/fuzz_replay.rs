@@ -1,11 +1,17 @@
 //! The fuzz targets' properties on stable: over their corpora and over mutations of them. See `tests/fuzz/`.
 
+#[path = "../../tests/fuzz/src/claims.rs"]
+mod claims;
 #[path = "../../tests/fuzz/src/cursor.rs"]
 mod cursor;
 #[path = "../../tests/fuzz/src/inventory.rs"]
 mod inventory;
+#[path = "../../tests/fuzz/src/issuer.rs"]
+mod issuer;
 #[path = "../../tests/fuzz/src/keys.rs"]
 mod keys;
+#[path = "../../tests/fuzz/src/metadata_path.rs"]
+mod metadata_path;
 #[path = "../../tests/fuzz/src/mirror.rs"]
 mod mirror;
 #[path = "../../tests/fuzz/src/replay.rs"]
@@ -16,6 +22,8 @@ mod scan;
 mod sse;
 #[path = "../../tests/fuzz/src/ticket.rs"]
 mod ticket;
+#[path = "../../tests/fuzz/src/token.rs"]
+mod token;
 #[path = "../../tests/fuzz/src/uri.rs"]
 mod uri;
 
@@ -58,4 +66,19 @@ fn inventory_holds_over_its_corpus() {
 #[test]
 fn uri_holds_over_its_corpus() {
     println!("{} inputs", replay::replay(&corpus("uri"), uri::check));
+}
+
+#[test]
+fn token_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("token"), token::check));
+}
+
+#[test]
+fn claims_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("claims"), claims::check));
+}
+
+#[test]
+fn metadata_path_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("metadata_path"), metadata_path::check));
 }
