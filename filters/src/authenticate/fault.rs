@@ -170,7 +170,7 @@ impl TokenFault {
     }
 
     /// Whether the same token will be refused again, for as long as its issuer's settings and keys stay as they are: it does
-    /// not depend on the time, on the connection, or on keys that may come.
+    /// not depend on a time to come, on the connection, or on keys that may come.
     pub const fn is_lasting(self) -> bool {
         !matches!(
             self,
@@ -178,7 +178,6 @@ impl TokenFault {
                 | TokenFault::NotYet
                 | TokenFault::IssuedLater
                 | TokenFault::NotBound
-                | TokenFault::Inactive
                 | TokenFault::Issuer
         )
     }
@@ -194,5 +193,18 @@ mod tests {
         let labels: HashSet<_> = TokenFault::ALL.iter().map(|fault| fault.label()).collect();
         let texts: HashSet<_> = TokenFault::ALL.iter().map(|fault| fault.text()).collect();
         assert_eq!((labels.len(), texts.len()), (TokenFault::ALL.len(), TokenFault::ALL.len()));
+    }
+
+    #[test]
+    fn what_a_later_attempt_may_change_is_not_lasting() {
+        assert!(
+            TokenFault::Signature.is_lasting() && TokenFault::Expired.is_lasting() && TokenFault::Inactive.is_lasting()
+        );
+        assert!(
+            !TokenFault::UnknownKey.is_lasting()
+                && !TokenFault::NotYet.is_lasting()
+                && !TokenFault::NotBound.is_lasting()
+        );
+        assert!(TokenFault::ALL.into_iter().filter(|fault| fault.may_have_a_new_key()).eq([TokenFault::UnknownKey]));
     }
 }

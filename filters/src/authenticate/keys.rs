@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_set_is_bounded_and_strict() {
+    fn bounded_jwks_and_strict_ones() {
         let parse = |text: &str| KeySet::parse(text.as_bytes()).map(|set| set.len());
         assert_eq!(parse(r#"{"keys":[]}"#), Ok(0));
         assert_eq!(parse(r#"{"keys":{}}"#), Err(KeySetFault::NoKeys));

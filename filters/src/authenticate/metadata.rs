@@ -11,6 +11,8 @@ use serde::Serialize;
 pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 /// Scopes that are between a client and its authorization server, and no resource's (OpenID Connect Core section 11).
 const OFFLINE_ACCESS: &str = "offline_access";
+/// Visible characters that no URL holds (RFC 3986 section 2).
+const NOT_IN_URLS: &[u8] = b"\"\\<>^`{|}";
 
 /// Why a text is no resource identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +39,7 @@ impl<'a> Resource<'a> {
         let (_, behind) = url.split_at_checked(authority_at).ok_or(NoResource)?;
         let end = behind.find(['/', '?', '#']).unwrap_or(behind.len());
         let (origin, rest) = url.split_at_checked(authority_at + end).ok_or(NoResource)?;
-        let visible = url.bytes().all(|byte| byte.is_ascii_graphic() && !br#""\<>^`{|}"#.contains(&byte));
+        let visible = url.bytes().all(|byte| byte.is_ascii_graphic() && !NOT_IN_URLS.contains(&byte));
         if end == 0 || !visible || url.contains('#') || origin.contains('@') {
             return Err(NoResource);
         }
