@@ -5,7 +5,6 @@
 
 use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::federate::naming::{self, Prefixing};
-use lockgate_filters::federate::render::Caching;
 use lockgate_filters::federate::render::{self, Caching};
 use lockgate_filters::federate::{
     Catalog, Inventory, InventoryBuilder, InventoryLimits, Kind, Member, Offer, Policy, Standing, describe,
