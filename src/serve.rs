@@ -72,6 +72,7 @@ impl Gateway {
 
     async fn refuse(&self, session: &mut Session, trip: &mut Trip, refusal: Refusal) -> pingora::Result<()> {
         trip.record.failed(refusal.fault, refusal.rule);
+        trip.record.reason = refusal.reason;
         let unread = !session.downstream_session.is_body_done();
         if unread {
             session.set_keepalive(None);

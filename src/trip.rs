@@ -42,6 +42,8 @@ pub struct Record {
     pub fault: Option<Fault>,
     /// Which filter or lane refused it.
     pub rule: &'static str,
+    /// Why, where clients are told less.
+    pub reason: &'static str,
     /// Whether the client left before the end.
     pub client_gone: bool,
     /// Whether what was in it was taken on to another request, which counts in its place.
@@ -51,7 +53,7 @@ pub struct Record {
 impl Record {
     /// The record of a request that begins now.
     pub fn begin() -> Record {
-        Record { started: Instant::now(), lane: None, fault: None, rule: "", client_gone: false, brought: false }
+        Record { started: Instant::now(), lane: None, fault: None, rule: "", reason: "", client_gone: false, brought: false }
     }
 
     /// The request was refused, or its answer could not be finished.

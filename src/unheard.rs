@@ -31,6 +31,7 @@ impl Refuse for Unheard {
             lane: None,
             fault: refusal.fault,
             rule: refusal.rule,
+            reason: "",
         });
         let body = reply::error_body(None, refusal, id.as_str());
         Worded { correlation: id.as_str().to_owned(), body }

@@ -1,9 +1,11 @@
 //! Client certificates: whose are believed on a listener, and which one a connection has shown.
 
+use super::names;
 use super::settings::ClientTls;
 use super::tls::TlsError;
 use ::aws_lc_rs::digest::{Context, SHA256};
 use arc_swap::ArcSwapOption;
+use lockgate_filters::authenticate::certificate::ClientCertificate as Names;
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
@@ -70,7 +72,7 @@ impl Trusted {
 #[derive(Clone)]
 pub struct ClientCertificate {
     der: Arc<[u8]>,
-    thumbprint: [u8; 32],
+    names: Option<Arc<Names>>,
     believed: Believed,
 }
 
@@ -98,7 +100,8 @@ impl ClientCertificate {
     fn new(der: &[u8], believed: Believed) -> ClientCertificate {
         let mut context = Context::new(&SHA256);
         context.update(der);
-        ClientCertificate { der: der.into(), thumbprint: sha256(context), believed }
+        let names = names::read(der, sha256(context)).map(Arc::new);
+        ClientCertificate { der: der.into(), names, believed }
     }
 
     /// The certificate in DER.
@@ -106,9 +109,9 @@ impl ClientCertificate {
         &self.der
     }
 
-    /// Its SHA-256 thumbprint (RFC 8705 section 3.1).
-    pub fn thumbprint(&self) -> &[u8; 32] {
-        &self.thumbprint
+    /// What it says; `None` where that cannot be read.
+    pub fn names(&self) -> Option<&Arc<Names>> {
+        self.names.as_ref()
     }
 
     /// Whether those who vouched for it when it was shown are still believed on its listener.

@@ -23,6 +23,7 @@ mod framing;
 mod head;
 mod http2;
 pub mod listener;
+mod names;
 pub mod proxy_protocol;
 pub mod refusal;
 mod resets;

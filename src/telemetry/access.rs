@@ -31,8 +31,9 @@ pub fn record(session: &Session, trip: &Trip) {
         return;
     };
     metrics.refused(fault);
-    let (id, client, rule) = (&trip.correlation, trip.exchange.client, trip.record.rule);
-    refused(&Refused { id, client, method, lane, fault, rule });
+    let (id, client) = (&trip.correlation, trip.exchange.client);
+    let (rule, reason) = (trip.record.rule, trip.record.reason);
+    refused(&Refused { id, client, method, lane, fault, rule, reason });
 }
 
 /// What the log says of a request that was refused or failed.
@@ -50,15 +51,17 @@ pub struct Refused<'a> {
     pub fault: Fault,
     /// Which filter or lane said so.
     pub rule: &'static str,
+    /// Why, where clients are told less; else empty.
+    pub reason: &'static str,
 }
 
 /// Logs a request that was refused or failed, as loudly as its fault deserves.
 pub fn refused(refused: &Refused<'_>) {
-    let Refused { id, client, method, lane, fault, rule } = refused;
+    let Refused { id, client, method, lane, fault, rule, reason } = refused;
     let (method, lane, label) = (method.label(), name(*lane), fault.label());
     match fault.loudness() {
-        Loudness::Warning => tracing::warn!(%id, %client, method, lane, fault = label, rule, "request"),
-        Loudness::Quiet => tracing::debug!(%id, %client, method, lane, fault = label, rule, "request"),
+        Loudness::Warning => tracing::warn!(%id, %client, method, lane, fault = label, rule, reason, "request"),
+        Loudness::Quiet => tracing::debug!(%id, %client, method, lane, fault = label, rule, reason, "request"),
     }
 }
 
