@@ -16,6 +16,7 @@ pub mod control;
 pub mod demo;
 pub mod downstream;
 pub mod drain;
+pub mod egress;
 pub mod gateway;
 pub mod greeting;
 pub mod lanes;
