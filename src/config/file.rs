@@ -6,8 +6,8 @@
 //! What must be given is optional here too: its absence is told with everything else that is wrong, instead of hiding it.
 
 use super::sections::{
-    AdminLimits, Backend, Cluster, Drain, FailurePolicy, Limits, ListenerTls, Log, Member, MetricsAccess, PrefixPolicy,
-    ProtocolRevision, ProxyProtocol, Streams,
+    AdminLimits, ApiKeys, AuthFile, Backend, CertificateRule, Cluster, Drain, Egress, FailurePolicy, Issuer, Limits,
+    ListenerTls, Log, Member, MetricsAccess, PrefixPolicy, ProtocolRevision, ProxyProtocol, Revocations, Streams,
 };
 use super::values::{
     AllowedHost, AllowedOrigin, ListenAddress, Name, Network, PublicUrl, RoutePath, Secret, Separator, TimeSpan,
@@ -49,6 +49,17 @@ pub struct ConfigFile {
     pub backends: IndexMap<Name, Backend>,
     /// The MCP endpoints that clients see, by name.
     pub virtual_servers: IndexMap<Name, VirtualServerFile>,
+    /// Who issues the tokens that callers show, by name.
+    pub issuers: IndexMap<Name, Issuer>,
+    /// The keys that callers may show instead of tokens: a list; or `{ file: ./keys.yaml }`, a file with that list, which is
+    /// read again when it changes.
+    pub api_keys: ApiKeys,
+    /// Who client certificates speak for.
+    pub certificates: Vec<CertificateRule>,
+    /// What no longer counts although it has not ended.
+    pub revocations: Option<Revocations>,
+    /// What the gateway itself may fetch.
+    pub egress: Egress,
     /// Bounds on what clients and backends may send and hold.
     pub limits: Limits,
     /// Streams held open towards clients.
@@ -87,6 +98,10 @@ pub struct ListenerFile {
     /// Whether HTTP/2 is offered: negotiated on TLS, with prior knowledge on plain HTTP.
     #[serde(default = "yes")]
     pub http2: bool,
+    /// That callers need not prove who they are (`auth: none`) although this listener is not on loopback: something in front
+    /// asks them, or they may be anybody.
+    #[serde(default)]
+    pub acknowledge_no_auth: bool,
 }
 
 /// The operator's listener.
@@ -155,6 +170,9 @@ pub struct VirtualServerFile {
     /// The backends whose items it exposes: names, or maps that say more. Of two items that clash, that of the backend
     /// listed first is shown.
     pub backends: Vec<Member>,
+    /// What is asked of callers. Default: `required` where an issuer, an API key or a rule for client certificates is
+    /// configured, else `none`.
+    pub auth: Option<AuthFile>,
     /// Whether the names of items get prefixes, and so the URIs of resources. Default: `always` with several backends,
     /// `never` with one.
     pub prefix: Option<PrefixPolicy>,
@@ -184,6 +202,7 @@ impl Default for VirtualServerFile {
             path: None,
             listeners: None,
             backends: Vec::new(),
+            auth: None,
             prefix: None,
             separator: Separator::default(),
             failure: FailurePolicy::default(),

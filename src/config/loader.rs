@@ -199,7 +199,12 @@ pub(super) fn is_secret(path: &KeyPath) -> bool {
     match path.steps() {
         [Key(section), Key(key)] => section == "admin" && key == "token",
         [Key(section), Key(list), Index(_), Key(key)] => section == "tickets" && list == "keys" && key == "secret",
-        [Key(section), Key(_), Key(headers), Key(_)] => section == "backends" && headers == "headers",
+        [Key(section), Key(_), Key(headers), Key(_)] if section == "backends" => headers == "headers",
+        [Key(section), Key(_), Key(asked), Key(key)] => {
+            section == "issuers" && asked == "introspection" && key == "client_secret"
+        }
+        // Public keys, unless somebody has put private ones there by mistake.
+        [Key(section), Key(_), Key(key)] => section == "issuers" && key == "jwks",
         [Key(section), Key(_), Key(command), Key(environment), Key(_)] => {
             section == "backends" && command == "command" && environment == "environment"
         }

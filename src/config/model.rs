@@ -4,15 +4,15 @@
 //! replaced.
 
 use super::sections::{
-    AdminLimits, Backend, Cluster, Drain, FailurePolicy, Limits, ListenerTls, Log, Member, MetricsAccess, PrefixPolicy,
-    ProtocolRevision, ProxyProtocol, Streams,
+    AdminLimits, ApiKeys, AuthMode, Backend, CertificateRule, Cluster, Drain, Egress, FailurePolicy, Issuer, Limits,
+    ListenerTls, Log, Member, MetricsAccess, PrefixPolicy, ProtocolRevision, ProxyProtocol, Revocations, Streams,
 };
 use super::values::{
-    AllowedHost, AllowedOrigin, ItemPrefix, KeyMaterial, ListenAddress, Name, Network, PublicUrl, RoutePath, Secret,
-    Separator, TimeSpan,
+    AllowedHost, AllowedOrigin, ItemPrefix, KeyMaterial, ListenAddress, Name, Network, PublicUrl, RoutePath, Scope,
+    Secret, Separator, TimeSpan,
 };
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -35,6 +35,21 @@ pub struct Config {
     pub backends: IndexMap<Name, Backend>,
     /// The MCP endpoints clients see; at least one. Paths are unique on each listener.
     pub virtual_servers: IndexMap<Name, VirtualServer>,
+    /// Who issues tokens; no two have the same `iss`.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub issuers: IndexMap<Name, Issuer>,
+    /// API keys, those of a file included; their ids and hashes are unique.
+    #[serde(skip_serializing_if = "ApiKeys::is_none")]
+    pub api_keys: ApiKeys,
+    /// Who client certificates speak for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateRule>,
+    /// What no longer counts: a file, a URL, or both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<Revocations>,
+    /// What the gateway itself may fetch.
+    #[serde(skip_serializing_if = "is_closed")]
+    pub egress: Egress,
     /// Bounds.
     pub limits: Limits,
     /// Streams held open towards clients.
@@ -60,15 +75,21 @@ impl Config {
     }
 
     /// Whether a virtual server passes everything on as it is: one backend that speaks Streamable HTTP, nothing selected,
-    /// nothing renamed, nothing added.
+    /// nothing renamed, nothing added, nobody asked who they are.
     pub fn is_direct(&self, server: &VirtualServer) -> bool {
         let [member] = server.backends.as_slice() else { return false };
         let backend = self.backends.get(&member.backend);
         server.prefix == PrefixPolicy::Never
             && server.instructions.is_none()
+            && server.auth.mode == AuthMode::None
             && member.takes_all()
             && backend.is_some_and(Backend::is_streamable_http)
     }
+}
+
+/// Whether nothing is exempt.
+fn is_closed(egress: &Egress) -> bool {
+    egress.allow.is_empty()
 }
 
 /// An address on which clients are accepted.
@@ -91,6 +112,8 @@ pub struct Listener {
     pub proxy_protocol: ProxyProtocol,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
+    /// Whether callers need not prove who they are although the address is not loopback.
+    pub acknowledge_no_auth: bool,
     /// Whether `public_url` was made from the address.
     #[serde(skip)]
     pub public_url_is_derived: bool,
@@ -146,6 +169,9 @@ pub struct VirtualServer {
     pub listeners: Vec<Name>,
     /// The backends behind it, none twice; never empty.
     pub backends: Vec<Member>,
+    /// What is asked of callers.
+    #[serde(serialize_with = "as_written")]
+    pub auth: Auth,
     /// Whether items get prefixes.
     pub prefix: PrefixPolicy,
     /// What stands between a prefix and a name.
@@ -166,6 +192,30 @@ pub struct VirtualServer {
     pub sse: bool,
     /// The items on one page of a list.
     pub page_size: u32,
+}
+
+/// What a virtual server asks of its callers. With [`AuthMode::None`] no proof is taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Auth {
+    /// Whether they must prove who they are.
+    pub mode: AuthMode,
+    /// The issuers whose tokens are taken, none twice.
+    pub issuers: Vec<Name>,
+    /// Whether API keys are taken.
+    pub api_keys: bool,
+    /// Whether client certificates are taken.
+    pub certificates: bool,
+    /// Audiences that are accepted besides the server's own URL.
+    pub audiences: Vec<String>,
+    /// Scopes that every caller with scopes must have.
+    pub scopes: Vec<Scope>,
+    /// Whether its metadata is found at the root of its listeners too.
+    pub default_resource: bool,
+}
+
+/// Where nothing is asked, that is all there is to say.
+fn as_written<S: Serializer>(auth: &Auth, serializer: S) -> Result<S::Ok, S::Error> {
+    if auth.mode == AuthMode::None { auth.mode.serialize(serializer) } else { auth.serialize(serializer) }
 }
 
 /// What a URL path of a virtual server leads to.

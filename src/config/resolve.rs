@@ -3,14 +3,17 @@
 //! Nothing stops at the first mistake here either: each part says all that is wrong with it, and the configuration exists
 //! only when no part said anything.
 
+mod auth;
 mod backends;
 mod cluster;
 mod command;
 mod eras;
 mod files;
+mod issuers;
 mod limits;
 mod listeners;
 mod members;
+mod proofs;
 mod routes;
 mod servers;
 mod tickets;
@@ -20,6 +23,7 @@ use super::file::ConfigFile;
 use super::model::Config;
 use super::path::KeyPath;
 use super::sources::Sources;
+use auth::Proofs;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -55,7 +59,15 @@ impl Resolver<'_> {
         let tickets = self.tickets(tickets);
         self.check_cluster(&cluster, tickets.keys.len());
         let backends = self.backends(backends);
-        let virtual_servers = self.virtual_servers(virtual_servers, &listeners, &backends);
+        let issuers = self.issuers(file.issuers);
+        let api_keys = self.api_keys(file.api_keys, &virtual_servers);
+        self.check_certificates(&file.certificates);
+        let revocations = self.revocations(file.revocations);
+        self.check_egress(&file.egress);
+        let proofs =
+            Proofs { issuers: &issuers, api_keys: !api_keys.is_none(), certificates: !file.certificates.is_empty() };
+        let virtual_servers = self.virtual_servers(virtual_servers, &listeners, &backends, proofs);
+        self.check_openness(&listeners, &virtual_servers);
         let state_dir = self.state_dir(state_dir);
         let workers = self.workers(file.workers);
         self.check_limits(&file.limits, &file.streams, &file.drain);
@@ -70,6 +82,11 @@ impl Resolver<'_> {
             cluster,
             backends,
             virtual_servers,
+            issuers,
+            api_keys,
+            certificates: file.certificates,
+            revocations,
+            egress: file.egress,
             limits: file.limits,
             streams: file.streams,
             drain: file.drain,

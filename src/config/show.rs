@@ -80,6 +80,17 @@ fn secrets(config: &Config) -> BTreeMap<KeyPath, Secret> {
             secrets.insert(environment.key(key.as_str()), value.secret().clone());
         }
     }
+    for (name, issuer) in &config.issuers {
+        if let Some(asked) = &issuer.introspection {
+            let path = KeyPath::from(["issuers", name.as_str(), "introspection", "client_secret"]);
+            secrets.insert(path, asked.client_secret.clone());
+        }
+    }
+    // The keys of a file are not in the tree; that they have changed is told at the file.
+    if config.api_keys.file.is_some() {
+        let keys = serde_yaml::to_string(&config.api_keys.keys).unwrap_or_default();
+        secrets.insert(KeyPath::from(["api_keys", "file"]), Secret::from(keys));
+    }
     secrets
 }
 

@@ -6,7 +6,7 @@ use crate::config::diagnostic::Finding;
 use crate::config::file::{AdminFile, ListenerFile};
 use crate::config::model::{Admin, Listener};
 use crate::config::path::KeyPath;
-use crate::config::sections::{ListenerTls, ProxyProtocol};
+use crate::config::sections::{ClientCertificates, ListenerTls, ProxyProtocol};
 use crate::config::values::{AllowedHost, AllowedOrigin, ListenAddress, Name, PublicUrl};
 use indexmap::IndexMap;
 
@@ -65,9 +65,18 @@ impl Resolver<'_> {
         }
         let tls = file.tls.map(|tls| {
             let path = path.key("tls");
+            let authorities = path.key("client_ca");
+            if tls.client_certificates.is_some() && tls.client_ca.is_none() && !self.is_pruned(&authorities) {
+                let message = "no client certificate would be believed: `client_ca` is missing";
+                self.note(Finding::error(path.key("client_certificates"), message));
+            }
+            let client_ca = tls.client_ca.map(|file| self.pem(&authorities, file, Pem::Certificates));
+            let asked = client_ca.is_some().then_some(ClientCertificates::Optional);
             ListenerTls {
                 certificate: self.pem(&path.key("certificate"), tls.certificate, Pem::Certificates),
                 key: self.pem(&path.key("key"), tls.key, Pem::PrivateKey),
+                client_certificates: tls.client_certificates.or(asked),
+                client_ca,
             }
         });
         let allowed_origins = match file.allowed_origins {
@@ -84,6 +93,7 @@ impl Resolver<'_> {
             trusted_proxies: file.trusted_proxies,
             proxy_protocol: file.proxy_protocol,
             http2: file.http2,
+            acknowledge_no_auth: file.acknowledge_no_auth,
             public_url_is_derived,
         })
     }

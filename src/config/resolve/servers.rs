@@ -1,6 +1,7 @@
 //! Virtual servers and what they refer to.
 
 use super::Resolver;
+use super::auth::Proofs;
 use super::listeners::Bound;
 use crate::config::diagnostic::Finding;
 use crate::config::file::VirtualServerFile;
@@ -25,6 +26,7 @@ impl Resolver<'_> {
         servers: IndexMap<Name, VirtualServerFile>,
         listeners: &IndexMap<Name, Bound<Listener>>,
         backends: &IndexMap<Name, Backend>,
+        proofs: Proofs<'_>,
     ) -> IndexMap<Name, VirtualServer> {
         let path = KeyPath::from(["virtual_servers"]);
         if servers.is_empty() && !self.is_pruned(&path) {
@@ -37,7 +39,7 @@ impl Resolver<'_> {
         self.check_count(&path, servers.len(), VIRTUAL_SERVERS_MAX);
         let mut resolved = IndexMap::with_capacity(servers.len());
         for (name, server) in servers.into_iter().take(VIRTUAL_SERVERS_MAX) {
-            let server = self.virtual_server(&path.key(&name), &name, server, listeners, backends);
+            let server = self.virtual_server(&path.key(&name), &name, server, (listeners, backends), proofs);
             resolved.insert(name, server);
         }
         self.check_routes(&path, &resolved);
@@ -50,8 +52,8 @@ impl Resolver<'_> {
         path: &KeyPath,
         name: &Name,
         file: VirtualServerFile,
-        listeners: &IndexMap<Name, Bound<Listener>>,
-        backends: &IndexMap<Name, Backend>,
+        (listeners, backends): (&IndexMap<Name, Bound<Listener>>, &IndexMap<Name, Backend>),
+        proofs: Proofs<'_>,
     ) -> VirtualServer {
         let by_count = if file.backends.len() > 1 { PrefixPolicy::Always } else { PrefixPolicy::Never };
         let prefix = file.prefix.unwrap_or(by_count);
@@ -69,6 +71,7 @@ impl Resolver<'_> {
             path: file.path.unwrap_or_else(|| RoutePath::of_server(name, "mcp")),
             listeners: self.offered_on(&path.key("listeners"), file.listeners, listeners),
             backends: file.backends,
+            auth: self.auth(&path.key("auth"), file.auth, proofs),
             prefix,
             separator: file.separator,
             failure: file.failure,

@@ -3,9 +3,11 @@
 //! Doc comments here are the descriptions of the published JSON Schema: they speak to whoever writes a configuration.
 
 mod admin;
+mod auth;
 mod backend;
 mod cluster;
 mod command;
+mod issuer;
 mod limits;
 mod listener;
 mod log;
@@ -13,11 +15,13 @@ mod member;
 mod virtual_server;
 
 pub use admin::{AdminLimits, MetricsAccess};
+pub use auth::{ApiKey, ApiKeys, AuthFile, AuthMode, CertificateRule, Egress, Revocations};
 pub use backend::{Backend, BackendHttp2, BackendProtocol, BackendTls, Endpoint, Pool, SessionLoss, Timeouts};
 pub use cluster::Cluster;
 pub use command::{Command, Restart};
+pub use issuer::{Algorithm, ClaimNames, ClientAuthMethod, Introspection, Issuer, IssuerTls, TokenProfile};
 pub use limits::{Drain, Limits, Streams};
-pub use listener::{ListenerTls, ProxyProtocol};
+pub use listener::{ClientCertificates, ListenerTls, ProxyProtocol};
 pub use log::{Log, LogFormat, LogLevel};
 pub use member::{Member, Rename, ResourceSelection, Selection};
 pub use virtual_server::{FailurePolicy, PrefixPolicy, ProtocolRevision};

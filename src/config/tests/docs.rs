@@ -10,10 +10,15 @@ use std::fmt::Write as _;
 const MARK: &str = "<!-- Generated below this line from src/config: `UPDATE_DOCS=1 cargo test docs`. -->\n";
 
 /// The sections in the order in which people write them.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 17] = [
     "listeners",
     "backends",
     "virtual_servers",
+    "issuers",
+    "api_keys",
+    "certificates",
+    "revocations",
+    "egress",
     "admin",
     "state_dir",
     "tickets",
@@ -26,26 +31,40 @@ const SECTIONS: [&str; 12] = [
 ];
 
 /// What the types of single values are called.
-const WORDS: [(&str, &str); 19] = [
+const WORDS: [(&str, &str); 27] = [
+    ("Algorithm", "algorithm"),
     ("AllowedHost", "host"),
     ("AllowedOrigin", "origin"),
     ("ByteSize", "size"),
+    ("ClaimPath", "claim"),
     ("EndpointUrl", "endpoint URL"),
+    ("FetchUrl", "fetched URL"),
     ("Glob", "pattern"),
     ("HeaderKey", "header name"),
     ("ItemName", "item name"),
     ("ItemPrefix", "prefix"),
+    ("IssuerUrl", "issuer"),
+    ("KeyHash", "hash"),
     ("ListenAddress", "address"),
+    ("Moment", "point in time"),
     ("Name", "name"),
     ("Network", "network"),
     ("PeerAddress", "peer"),
     ("PublicUrl", "public URL"),
+    ("Reach", "place"),
     ("RoutePath", "URL path"),
+    ("Scope", "scope"),
     ("Secret", "secret"),
     ("Separator", "separator"),
     ("TimeSpan", "time span"),
     ("VariableName", "variable name"),
     ("VariableValue", "secret (may be empty)"),
+];
+
+/// What an entry does not load without, so that the range of something else in it can be asked for.
+const NEEDED: [(&str, &str); 2] = [
+    ("issuers.NAME", "{ issuer: https://a }"),
+    ("issuers.NAME.introspection", "{ url: https://a, client_id: a, client_secret: a }"),
 ];
 
 #[test]
@@ -238,6 +257,11 @@ fn range(path: &str, kind: &str) -> Option<String> {
         _ => return None,
     };
     let mut tree: serde_yaml::Value = serde_yaml::from_str(RIGHT).unwrap();
+    for (beside, needed) in NEEDED.iter().filter(|(beside, _)| path.starts_with(beside)) {
+        let needed: serde_yaml::Value = serde_yaml::from_str(needed).unwrap();
+        let at = beside.replace("NAME", "demo").split('.').fold(&mut tree, |at, key| &mut at[key]);
+        *at = needed;
+    }
     let path = path.replace("NAME", "demo");
     let mut at = &mut tree;
     for key in path.split('.') {

@@ -79,8 +79,13 @@ fn the_schema_describes_every_setting_and_knows_the_secrets() {
     let mut secrets = Vec::new();
     walk(&schema, &schema, &path::KeyPath::root(), &mut secrets, 0);
     let written: Vec<String> = secrets.iter().map(ToString::to_string).collect();
-    let expected =
-        ["admin.token", "backends.x.command.environment.x", "backends.x.headers.x", "tickets.keys[0].secret"];
+    let expected = [
+        "admin.token",
+        "backends.x.command.environment.x",
+        "backends.x.headers.x",
+        "issuers.x.introspection.client_secret",
+        "tickets.keys[0].secret",
+    ];
     assert_eq!(written, expected);
     assert!(secrets.iter().all(loader::is_secret));
 }

@@ -9,6 +9,7 @@ mod errors;
 mod examples;
 mod federation;
 mod hostile;
+mod identity;
 mod references;
 mod rules;
 

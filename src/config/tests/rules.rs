@@ -18,14 +18,13 @@ fn a_listener_beyond_loopback_says_who_may_come() {
         "address: 127.0.0.1:8080",
         &format!("{open}, public_url: 'https://gw.example.com'"),
         "",
-        &["2:3 listeners.main.allowed_hosts: `allowed_hosts` is missing"],
+        &[
+            "2:3 listeners.main: everybody who reaches this address",
+            "2:3 listeners.main.allowed_hosts: `allowed_hosts` is missing",
+        ],
     );
-    expect(
-        "address: 127.0.0.1:8080",
-        &format!("{open}, public_url: 'https://gw.example.com', allowed_hosts: [gw.example.com]"),
-        "",
-        &[],
-    );
+    let named = format!("{open}, public_url: 'https://gw.example.com', allowed_hosts: [gw.example.com]");
+    expect("address: 127.0.0.1:8080", &format!("{named}, acknowledge_no_auth: true"), "", &[]);
     expect(
         "address: 127.0.0.1:8080",
         "address: 127.0.0.1:8080, allowed_hosts: []",
