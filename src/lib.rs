@@ -19,6 +19,7 @@ pub mod drain;
 pub mod egress;
 pub mod gateway;
 pub mod greeting;
+pub mod identity;
 pub mod lanes;
 pub mod listen;
 pub mod reload;
