@@ -7,6 +7,7 @@ use super::introspection::Introspector;
 use super::settings::{IssuerSettings, KeySettings};
 use crate::egress::FetchError;
 use arc_swap::ArcSwap;
+use lockgate_filters::authenticate::generation::{Generation, Generations};
 use lockgate_filters::exchange::UnixMillis;
 use std::fmt;
 use std::sync::Arc;
@@ -66,6 +67,8 @@ pub struct Believed<K> {
     pub keys: Arc<K>,
     /// Counts up when they change: what was verified with another number no longer counts, see [`Issuer::is_current`].
     pub generation: u64,
+    /// Ends when they change: what tokens that were verified with them are kept with.
+    pub verified_with: Generation,
     /// Until when they are, if they cannot be fetched again; `None` for keys that were given.
     pub until: Option<UnixMillis>,
 }
@@ -131,6 +134,7 @@ pub struct Report {
 pub(super) struct Published<K> {
     pub(super) keys: Option<Held<K>>,
     pub(super) generation: u64,
+    pub(super) verified_with: Generation,
     pub(super) ended: bool,
     /// Of the last fetch, where it failed.
     pub(super) fault: Option<Arc<KeyFault>>,
@@ -171,6 +175,7 @@ pub(super) struct Counts {
 pub struct Issuer<K> {
     settings: IssuerSettings,
     pub(super) published: ArcSwap<Published<K>>,
+    pub(super) generations: Generations,
     pub(super) wanted: Notify,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) counts: Counts,
@@ -190,9 +195,12 @@ impl<K> Issuer<K> {
         generation: u64,
         introspector: Option<Introspector>,
     ) -> Issuer<K> {
+        let generations = Generations::new();
+        let verified_with = generations.begin();
         Issuer {
             settings,
-            published: ArcSwap::from_pointee(Published { keys, generation, ended: false, fault: None }),
+            published: ArcSwap::from_pointee(Published { keys, generation, verified_with, ended: false, fault: None }),
+            generations,
             wanted: Notify::new(),
             progress: watch::Sender::new(Progress::default()),
             counts: Counts::default(),
@@ -226,7 +234,12 @@ impl<K> Issuer<K> {
         if held.until.is_some_and(|until| now >= until) {
             return Err(NoKeys::Stale);
         }
-        Ok(Believed { keys: Arc::clone(&held.keys), generation: published.generation, until: held.until })
+        Ok(Believed {
+            keys: Arc::clone(&held.keys),
+            generation: published.generation,
+            verified_with: published.verified_with.clone(),
+            until: held.until,
+        })
     }
 
     /// Whether what was verified with keys of this number still counts.
@@ -261,6 +274,11 @@ impl<K> Issuer<K> {
         published.ended || published.keys.as_ref().is_some_and(|held| held.until.is_none())
     }
 
+    /// What the answers about its opaque tokens are kept with.
+    pub fn generation(&self) -> Generation {
+        self.published.load().verified_with.clone()
+    }
+
     /// Who is asked about its opaque tokens, where it is.
     pub fn introspector(&self) -> Option<&Introspector> {
         self.introspector.as_ref().filter(|_| !self.published.load().ended)
@@ -290,7 +308,11 @@ impl<K> Issuer<K> {
     /// Ends it at once: nothing of it is believed any more, and nobody waits for it.
     pub(super) fn end(&self) {
         let generation = self.published.load().generation + 1;
-        self.published.store(Arc::new(Published { keys: None, generation, ended: true, fault: None }));
+        // What was verified counts no longer, and what is being verified at this moment will not.
+        let verified_with = self.generations.begin();
+        self.generations.end();
+        let published = Published { keys: None, generation, verified_with, ended: true, fault: None };
+        self.published.store(Arc::new(published));
         self.progress.send_modify(|progress| progress.ended = u64::MAX);
     }
 }

@@ -79,7 +79,13 @@ fn publish<K: Keys>(issuer: &Issuer<K>, fetched: Result<K, KeyFault>, asked_at: 
             issuer.counts.failed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(issuer = %issuer.name(), error = %fault, "the keys of an issuer could not be fetched");
             let fault = Some(Arc::new(fault));
-            let published = Published { keys: before.keys.clone(), generation: before.generation, ended: false, fault };
+            let published = Published {
+                keys: before.keys.clone(),
+                generation: before.generation,
+                verified_with: before.verified_with.clone(),
+                ended: false,
+                fault,
+            };
             replace(issuer, &before, published);
             false
         }
@@ -94,7 +100,8 @@ fn publish<K: Keys>(issuer: &Issuer<K>, fetched: Result<K, KeyFault>, asked_at: 
             let until = Some(asked_at.plus(max_stale));
             let held = Held { keys, digest, at: Some(asked_at), until };
             let generation = before.generation + u64::from(changed);
-            replace(issuer, &before, Published { keys: Some(held), generation, ended: false, fault: None });
+            let verified_with = if changed { issuer.generations.begin() } else { before.verified_with.clone() };
+            replace(issuer, &before, Published { keys: Some(held), generation, verified_with, ended: false, fault: None });
             changed
         }
     }
