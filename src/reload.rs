@@ -177,8 +177,7 @@ impl Reloader {
             change.apply();
         }
         self.world.cluster.apply(nodes);
-        self.world.upstream.commit(&snapshot.backends);
-        self.world.keep_callers(&snapshot.loaded.config.limits);
+        self.world.commit(&snapshot);
         self.world.sessions.set_limits(settings::sessions(&snapshot.loaded.config));
         self.current.store(Arc::new(snapshot));
         self.world.reloads.send_modify(|count| *count += 1);

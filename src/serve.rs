@@ -12,6 +12,7 @@ use crate::telemetry::CorrelationId;
 use crate::trip::{Record, Trip, head};
 use crate::upstream::Unread;
 use http::Method;
+use lockgate_filters::authenticate::access::{Access, Opaque};
 use lockgate_filters::backend::Backend;
 use lockgate_filters::chain::Stop;
 use lockgate_filters::door::Door;
@@ -186,6 +187,13 @@ impl Gateway {
                 self.world.catalogs.catch_up(CATCH_UP).await;
                 Ok(())
             }
+            Ask::Keys(issuer) => {
+                if let Some(running) = snapshot.issuers.issuer(&issuer.name) {
+                    running.look_again().await;
+                }
+                Ok(())
+            }
+            Ask::Opinion { access, opaque } => ask_issuers(snapshot, access, opaque).await,
             // Answered where the exchange is at hand.
             Ask::Own { .. } | Ask::OwnTools { .. } => Ok(()),
         }
@@ -282,16 +290,46 @@ impl Gateway {
             .or_else(|| forwarded::inbound_request_id(headers, connection.from_trusted_proxy()).map(str::as_bytes))
             .and_then(CorrelationId::adopt)
             .unwrap_or_else(CorrelationId::generate);
+        let mut exchange = Exchange::new(now(), client);
+        exchange.certificate = connection.certificate().and_then(|shown| shown.names().cloned());
         Some(Trip {
             listener,
             server: None,
             correlation,
-            exchange: Exchange::new(now(), client),
+            exchange,
             record: Record::begin(),
             in_flight: None,
             body: None,
             snapshot,
         })
+    }
+}
+
+/// Asks the issuers about a token that only they understand, until one vouches for it.
+///
+/// # Errors
+/// [`Fault::AuthorityUnavailable`] where none does, and one could not be asked.
+async fn ask_issuers(snapshot: &Snapshot, access: &Access, opaque: &Opaque) -> Result<(), Refusal> {
+    let mut unreachable = None;
+    for issuer in access.issuers.iter().filter(|issuer| issuer.introspects) {
+        let Some(running) = snapshot.issuers.issuer(&issuer.name) else { continue };
+        let Some(introspector) = running.introspector() else { continue };
+        // From before it is asked: what it says then does not outlive a change of its settings.
+        let generation = running.generation();
+        match introspector.ask(&opaque.token).await {
+            Ok(answer) => match access.hear(issuer, generation.clone(), opaque, (*answer).clone(), now()) {
+                Ok(()) => return Ok(()),
+                Err(fault) => access.dismiss(generation, opaque, fault, now()),
+            },
+            Err(fault) => {
+                tracing::warn!(issuer = %issuer.name, error = %fault, "an issuer could not be asked about a token");
+                unreachable = Some(fault.label());
+            }
+        }
+    }
+    match unreachable {
+        None => Ok(()),
+        Some(why) => Err(Refusal::new(Fault::AuthorityUnavailable, "introspect").because(why)),
     }
 }
 

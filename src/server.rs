@@ -12,8 +12,10 @@ use crate::config::{Config, Objection};
 use crate::control::Operator;
 use crate::demo;
 use crate::drain::{Drain, StopAfter, StopSignals};
+use crate::egress::Egress;
 use crate::gateway::Gateway;
 use crate::greeting::Greeting;
+use crate::identity::{Identities, system_clock};
 use crate::listen::{Admission, BoundListener, ListenError, ListenService};
 use crate::reload::{self, Reloader};
 use crate::seats::Seats;
@@ -28,6 +30,7 @@ use crate::unheard::Unheard;
 use crate::upstream::Registry;
 use crate::watch::Looks;
 use arc_swap::ArcSwap;
+use lockgate_filters::authenticate::cache::TokenCache;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignalWatch};
 use pingora_proxy::http_proxy;
@@ -47,6 +50,8 @@ use url::Url;
 const SWEEP: Duration = Duration::from_secs(30);
 /// How long a start waits until it is known which other nodes are there.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// How many verified tokens, and how many refused ones, are remembered.
+const TOKENS: usize = 16_384;
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 1;
 
@@ -197,6 +202,7 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
 
     let boot = lockgate_filters::random::array().map_err(|_| StartError::NoRandomness)?;
     let drain = Drain::new();
+    let egress = Arc::new(Egress::new(settings::identity::egress(&config)));
     let world = Arc::new(World {
         upstream: Arc::new(Registry::new()),
         sessions: Arc::new(opened.sessions),
@@ -207,17 +213,28 @@ fn prepare(start: Start) -> Result<Ready, StartError> {
         catalogs: Arc::default(),
         reloads: watch::Sender::default(),
         cluster: Arc::new(Cluster::new(Process { node: opened.node, boot: Boot(boot) })),
+        identities: Identities::new(Arc::clone(&egress), system_clock()),
+        egress,
+        revoking: Default::default(),
+        tokens: Arc::new(TokenCache::new(TOKENS, TOKENS)),
         bound: config.listeners.keys().cloned().collect(),
+        addresses: bound.iter().map(BoundListener::address).collect(),
     });
     let greeting = Greeting::of(&config, &options.source, &bound, admin_address);
     let first = Ingredients { loaded, generation: 1, since: now(), demo: demo_url };
-    let snapshot = world.compile(first).map_err(|wrong| StartError::Config(listed(&wrong)))?;
+    let snapshot = {
+        // What is kept of lists of what no longer counts is kept by a task.
+        let _plane = plane.enter();
+        world.compile(first).map_err(|wrong| StartError::Config(listed(&wrong)))?
+    };
     world.cluster.apply(Cluster::prepare(settings::cluster(&config), &snapshot.keys)?);
     // Who does not answer in time is no reason not to start.
     let _ = plane.block_on(async { timeout(FIRST_LOOK, world.cluster.look()).await });
     plane.spawn(Arc::clone(&world.cluster).keep());
-    world.upstream.commit(&snapshot.backends);
-    world.keep_callers(&config.limits);
+    {
+        let _plane = plane.enter();
+        world.commit(&snapshot);
+    }
     world.upstream.start(plane.handle().clone());
     metrics.config_in_use(1, seconds());
     let current: Current = Arc::new(ArcSwap::from_pointee(snapshot));

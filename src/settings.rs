@@ -3,10 +3,13 @@
 
 mod command;
 mod federation;
+pub mod identity;
 mod judge;
+mod policy;
 
-pub use federation::{federation, is_stocked, pinned};
+pub use federation::{federation, is_stocked, pinned, view};
 pub use judge::{judge, judge_with};
+pub use policy::{denied_as, policy};
 
 use crate::admin;
 use crate::cluster;
@@ -15,7 +18,7 @@ use crate::config::model::{Config, Listener};
 use crate::config::sections::{self, BackendHttp2, BackendProtocol};
 use crate::config::values::{EndpointUrl, PeerAddress};
 use crate::drain::DrainSettings;
-use crate::listen::{self, Certificate, ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
+use crate::listen::{self, Certificate, ClientTls, ConnectionLimits, ListenerSettings, ProxyProtocol, TlsFiles};
 use crate::session::keys::ConfiguredKey;
 use crate::session::{DetachedLimits, Limits as SessionLimits, ReplayLimits};
 use crate::upstream::{
@@ -65,7 +68,10 @@ fn listener_files(settings: &Listener) -> Option<TlsFiles> {
     settings.tls.as_ref().map(|tls| TlsFiles {
         certificate: tls.certificate.clone(),
         key: tls.key.clone(),
-        clients: None,
+        clients: tls.client_ca.as_ref().map(|ca| ClientTls {
+            ca: ca.clone(),
+            required: tls.client_certificates == Some(sections::ClientCertificates::Required),
+        }),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Everything compiled from one configuration generation: immutable, behind one pointer, pinned by each exchange.
 
+mod access;
 mod servers;
 
 use crate::bodies::Bodies;
@@ -9,6 +10,8 @@ use crate::config::model::{Config, Listener as ListenerConfig};
 use crate::config::path::KeyPath;
 use crate::config::values::Name;
 use crate::config::{Loaded, Objection};
+use crate::egress::Egress;
+use crate::identity::{Identities, Prepared, RevocationWatch};
 use crate::request::BodyLimits;
 use crate::seats::Seats;
 use crate::session::keys::KeysFault;
@@ -17,7 +20,13 @@ use crate::session::{Secrets, Sessions};
 use crate::settings;
 use crate::telemetry::{BackendMetrics, Metrics, ServerMetrics};
 use crate::upstream::{Generation, LiveBackend, Registry};
-use arc_swap::ArcSwap;
+use access::Revoking;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use lockgate_filters::authenticate::cache::TokenCache;
+use lockgate_filters::authenticate::filter::Authenticate;
+use lockgate_filters::authenticate::keys::KeySet;
+use lockgate_filters::authenticate::revoked::Revocations;
+use lockgate_filters::authorize::{Authorize, Policy};
 use lockgate_filters::chain::Chain;
 use lockgate_filters::envelope::Envelope;
 use lockgate_filters::era::Era;
@@ -25,6 +34,7 @@ use lockgate_filters::exchange::UnixMillis;
 use lockgate_filters::federate::Federate;
 use lockgate_filters::filter::Filter;
 use lockgate_filters::guard::{Guard, HostRule, OriginRule};
+use lockgate_filters::metadata::Metadata;
 use lockgate_filters::negotiate::Negotiate;
 use lockgate_filters::params::Params;
 use lockgate_filters::route::Route;
@@ -32,7 +42,8 @@ use lockgate_filters::rpc::scan;
 use lockgate_filters::session::Session;
 use lockgate_filters::ticket::{Keyring, SessionId};
 use lockgate_filters::virtual_server::VirtualServer;
-use servers::Servers;
+use servers::{Place, Servers};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -54,6 +65,12 @@ pub struct Snapshot {
     pub servers: Vec<Arc<Server>>,
     /// The backends.
     pub backends: Generation,
+    /// The issuers of tokens.
+    pub issuers: Prepared<KeySet>,
+    /// What no longer counts.
+    pub revoking: Option<Revoking>,
+    /// Who may do what, where that is said.
+    pub policy: Option<Arc<Policy>>,
     /// What tickets are sealed with, and nodes know each other by.
     pub keys: Arc<Keyring>,
     /// Bounds.
@@ -68,7 +85,7 @@ pub struct Snapshot {
 pub struct Listener {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// `guard`, `route`.
+    /// `metadata` where there is any, `guard`, `route`.
     pub chain: Chain,
 }
 
@@ -155,8 +172,18 @@ pub struct World {
     pub reloads: watch::Sender<u64>,
     /// The other nodes.
     pub cluster: Arc<Cluster>,
+    /// What the gateway itself may fetch, and how.
+    pub egress: Arc<Egress>,
+    /// The issuers whose keys are kept.
+    pub identities: Identities<KeySet>,
+    /// What no longer counts, as it is kept.
+    pub revoking: ArcSwapOption<RevocationWatch<Revocations>>,
+    /// Tokens that were verified.
+    pub tokens: Arc<TokenCache>,
     /// The listeners that were bound at start, in order.
     pub bound: Vec<Name>,
+    /// Where they are.
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// What a snapshot is compiled from.
@@ -183,13 +210,43 @@ impl World {
         let backends = self.prepare_backends(config, demo.as_deref())?;
         let keys = self.keyring(config)?;
         let admin_token = self.admin_token(config)?;
-        let compiled = self.servers(config, &backends, &keys)?;
-        let listeners = self.bound.iter().map(|name| Arc::new(listener(name, config, &compiled))).collect();
+        let issuers = self.prepare_issuers(config)?;
+        let revoking = self.prepare_revocations(config)?;
+        let proofs = self.proofs(config, &issuers, revoking.clone())?;
+        let policy = settings::policy(config)?.map(Arc::new);
+        let compiled = self.servers(config, &backends, &keys, (&proofs, policy.as_ref()))?;
+        let listeners = self.bound.iter();
+        let listeners = listeners.map(|name| Arc::new(self.listener(name, config, &compiled, policy.as_deref())));
+        let listeners = listeners.collect();
         let servers = compiled.servers;
         let limits = Limits::of(config);
         let unrouted = self.metrics.unrouted();
         let loaded = Arc::new(loaded);
-        Ok(Snapshot { generation, since, loaded, listeners, servers, backends, keys, limits, admin_token, unrouted })
+        Ok(Snapshot {
+            generation,
+            since,
+            loaded,
+            listeners,
+            servers,
+            backends,
+            issuers,
+            revoking,
+            policy,
+            keys,
+            limits,
+            admin_token,
+            unrouted,
+        })
+    }
+
+    /// Makes what a snapshot was compiled with count; it serves from now on. To be called on a runtime, which keeps what has
+    /// to be kept.
+    pub fn commit(&self, snapshot: &Snapshot) {
+        self.egress.set_rules(settings::identity::egress(&snapshot.loaded.config));
+        self.upstream.commit(&snapshot.backends);
+        self.identities.commit(&snapshot.issuers);
+        self.revoking.store(snapshot.revoking.clone());
+        self.keep_callers(&snapshot.loaded.config.limits);
     }
 
     /// What tickets are sealed with.
@@ -221,32 +278,43 @@ impl World {
     }
 
     /// The filters of a virtual server, in the order in which they decide.
-    fn server_chain(&self, name: Arc<str>, config: &Config, keys: &Arc<Keyring>) -> Chain {
-        let filters: Vec<Box<dyn Filter>> = vec![
-            Box::new(Negotiate::new(config.limits.body_bytes.get())),
-            Box::new(Era),
-            Box::new(Session::new(Arc::clone(&name), Arc::clone(keys), Arc::new(Ended(Arc::clone(&self.sessions))))),
-            Box::new(Envelope),
-            Box::new(Federate::new(name, Arc::clone(keys))),
-            Box::new(Params),
-        ];
+    fn server_chain(&self, place: &Place<'_>, backends: Box<[Arc<str>]>) -> Chain {
+        let (name, keys) = (Arc::clone(&place.name), Arc::clone(place.keys));
+        let mut filters: Vec<Box<dyn Filter>> = Vec::new();
+        if let Some(access) = &place.access {
+            let scopes = place.settings.auth.scopes.iter().map(|scope| scope.as_str().into()).collect();
+            filters.push(Box::new(Authenticate::new(Arc::clone(access), scopes, place.policy.cloned())));
+        }
+        filters.push(Box::new(Negotiate::new(place.config.limits.body_bytes.get())));
+        filters.push(Box::new(Era));
+        let sessions = Arc::new(Ended(Arc::clone(&self.sessions)));
+        filters.push(Box::new(Session::new(Arc::clone(&name), Arc::clone(&keys), sessions)));
+        filters.push(Box::new(Envelope));
+        filters.push(Box::new(Federate::new(Arc::clone(&name), keys)));
+        if let Some(policy) = place.policy {
+            let denied_as = settings::denied_as(place.config);
+            filters.push(Box::new(Authorize::new(Arc::clone(policy), name, backends, denied_as)));
+        }
+        filters.push(Box::new(Params));
         Chain::new(filters)
     }
-}
 
-/// A listener that the configuration no longer names stays bound until a restart, and serves nothing.
-fn listener(name: &Name, config: &Config, servers: &Servers) -> Listener {
-    let Some(settings) = config.listeners.get(name) else {
-        return Listener { name: name.shared(), chain: listener_chain(Vec::new(), Vec::new(), Vec::new()) };
-    };
-    let paths = servers.on(name);
-    Listener { name: name.shared(), chain: listener_chain(hosts(settings), origins(settings), paths) }
-}
-
-/// The filters of a listener, in the order in which they decide.
-fn listener_chain(hosts: Vec<HostRule>, origins: Vec<OriginRule>, paths: Vec<servers::Path>) -> Chain {
-    let filters: Vec<Box<dyn Filter>> = vec![Box::new(Guard::new(hosts, origins)), Box::new(Route::new(paths))];
-    Chain::new(filters)
+    /// A listener that the configuration no longer names stays bound until a restart, and serves nothing.
+    fn listener(&self, name: &Name, config: &Config, servers: &Servers, policy: Option<&Policy>) -> Listener {
+        let Some(settings) = config.listeners.get(name) else {
+            return Listener { name: name.shared(), chain: Chain::default() };
+        };
+        let scopes = || policy.map(|policy| policy.scopes().iter().map(|(scope, _)| scope.to_owned()).collect());
+        let notices = self.notices(config, name, &|_| scopes().unwrap_or_default());
+        let paths = servers.on(name, &notices);
+        let mut filters: Vec<Box<dyn Filter>> = Vec::new();
+        if !notices.documents.is_empty() {
+            filters.push(Box::new(Metadata::new(notices.documents)));
+        }
+        filters.push(Box::new(Guard::new(hosts(settings), origins(settings))));
+        filters.push(Box::new(Route::new(paths)));
+        Listener { name: name.shared(), chain: Chain::new(filters) }
+    }
 }
 
 fn hosts(settings: &ListenerConfig) -> Vec<HostRule> {

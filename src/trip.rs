@@ -53,7 +53,15 @@ pub struct Record {
 impl Record {
     /// The record of a request that begins now.
     pub fn begin() -> Record {
-        Record { started: Instant::now(), lane: None, fault: None, rule: "", reason: "", client_gone: false, brought: false }
+        Record {
+            started: Instant::now(),
+            lane: None,
+            fault: None,
+            rule: "",
+            reason: "",
+            client_gone: false,
+            brought: false,
+        }
     }
 
     /// The request was refused, or its answer could not be finished.

@@ -7,7 +7,8 @@
 
 use super::sections::{
     AdminLimits, ApiKeys, AuthFile, Backend, CertificateRule, Cluster, Drain, Egress, FailurePolicy, Issuer, Limits,
-    ListenerTls, Log, Member, MetricsAccess, PrefixPolicy, ProtocolRevision, ProxyProtocol, Revocations, Streams,
+    ListenerTls, Log, Member, MetricsAccess, Policy, PrefixPolicy, ProtocolRevision, ProxyProtocol, Revocations,
+    Streams,
 };
 use super::values::{
     AllowedHost, AllowedOrigin, ListenAddress, Name, Network, PublicUrl, RoutePath, Secret, Separator, TimeSpan,
@@ -56,6 +57,8 @@ pub struct ConfigFile {
     pub api_keys: ApiKeys,
     /// Who client certificates speak for.
     pub certificates: Vec<CertificateRule>,
+    /// Who may do what. Default: everybody who is let in may do everything.
+    pub policy: Option<Policy>,
     /// What no longer counts although it has not ended.
     pub revocations: Option<Revocations>,
     /// What the gateway itself may fetch.

@@ -5,7 +5,8 @@
 
 use super::sections::{
     AdminLimits, ApiKeys, AuthMode, Backend, CertificateRule, Cluster, Drain, Egress, FailurePolicy, Issuer, Limits,
-    ListenerTls, Log, Member, MetricsAccess, PrefixPolicy, ProtocolRevision, ProxyProtocol, Revocations, Streams,
+    ListenerTls, Log, Member, MetricsAccess, Policy, PrefixPolicy, ProtocolRevision, ProxyProtocol, Revocations,
+    Streams,
 };
 use super::values::{
     AllowedHost, AllowedOrigin, ItemPrefix, KeyMaterial, ListenAddress, Name, Network, PublicUrl, RoutePath, Scope,
@@ -44,6 +45,9 @@ pub struct Config {
     /// Who client certificates speak for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateRule>,
+    /// Who may do what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
     /// What no longer counts: a file, a URL, or both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revocations: Option<Revocations>,
@@ -82,6 +86,7 @@ impl Config {
         server.prefix == PrefixPolicy::Never
             && server.instructions.is_none()
             && server.auth.mode == AuthMode::None
+            && self.policy.is_none()
             && member.takes_all()
             && backend.is_some_and(Backend::is_streamable_http)
     }

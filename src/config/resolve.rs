@@ -85,6 +85,7 @@ impl Resolver<'_> {
             issuers,
             api_keys,
             certificates: file.certificates,
+            policy: file.policy,
             revocations,
             egress: file.egress,
             limits: file.limits,

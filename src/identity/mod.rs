@@ -13,6 +13,7 @@
 mod discovery;
 mod introspection;
 mod issuer;
+mod keys;
 mod registry;
 mod revocation;
 mod settings;
@@ -21,6 +22,7 @@ mod source;
 pub use discovery::DiscoveryFault;
 pub use introspection::{IntrospectionFault, Introspector};
 pub use issuer::{Believed, Issuer, KeyFault, KeyState, Keys, NoKeys, Report};
+pub use keys::revoker;
 pub use registry::{Identities, Prepared, Unusable, UnusableReason};
 pub use revocation::{ListFault, RevocationSettings, RevocationWatch, Revoked, Revoker};
 pub use settings::{ClientAuth, IntrospectionSettings, IssuerSettings, KeySettings, KeysFrom};

@@ -101,7 +101,11 @@ fn publish<K: Keys>(issuer: &Issuer<K>, fetched: Result<K, KeyFault>, asked_at: 
             let held = Held { keys, digest, at: Some(asked_at), until };
             let generation = before.generation + u64::from(changed);
             let verified_with = if changed { issuer.generations.begin() } else { before.verified_with.clone() };
-            replace(issuer, &before, Published { keys: Some(held), generation, verified_with, ended: false, fault: None });
+            replace(
+                issuer,
+                &before,
+                Published { keys: Some(held), generation, verified_with, ended: false, fault: None },
+            );
             changed
         }
     }

@@ -42,10 +42,8 @@ fn alternative_names(certificate: &X509Certificate<'_>) -> Option<Vec<Alternativ
 fn distinguished(name: &X509Name<'_>) -> Option<DistinguishedName> {
     let mut attributes = Vec::new();
     for attribute in name.iter_attributes() {
-        let kind = oid2abbrev(attribute.attr_type(), oid_registry()).map_or_else(
-            |_| attribute.attr_type().to_id_string(),
-            str::to_owned,
-        );
+        let kind = oid2abbrev(attribute.attr_type(), oid_registry())
+            .map_or_else(|_| attribute.attr_type().to_id_string(), str::to_owned);
         attributes.push((kind.into(), attribute.as_str().ok()?.into()));
     }
     attributes.reverse();

@@ -1,7 +1,7 @@
 //! What a virtual server makes of its backends' items, in the words of the filters.
 
 use crate::config::model::{Config, VirtualServer};
-use crate::config::sections::{FailurePolicy, Member, PrefixPolicy, ProtocolRevision, Selection};
+use crate::config::sections::{AuthMode, FailurePolicy, Member, PrefixPolicy, ProtocolRevision, Selection};
 use http::HeaderName;
 use lockgate_filters::federate::audience::may_identify;
 use lockgate_filters::federate::glob;
@@ -31,7 +31,26 @@ pub fn federation(config: &Config, server: &VirtualServer) -> Option<Federation>
         FailurePolicy::Strict => Failure::Strict,
         FailurePolicy::Stale => Failure::Stale,
     };
-    Some(Federation::new(policy, failure, server.grace.as_millis()))
+    Some(Federation::new(policy, failure, server.grace.as_millis()).for_callers(is_for_callers(config, server)))
+}
+
+/// The same for one of its backends alone, under its own names.
+pub fn view(config: &Config, server: &VirtualServer, backend: &Member) -> Option<Federation> {
+    if !is_for_callers(config, server) {
+        return None;
+    }
+    let own = VirtualServer {
+        backends: vec![Member::of(backend.backend.clone())],
+        prefix: PrefixPolicy::Never,
+        instructions: None,
+        ..server.clone()
+    };
+    federation(config, &own)
+}
+
+/// Whether what a virtual server shows depends on who calls, or may not be shown to everybody.
+fn is_for_callers(config: &Config, server: &VirtualServer) -> bool {
+    server.auth.mode != AuthMode::None || config.policy.is_some()
 }
 
 /// Whether some virtual server lists from memory what a backend offers.

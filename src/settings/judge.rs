@@ -3,7 +3,7 @@
 //! The same functions that compile a snapshot are asked here, while the text of the configuration is still at hand: so
 //! what validates also starts, and what does not is shown at its line.
 
-use super::{backend, listener_files, ticket_keys};
+use super::{backend, identity, listener_files, policy, ticket_keys};
 use crate::config::path::KeyPath;
 use crate::config::{Config, Objection};
 use crate::listen::tls::{TlsError, TlsMaterial};
@@ -25,6 +25,19 @@ pub fn judge_with(registry: &Registry, config: &Config) -> Vec<Objection> {
     let mut found = certificates(config);
     found.extend(sealing_keys(config));
     found.extend(backends(registry, config));
+    found.extend(callers(config));
+    found
+}
+
+/// What is wrong with who callers are, and what they may do.
+fn callers(config: &Config) -> Vec<Objection> {
+    let mut found = identity::issuers(config).err().unwrap_or_default();
+    for (name, issuer) in &config.issuers {
+        found.extend(identity::claims(&KeyPath::from(["issuers", name.as_str()]), issuer).err());
+    }
+    found.extend(identity::api_keys(config).err());
+    found.extend(identity::certificates(config).err());
+    found.extend(policy(config).err().into_iter().flatten());
     found
 }
 

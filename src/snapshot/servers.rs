@@ -1,5 +1,6 @@
 //! Virtual servers of one configuration: what each leads to, and under which paths it is found.
 
+use super::access::{Notices, Proofs};
 use super::{Link, Server, World};
 use crate::config::Objection;
 use crate::config::model::{Config, Route, VirtualServer as Settings};
@@ -8,8 +9,11 @@ use crate::config::sections::{Limits, Member, SessionLoss};
 use crate::config::values::Name;
 use crate::settings;
 use crate::upstream::Generation;
+use lockgate_filters::authenticate::access::Access;
+use lockgate_filters::authorize::Policy;
 use lockgate_filters::door::Door;
 use lockgate_filters::federate::Federation;
+use lockgate_filters::route::Way;
 use lockgate_filters::ticket::Keyring;
 use lockgate_filters::virtual_server::VirtualServer;
 use std::sync::Arc;
@@ -23,15 +27,16 @@ pub(super) struct Servers {
     paths: Vec<(Name, Box<str>, usize, Door)>,
 }
 
-/// A path of a listener, and where it leads.
-pub(super) type Path = (Box<str>, Arc<VirtualServer>, Door);
-
 impl Servers {
-    /// The paths of one listener.
-    pub fn on(&self, listener: &Name) -> Vec<Path> {
+    /// The paths of one listener, where each leads, and what is said there to those who are not let in.
+    pub fn on(&self, listener: &Name, notices: &Notices) -> Vec<(Box<str>, Way)> {
         let here = self.paths.iter().filter(|(name, ..)| name == listener);
         let leads = |at: usize| self.servers.get(at).map(|server| Arc::clone(&server.policy));
-        here.filter_map(|(_, path, at, door)| Some((path.clone(), leads(*at)?, *door))).collect()
+        here.filter_map(|(_, path, at, door)| {
+            let challenges = notices.challenges(path);
+            Some((path.clone(), Way { server: leads(*at)?, door: *door, challenges }))
+        })
+        .collect()
     }
 
     fn lead(&mut self, settings: &Settings, path: &str, at: usize, door: Door) {
@@ -54,11 +59,13 @@ impl World {
         config: &Config,
         backends: &Generation,
         keys: &Arc<Keyring>,
+        (proofs, policy): (&Proofs, Option<&Arc<Policy>>),
     ) -> Result<Servers, Vec<Objection>> {
         let mut compiled = Servers::default();
         for (name, settings) in &config.virtual_servers {
             let members: Vec<&Member> = settings.backends.iter().collect();
-            let place = Place { name: name.shared(), config, settings, backends, keys };
+            let access = self.access(config, name, settings, proofs);
+            let place = Place { name: name.shared(), config, settings, backends, keys, access, policy };
             let federation = settings::federation(config, settings).map(Arc::new);
             let at = compiled.servers.len();
             compiled.servers.push(self.server(&place, &members, federation, at)?);
@@ -73,7 +80,9 @@ impl World {
                         // Tickets of a view are no tickets of the server: another name, with what no name can hold.
                         let name = format!("{name}/{backend}").into();
                         let at = compiled.servers.len();
-                        compiled.servers.push(self.server(&Place { name, ..place }, &own, None, at)?);
+                        let federation = own.first().and_then(|member| settings::view(config, settings, member));
+                        let place = Place { name, ..place.clone() };
+                        compiled.servers.push(self.server(&place, &own, federation.map(Arc::new), at)?);
                         compiled.lead(settings, path.as_str(), at, Door::Mcp);
                     }
                 }
@@ -90,11 +99,12 @@ impl World {
         index: usize,
     ) -> Result<Arc<Server>, Vec<Objection>> {
         let links = self.links(place, members).map_err(|objection| vec![objection])?;
+        let backends: Box<[_]> = links.iter().map(|link| Arc::clone(&link.backend.backend)).collect();
         let policy = VirtualServer {
             index,
             name: Arc::clone(&place.name),
-            backends: links.iter().map(|link| Arc::clone(&link.backend.backend)).collect(),
-            chain: self.server_chain(Arc::clone(&place.name), place.config, place.keys),
+            chain: self.server_chain(place, backends.iter().map(|backend| Arc::clone(&backend.name)).collect()),
+            backends,
             federation,
             pinned: settings::pinned(place.settings),
             offered: Default::default(),
@@ -123,10 +133,14 @@ impl World {
 
 /// What a virtual server is compiled of.
 #[derive(Clone)]
-struct Place<'a> {
-    name: Arc<str>,
-    config: &'a Config,
-    settings: &'a Settings,
+pub(super) struct Place<'a> {
+    pub name: Arc<str>,
+    pub config: &'a Config,
+    pub settings: &'a Settings,
     backends: &'a Generation,
-    keys: &'a Arc<Keyring>,
+    pub keys: &'a Arc<Keyring>,
+    /// Who is let in; `None` where everybody is.
+    pub access: Option<Arc<Access>>,
+    /// Who may do what, where that is said.
+    pub policy: Option<&'a Arc<Policy>>,
 }

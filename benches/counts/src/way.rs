@@ -17,7 +17,7 @@ use lockgate_filters::guard::{Guard, HostRule};
 use lockgate_filters::lane::Lane;
 use lockgate_filters::negotiate::Negotiate;
 use lockgate_filters::params::Params;
-use lockgate_filters::route::Route;
+use lockgate_filters::route::{Route, Way as Leads};
 use lockgate_filters::rpc::params::ToolParams;
 use lockgate_filters::rpc::scan::{Limits, scan};
 use lockgate_filters::session::{Session, Sessions};
@@ -106,7 +106,7 @@ impl Way {
             offered: Default::default(),
         });
         let hosts = ["localhost", "127.0.0.1", "[::1]"].map(HostRule::parse).into();
-        let paths = [(Box::from("/mcp"), server, Door::Mcp)];
+        let paths = [(Box::from("/mcp"), Leads { server, door: Door::Mcp, challenges: None })];
         let listener = Chain::new(vec![Box::new(Guard::new(hosts, Vec::new())), Box::new(Route::new(paths))]);
         let fields = HEADERS.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let mut headers = HeaderMap::from_iter(fields);

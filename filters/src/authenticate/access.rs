@@ -282,6 +282,11 @@ impl Access {
         Ok(())
     }
 
+    /// Remembers for a short time that no issuer vouches for a token.
+    pub fn dismiss(&self, generation: Generation, opaque: &Opaque, fault: TokenFault, now: UnixMillis) {
+        self.tokens.refuse(Key::of(&self.context, &opaque.token), fault, generation, now);
+    }
+
     fn bearer(&self, token: &str, coming: Coming<'_>) -> Admission {
         let key = Key::of(&self.context, token);
         let certificate = coming.certificate.map(|certificate| &certificate.thumbprint);

@@ -22,9 +22,13 @@ pub(super) struct Views {
     policy: Arc<Policy>,
     server: Arc<str>,
     backends: Box<[Arc<str>]>,
-    shards: Box<[Mutex<HashMap<[u8; 32], Kept, RandomState>>]>,
+    shards: Box<[Shard]>,
     lists: Mutex<HashMap<[u8; 32], List, RandomState>>,
 }
+
+/// By callers' identities.
+type Callers = HashMap<[u8; 32], Kept, RandomState>;
+type Shard = Mutex<Callers>;
 
 /// A caller's view of a catalog.
 #[derive(Clone)]
@@ -125,7 +129,7 @@ impl Views {
         list
     }
 
-    fn shard(&self, principal: &Principal) -> MutexGuard<'_, HashMap<[u8; 32], Kept, RandomState>> {
+    fn shard(&self, principal: &Principal) -> MutexGuard<'_, Callers> {
         let at = usize::from(principal.identity()[0]) % SHARDS;
         locked(&self.shards[at])
     }

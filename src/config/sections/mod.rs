@@ -12,6 +12,7 @@ mod limits;
 mod listener;
 mod log;
 mod member;
+mod policy;
 mod virtual_server;
 
 pub use admin::{AdminLimits, MetricsAccess};
@@ -24,4 +25,5 @@ pub use limits::{Drain, Limits, Streams};
 pub use listener::{ClientCertificates, ListenerTls, ProxyProtocol};
 pub use log::{Log, LogFormat, LogLevel};
 pub use member::{Member, Rename, ResourceSelection, Selection};
+pub use policy::{Assignment, DeniedAnswer, Policy, PolicyEffect, PolicyRule, Role, ScopePolicy, UndecidedChoice};
 pub use virtual_server::{FailurePolicy, PrefixPolicy, ProtocolRevision};
