@@ -1,5 +1,7 @@
 //! The fuzz targets' properties on stable: over their corpora and over mutations of them. See `tests/fuzz/`.
 
+#[path = "../../tests/fuzz/src/cel_compile.rs"]
+mod cel_compile;
 #[path = "../../tests/fuzz/src/claims.rs"]
 mod claims;
 #[path = "../../tests/fuzz/src/cursor.rs"]
@@ -81,4 +83,9 @@ fn claims_holds_over_its_corpus() {
 #[test]
 fn metadata_path_holds_over_its_corpus() {
     println!("{} inputs", replay::replay(&corpus("metadata_path"), metadata_path::check));
+}
+
+#[test]
+fn cel_compile_holds_over_its_corpus() {
+    println!("{} inputs", replay::replay(&corpus("cel_compile"), cel_compile::check));
 }

@@ -1,5 +1,5 @@
 //! Instruction counts of the scan, of the splice, of a whole request's way from its last byte to the bytes that go
-//! upstream, with one backend and with ten, and of a list from memory, held to bounds: counts do not depend on the
+//! upstream, with one backend and with ten, of a list from memory, and of decisions, held to bounds: counts do not depend on the
 //! machine's load, so a bound that is passed is a regression.
 //!
 //! `make counts` installs what it needs and runs it; so does `make test`.
@@ -7,10 +7,12 @@
 use bytes::Bytes;
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
+use lockgate_counts::authorization::{ARGUMENTS, Authorized};
 use lockgate_counts::bodies::{Filling, answer, call, call_of};
 use lockgate_counts::federation::{MEMBERS, Members};
 use lockgate_counts::rival;
 use lockgate_counts::way::Way;
+use lockgate_filters::authorize::Decision;
 use lockgate_filters::exchange::{Exchange, UnixMillis};
 use lockgate_filters::federate::render::ListAnswer;
 use lockgate_filters::lane::Lane;
@@ -137,6 +139,31 @@ fn list(members: Members) -> (Members, ListAnswer) {
     (members, answer)
 }
 
+/// A caller whose rules have been weighed once, as in a gateway that runs.
+fn authorized() -> Authorized {
+    let authorized = Authorized::new().expect("the policy is a good one");
+    for backend in [0, 9] {
+        assert!(authorized.decide(backend, ARGUMENTS, NOW).is_some_and(|decision| decision.is_allowed()));
+    }
+    authorized
+}
+
+// Whether a call is allowed by what was decided beforehand.
+#[library_benchmark]
+#[bench::of_500_tools(args = (authorized()), config = at_most(1_000))]
+fn table_decision(authorized: Authorized) -> (Authorized, Option<Decision>) {
+    let decision = authorized.decide(black_box(0), black_box(ARGUMENTS), NOW);
+    (authorized, decision)
+}
+
+// Whether a call is allowed by two rules with conditions on its arguments, which are read for that.
+#[library_benchmark]
+#[bench::of_two_rules(args = (authorized()), config = at_most(100_000))]
+fn cel_decision(authorized: Authorized) -> (Authorized, Option<Decision>) {
+    let decision = authorized.decide(black_box(9), black_box(ARGUMENTS), NOW);
+    (authorized, decision)
+}
+
 fn carried(way: Way, body: Bytes) -> (Way, Bytes, Option<(Lane, Exchange, Wire)>) {
     let passed = way.pass(black_box(&body));
     let sent = passed.and_then(|(lane, exchange)| {
@@ -150,4 +177,6 @@ library_benchmark_group!(name = scanning, benchmarks = [scan, serde_json]);
 library_benchmark_group!(name = carrying, benchmarks = [splice, way]);
 library_benchmark_group!(name = federating, benchmarks = [prefixed_way, answered, list]);
 
-main!(library_benchmark_groups = [scanning, carrying, federating]);
+library_benchmark_group!(name = authorizing, benchmarks = [table_decision, cel_decision]);
+
+main!(library_benchmark_groups = [scanning, carrying, federating, authorizing]);

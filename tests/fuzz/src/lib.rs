@@ -1,5 +1,6 @@
 //! Properties that hold for any input, each in a file of its own.
 
+pub mod cel_compile;
 pub mod claims;
 pub mod config;
 pub mod cursor;
