@@ -22,6 +22,8 @@ mod shown;
 pub mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod view;
 pub mod who;
 pub mod wild;

@@ -14,6 +14,8 @@ use std::sync::{Arc, LazyLock};
 
 /// The most that a compiled regular expression may take, in bytes.
 const REGEX_BYTES_MAX: usize = 64 << 10;
+/// The most that searching with it may keep, in bytes: with less, long texts take longer.
+const SEARCH_BYTES_MAX: usize = 256 << 10;
 /// The longest regular expression, in bytes.
 const PATTERN_BYTES_MAX: usize = 512;
 
@@ -68,7 +70,7 @@ impl Constant {
             return Err(format!("a regular expression is longer than {PATTERN_BYTES_MAX} bytes"));
         }
         let compiled =
-            RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).nest_limit(24).build();
+            RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).dfa_size_limit(SEARCH_BYTES_MAX).nest_limit(24).build();
         compiled.map(Constant::Pattern).map_err(|fault| match fault {
             regex::Error::CompiledTooBig(_) => "this regular expression is too large once compiled".to_owned(),
             // Its last line says what is wrong; those before it draw where.
