@@ -154,9 +154,9 @@ impl<'l> Linting<'l> {
         let own = [API_KEYS, CERTIFICATES, ANONYMOUS];
         let unknown = |names: &[Box<str>], known: Option<&[Box<str>]>| -> Vec<String> {
             let Some(known) = known else { return Vec::new() };
-            let is_unknown =
-                |name: &&Box<str>| !known.contains(name) && !own.contains(&&***name) && !name.contains("://");
-            names.iter().filter(is_unknown).map(|name| format!("`{name}`")).collect()
+            let is_known =
+                |name: &str| known.iter().any(|it| **it == *name) || own.contains(&name) || name.contains("://");
+            names.iter().filter(|name| !is_known(name)).map(|name| format!("`{name}`")).collect()
         };
         for (what, names, known) in
             [("virtual server", &who.servers, self.around.servers), ("issuer", &who.issuers, self.around.issuers)]

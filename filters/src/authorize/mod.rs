@@ -7,6 +7,7 @@
 pub mod action;
 mod bits;
 pub mod cel;
+mod compile;
 pub mod decide;
 pub mod explain;
 pub mod filter;

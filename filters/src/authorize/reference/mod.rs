@@ -81,7 +81,7 @@ impl Term {
     fn holds(&self, case: &Case, arguments: &Arguments) -> Option<bool> {
         let argument = |name: &str| arguments.iter().find(|(known, _)| known == name).and_then(|(_, value)| *value);
         match self {
-            Term::Tenant(tenant) => Some(case.caller.tenant.as_deref().unwrap_or("") == *tenant),
+            Term::Tenant(tenant) => Some(case.caller.tenant.unwrap_or_default() == *tenant),
             Term::InGroup(group) => Some(case.caller.groups.contains(group)),
             Term::Claim(value) => case.caller.level.map(|level| level == *value),
             Term::OnlyReads => case.item.only_reads,

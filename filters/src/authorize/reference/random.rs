@@ -69,11 +69,7 @@ impl Term {
     /// The arguments that it mentions.
     pub fn arguments(&self, found: &mut Vec<String>) {
         match self {
-            Term::Is(name, _) | Term::Below(name, _) => {
-                if !found.contains(name) {
-                    found.push(name.clone());
-                }
-            }
+            Term::Is(name, _) | Term::Below(name, _) if !found.contains(name) => found.push(name.clone()),
             Term::Not(part) => part.arguments(found),
             Term::And(left, right) | Term::Or(left, right) => {
                 [left, right].iter().for_each(|part| part.arguments(found))
