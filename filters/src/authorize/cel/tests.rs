@@ -158,9 +158,15 @@ fn texts_at_every_bound_fit_on_a_small_stack() {
         format!("true{}", " && true".repeat(299)),
         "(((((((([[[[[[[[".to_owned(),
         "a?b:".repeat(8),
+        format!("{}1{}{}", "[".repeat(8), "+1".repeat(280), "]".repeat(8)),
+        format!("{}args{}{}", "size(".repeat(8), ".b".repeat(270), ")".repeat(8)),
+        format!("{}[1].all(x, x{}){}", "(".repeat(7), " + 1".repeat(270), ")".repeat(7)),
+        format!("{}1{} == 7", "size([".repeat(4), "+1".repeat(30) + &"])".repeat(4)),
     ];
     for text in texts {
-        let _ = Program::compile(&text, &[]);
+        if let Ok(program) = Program::compile(&text, &[]) {
+            program.trace(&fixed(&[("args", "{}")]), Variables::NONE);
+        }
     }
 }
 
