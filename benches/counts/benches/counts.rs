@@ -150,7 +150,7 @@ fn authorized() -> Authorized {
 
 // Whether a call is allowed by what was decided beforehand.
 #[library_benchmark]
-#[bench::of_500_tools(args = (authorized()), config = at_most(1_000))]
+#[bench::of_500_tools(args = (authorized()), config = at_most(200))]
 fn table_decision(authorized: Authorized) -> (Authorized, Option<Decision>) {
     let decision = authorized.decide(black_box(0), black_box(ARGUMENTS), NOW);
     (authorized, decision)
@@ -158,7 +158,7 @@ fn table_decision(authorized: Authorized) -> (Authorized, Option<Decision>) {
 
 // Whether a call is allowed by two rules with conditions on its arguments, which are read for that.
 #[library_benchmark]
-#[bench::of_two_rules(args = (authorized()), config = at_most(100_000))]
+#[bench::of_two_rules(args = (authorized()), config = at_most(30_000))]
 fn cel_decision(authorized: Authorized) -> (Authorized, Option<Decision>) {
     let decision = authorized.decide(black_box(9), black_box(ARGUMENTS), NOW);
     (authorized, decision)
