@@ -137,7 +137,7 @@ fn the_role_that_only_reads_calls_what_says_that_it_only_reads() {
     }
     assert!(
         !world
-            .uses(&Principal::anonymous(), tool("a", "x", r#"{"annotations":{"readOnlyHint":true}}"#), "")
+            .uses(Principal::anonymous(), tool("a", "x", r#"{"annotations":{"readOnlyHint":true}}"#), "")
             .is_allowed()
     );
 }
@@ -196,7 +196,7 @@ fn callers_who_are_shown_the_same_have_the_same_digest() {
     };
     let (alice, bob) = (caller("alice").principal(), caller("bob").groups(&["x"]).principal());
     assert_eq!(shown(&alice), shown(&bob));
-    assert_ne!(shown(&alice), shown(&Principal::anonymous()));
+    assert_ne!(shown(&alice), shown(Principal::anonymous()));
 }
 
 #[test]

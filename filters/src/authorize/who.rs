@@ -87,11 +87,11 @@ mod tests {
     fn nobody_gains_by_being_nobody() {
         let nobody = Principal::anonymous();
         let everybody = Who { servers: names(&["main"]), ..Who::default() };
-        assert!(!everybody.applies(&nobody, "main", Effect::Allow));
-        assert!(everybody.applies(&nobody, "main", Effect::Deny));
+        assert!(!everybody.applies(nobody, "main", Effect::Allow));
+        assert!(everybody.applies(nobody, "main", Effect::Deny));
         let named = Who { issuers: names(&[ANONYMOUS]), ..Who::default() };
-        assert!(named.applies(&nobody, "main", Effect::Allow));
-        assert!(!Who { subjects: names(&[""]), ..Who::default() }.applies(&nobody, "main", Effect::Allow));
+        assert!(named.applies(nobody, "main", Effect::Allow));
+        assert!(!Who { subjects: names(&[""]), ..Who::default() }.applies(nobody, "main", Effect::Allow));
     }
 
     #[test]
