@@ -40,12 +40,25 @@ const ROOMS: [(&str, &[&str], &str); 38] = [
     // From the configuration to what serves.
     (
         "settings",
-        &["admin", "cluster", "config", "drain", "listen", "session", "upstream"],
+        &["admin", "cluster", "config", "drain", "egress", "identity", "listen", "session", "upstream"],
         "Says each room in its own words what the configuration wants.",
     ),
     (
         "snapshot",
-        &["bodies", "catalog", "cluster", "config", "request", "seats", "session", "settings", "telemetry", "upstream"],
+        &[
+            "bodies",
+            "catalog",
+            "cluster",
+            "config",
+            "egress",
+            "identity",
+            "request",
+            "seats",
+            "session",
+            "settings",
+            "telemetry",
+            "upstream",
+        ],
         "Compiles a configuration; what is compiled does not know who serves it.",
     ),
     (
@@ -130,8 +143,10 @@ const ROOMS: [(&str, &[&str], &str); 38] = [
             "control",
             "demo",
             "drain",
+            "egress",
             "gateway",
             "greeting",
+            "identity",
             "lanes",
             "listen",
             "reload",

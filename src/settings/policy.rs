@@ -140,7 +140,6 @@ fn path_of(policy: &sections::Policy, text: &str) -> KeyPath {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config;
     use std::path::Path;
 
