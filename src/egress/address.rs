@@ -176,4 +176,4 @@ fn is_isatap(address: &Ipv6Addr) -> bool {
 }
 
 #[cfg(test)]
-pub(in crate::egress) mod tests;
+pub(crate) mod tests;

@@ -91,6 +91,24 @@ fn certificates_and_keys_are_tried() {
 }
 
 #[test]
+fn whoever_vouches_for_clients_reaches_the_listener() {
+    let folder = files();
+    let tls = |more: &str| text(&format!(", tls: {{ certificate: a.pem, key: a.key, {more} }}"), PLAIN, "");
+    let told = |more: &str| {
+        let text = tls(more);
+        let config = crate::config::load_str("test", &text, folder.path()).unwrap_or_else(|report| panic!("{report}"));
+        let files = listener_files(&config.config.listeners["main"]).expect("TLS");
+        files.clients.map(|clients| (clients.ca == folder.path().join("b.pem"), clients.required))
+    };
+    assert_eq!(told(""), None);
+    assert_eq!(told("client_ca: b.pem"), Some((true, false)));
+    assert_eq!(told("client_ca: b.pem, client_certificates: required"), Some((true, true)));
+    let objections = objections(folder.path(), &tls("client_ca: hollow.pem"));
+    assert_eq!(objections.len(), 1, "{objections:?}");
+    assert!(objections[0].contains("listeners.main.tls.client_ca"), "{objections:?}");
+}
+
+#[test]
 fn all_objections_are_told_at_once() {
     let files = files();
     let tls = ", tls: { certificate: a.pem, key: b.key }";
