@@ -166,12 +166,12 @@ mod tests {
     #[test]
     fn what_is_wrong_with_it_is_said_where_it_stands() {
         let found = wrong(
-            "  scopes: { a: { implies: [b] } }\n  roles: { x: { allow: ['tools:call'] } }\n  \
+            "  scopes: { a: { allow: ['x'] } }\n  roles: { x: { allow: ['tools:call'] } }\n  \
              assignments: [{ role: nobody }]\n  \
              rules:\n  - { name: r, effect: deny, permissions: ['tools:call:a/*'], when: 'args.amount <' }\n",
         );
         let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
-        for path in ["policy.scopes.a", "policy.roles.x.allow[0]", "policy.assignments[0]", "policy.rules[0].when"] {
+        for path in ["policy.scopes.a.allow[0]", "policy.roles.x.allow[0]", "policy.assignments[0].role", "policy.rules[0].when"] {
             assert!(paths.iter().any(|found| found.starts_with(path)), "{path}: {found:?}");
         }
     }

@@ -10,13 +10,14 @@ use std::fmt::Write as _;
 const MARK: &str = "<!-- Generated below this line from src/config: `UPDATE_DOCS=1 cargo test docs`. -->\n";
 
 /// The sections in the order in which people write them.
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 18] = [
     "listeners",
     "backends",
     "virtual_servers",
     "issuers",
     "api_keys",
     "certificates",
+    "policy",
     "revocations",
     "egress",
     "admin",
