@@ -171,7 +171,12 @@ mod tests {
              rules:\n  - { name: r, effect: deny, permissions: ['tools:call:a/*'], when: 'args.amount <' }\n",
         );
         let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
-        for path in ["policy.scopes.a.allow[0]", "policy.roles.x.allow[0]", "policy.assignments[0].role", "policy.rules[0].when"] {
+        for path in [
+            "policy.scopes.a.allow[0]",
+            "policy.roles.x.allow[0]",
+            "policy.assignments[0].role",
+            "policy.rules[0].when",
+        ] {
             assert!(paths.iter().any(|found| found.starts_with(path)), "{path}: {found:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, header};
+use lockgate_filters::principal::Principal;
 use lockgate_filters::splice::{self, Outbound};
 
 /// The fields of a request on a client's behalf: what says who it is, where it comes from and what it belongs to. What MCP
@@ -12,13 +13,17 @@ pub(super) fn carried(client: &HeaderMap) -> Outbound {
     fields
 }
 
-/// Whose a request is, as far as its credentials tell: a digest, so that no credentials are kept.
+/// Whose a request is: who calls, where that is known, whatever it is proven with this time; else whoever shows these
+/// credentials. A digest, so that no credentials are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Credentials([u8; 32]);
+pub(super) struct Owner([u8; 32]);
 
-impl Credentials {
-    /// Those of a request; none are some, too.
-    pub(super) fn of(headers: &HeaderMap) -> Credentials {
+impl Owner {
+    /// Of a request with these fields, by this caller. No credentials are some, too.
+    pub(super) fn of(headers: &HeaderMap, caller: &Principal) -> Owner {
+        if !caller.is_anonymous() {
+            return Owner(caller.digest().0);
+        }
         let mut all = Vec::new();
         for value in headers.get_all(header::AUTHORIZATION) {
             all.extend_from_slice(value.as_bytes());
@@ -26,13 +31,13 @@ impl Credentials {
         }
         let mut own = [0; 32];
         own.copy_from_slice(digest(&SHA256, &all).as_ref());
-        Credentials(own)
+        Owner(own)
     }
 }
 
-impl std::fmt::Debug for Credentials {
+impl std::fmt::Debug for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").finish_non_exhaustive()
+        f.debug_struct("Owner").finish_non_exhaustive()
     }
 }
 
@@ -73,9 +78,9 @@ mod tests {
 
     #[test]
     fn credentials_are_told_apart() {
-        let none = Credentials::of(&map(&[]));
-        let one = Credentials::of(&map(&[("authorization", "Bearer a")]));
-        assert!(one == Credentials::of(&map(&[("authorization", "Bearer a"), ("origin", "x")])) && one != none);
-        assert!(one != Credentials::of(&map(&[("authorization", "Bearer b")])));
+        let of = |fields: &[_]| Owner::of(&map(fields), Principal::anonymous());
+        let (none, one) = (of(&[]), of(&[("authorization", "Bearer a")]));
+        assert!(one == of(&[("authorization", "Bearer a"), ("origin", "x")]) && one != none);
+        assert!(one != of(&[("authorization", "Bearer b")]));
     }
 }

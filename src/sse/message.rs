@@ -1,7 +1,7 @@
 //! Where clients of HTTP+SSE send their messages: taken here, answered on the event stream.
 
 use super::RULE;
-use super::fields::{Credentials, carried};
+use super::fields::{Owner, carried};
 use crate::gateway::Gateway;
 use crate::lanes::{self, Broken, respond};
 use crate::request;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Hands a message over to the bridge of the client that the request names.
 pub(super) async fn run(gateway: &Gateway, session: &mut Session, trip: &mut Trip) -> Result<(), Broken> {
     let headers = &session.req_header().headers;
-    let (owner, fields) = (Credentials::of(headers), carried(headers));
+    let (owner, fields) = (Owner::of(headers, trip.exchange.principal()), carried(headers));
     let named = named(session.req_header().uri.query().unwrap_or_default());
     let client = named.and_then(|name| gateway.sse.find(name)).filter(|client| {
         let here = trip.exchange.server.as_ref().is_some_and(|server| server.name == client.server);

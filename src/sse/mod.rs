@@ -47,7 +47,7 @@ struct Client {
     /// The virtual server.
     server: Arc<str>,
     /// Who opened the stream, as far as credentials tell: nobody else may speak in it.
-    owner: fields::Credentials,
+    owner: fields::Owner,
 }
 
 /// A client's place, which it leaves when this is dropped.
@@ -96,7 +96,11 @@ mod tests {
 
     fn client() -> Client {
         let (said, _) = mpsc::channel(1);
-        Client { said, server: "default".into(), owner: fields::Credentials::of(&http::HeaderMap::new()) }
+        Client {
+            said,
+            server: "default".into(),
+            owner: fields::Owner::of(&http::HeaderMap::new(), lockgate_filters::principal::Principal::anonymous()),
+        }
     }
 
     #[test]

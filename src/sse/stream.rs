@@ -1,6 +1,6 @@
 //! The event stream of one client of HTTP+SSE, and the bridge behind it.
 
-use super::fields::{Credentials, carried};
+use super::fields::{Owner, carried};
 use super::{Client, RULE};
 use crate::bridge::{self, Bridge, Limits, Patience, Said};
 use crate::downstream::gone;
@@ -47,7 +47,7 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, trip: &mut Tri
     let server = server(gateway, session, trip).ok_or_else(internal)?;
     let name = name(gateway).ok_or_else(internal)?;
     let policy = trip.exchange.server.clone().ok_or_else(internal)?;
-    let owner = Credentials::of(&session.req_header().headers);
+    let owner = Owner::of(&session.req_header().headers, trip.exchange.principal());
     let (said, heard) = mpsc::channel(1);
     let client = Client { said, server: Arc::clone(&policy.name), owner };
     let limits = trip.snapshot.limits;

@@ -12,6 +12,7 @@ pub mod events;
 pub mod everything;
 pub mod fixture;
 pub mod gateway;
+pub mod issuer;
 pub mod mcp;
 pub mod paths;
 pub mod process;

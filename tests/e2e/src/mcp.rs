@@ -4,6 +4,8 @@ use crate::events::Events;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use std::sync::Once;
@@ -20,6 +22,16 @@ static NEXT_ID: AtomicI64 = AtomicI64::new(1);
 pub fn client() -> Client {
     install_crypto();
     Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("an HTTP client")
+}
+
+/// The same, which shows a bearer token with each request.
+pub fn client_showing(token: &str) -> Client {
+    install_crypto();
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).expect("a token");
+    value.set_sensitive(true);
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+    let builder = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    builder.default_headers(headers).build().expect("an HTTP client")
 }
 
 /// Makes aws-lc-rs the process's TLS provider, as in the gateway.
@@ -92,7 +104,12 @@ impl Mcp {
 
     /// Opens a session of `revision`.
     pub async fn legacy(url: &str, revision: &str) -> Self {
-        let mut this = Self { http: client(), url: url.to_owned(), revision: revision.to_owned(), session: None };
+        Self::legacy_by(client(), url, revision).await
+    }
+
+    /// The same by this HTTP client.
+    pub async fn legacy_by(http: Client, url: &str, revision: &str) -> Self {
+        let mut this = Self { http, url: url.to_owned(), revision: revision.to_owned(), session: None };
         let capabilities = json!({"elicitation": {}, "sampling": {}, "roots": {}});
         let params = json!({
             "protocolVersion": revision,

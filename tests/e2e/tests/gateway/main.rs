@@ -2,6 +2,7 @@
 
 mod backends;
 mod batches;
+mod callers;
 mod clients;
 mod cluster;
 mod config;
