@@ -21,6 +21,7 @@ pub mod gateway;
 pub mod greeting;
 pub mod identity;
 pub mod lanes;
+mod lease;
 pub mod listen;
 pub mod reload;
 pub mod request;

@@ -22,6 +22,7 @@ use crate::telemetry::{BackendMetrics, Metrics, ServerMetrics};
 use crate::upstream::{Generation, LiveBackend, Registry};
 use access::Revoking;
 use arc_swap::{ArcSwap, ArcSwapOption};
+use lockgate_filters::authenticate::access::Access;
 use lockgate_filters::authenticate::cache::TokenCache;
 use lockgate_filters::authenticate::filter::Authenticate;
 use lockgate_filters::authenticate::keys::KeySet;
@@ -95,6 +96,10 @@ pub struct Server {
     pub policy: Arc<VirtualServer>,
     /// The backends behind it, in the order of the configuration; never empty.
     pub links: Box<[Arc<Link>]>,
+    /// Who is let in; `None` where everybody is.
+    pub access: Option<Arc<Access>>,
+    /// Who may do what, where that is said.
+    pub rights: Option<Arc<Policy>>,
     /// What its tickets are sealed with.
     pub keys: Arc<Keyring>,
     /// Its series.

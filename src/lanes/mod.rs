@@ -24,6 +24,7 @@ mod remember;
 mod replay;
 pub mod respond;
 mod revive;
+mod rights;
 mod stream;
 mod translate;
 mod translation;

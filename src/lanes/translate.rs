@@ -6,12 +6,14 @@
 use super::heal::{self, Mark};
 use super::names::Names;
 use super::owes::Owes;
+use super::rights::Rights;
 use super::{Way, attempt};
 use crate::session::{NodeSession, UpstreamId, UpstreamSession};
 use crate::snapshot::{Link, Server};
 use crate::upstream::{Caller, Fetcher, Speech};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use lockgate_filters::authorize::Action;
 use lockgate_filters::exchange::Exchange;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::event_id::{self, EventId, Stream};
@@ -68,6 +70,8 @@ pub(super) struct Translate {
     /// What answers the backend on the gateway's behalf, where something of the client's request is forwarded.
     speaker: OnceLock<Fetcher>,
     caller: Caller,
+    /// What the backend may bring to the client of its own accord.
+    rights: Rights,
 }
 
 impl Translate {
@@ -89,6 +93,7 @@ impl Translate {
             upstream: OnceLock::new(),
             speaker: OnceLock::new(),
             caller: attempt::caller(&way.trip.exchange),
+            rights: Rights::of(way),
             link,
         }))
     }
@@ -106,6 +111,7 @@ impl Translate {
             token: None,
             upstream: OnceLock::from(upstream),
             caller: speaker.caller,
+            rights: heard.rights,
             speaker: OnceLock::from(speaker),
             link,
         }
@@ -287,6 +293,9 @@ impl Translate {
     /// is listed by now.
     fn update(&self, message: &Message, data: &Bytes) -> Option<Becomes> {
         let original = outward::updated(message, data)?;
+        if !self.rights.allow(&self.server(), Action::Subscribe, self.link.name(), &original) {
+            return Some(Becomes::Nothing);
+        }
         let exposed = self.session.as_ref()?.subscribed_as(self.link.name(), &original)?;
         Some(outward::updated_as(message, data, &exposed).map_or(Becomes::Same, Becomes::Other))
     }
@@ -298,7 +307,10 @@ impl Translate {
             self.answer_backend(reply::result_body(Some(&id), b"{}"));
             return Becomes::Nothing;
         }
-        let asked = self.uris().and_then(|uris| self.asking(|asking| asking.request(message, data, &uris)));
+        let asked = match self.may_ask_for(message, data) {
+            true => self.uris().and_then(|uris| self.asking(|asking| asking.request(message, data, &uris))),
+            false => None,
+        };
         if let Some(Ok(request)) = asked {
             return Becomes::Other(request);
         }
@@ -307,6 +319,17 @@ impl Translate {
         let refusal = Refusal::new(Fault::NotAsked, RULE).saying("no client can be asked this");
         self.answer_backend(reply::error_body(Some(&id), &refusal, ""));
         Becomes::Nothing
+    }
+
+    /// Whether the client may be asked this, as far as its policy goes.
+    fn may_ask_for(&self, message: &Message, data: &[u8]) -> bool {
+        let asked = [
+            (&b"sampling/createMessage"[..], Action::Sample),
+            (b"elicitation/create", Action::Elicit),
+            (b"roots/list", Action::ListRoots),
+        ];
+        let action = asked.into_iter().find(|(method, _)| message.is(method, data)).map(|(_, action)| action);
+        action.is_none_or(|action| self.rights.allow(&self.server(), action, self.link.name(), ""))
     }
 
     /// The id under which a client knows an event of the backend; `None` where it cannot be asked for again.
@@ -382,6 +405,8 @@ pub(super) struct Heard {
     pub session: Option<Arc<NodeSession>>,
     /// What its client calls what backends have.
     pub names: Names,
+    /// What backends may bring to the client of their own accord.
+    pub rights: Rights,
 }
 
 /// What an event becomes: its id, and its frame where that is another one; `None` where nothing is left of it.

@@ -111,7 +111,8 @@ impl World {
         };
         self.catalogs.fill(&policy);
         let metrics = self.metrics.virtual_server(&place.name);
-        Ok(Arc::new(Server { policy: Arc::new(policy), links, keys: Arc::clone(place.keys), metrics }))
+        let (access, rights, keys) = (place.access.clone(), place.policy.cloned(), Arc::clone(place.keys));
+        Ok(Arc::new(Server { policy: Arc::new(policy), links, access, rights, keys, metrics }))
     }
 
     /// The backends of a virtual server.

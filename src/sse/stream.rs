@@ -7,6 +7,7 @@ use crate::downstream::gone;
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::lanes::{Broken, respond};
+use crate::lease::Lease;
 use crate::listen::Connection;
 use crate::snapshot;
 use crate::telemetry::labels::StreamKind;
@@ -63,6 +64,8 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, trip: &mut Tri
     let mut seat = Some(seat);
     let draining = gateway.drain.draining();
     pin!(draining);
+    let lapsed = Lease::of(gateway, trip).lapsed();
+    pin!(lapsed);
     let mut quiet = Instant::now() + limits.keep_alive;
     loop {
         let event = tokio::select! {
@@ -74,6 +77,7 @@ pub(super) async fn run(gateway: &Gateway, session: &mut Session, trip: &mut Tri
             },
             () = gone(session) => return Err(Broken::ClientGone),
             () = sleep_until(quiet) => KEEP_ALIVE,
+            () = &mut lapsed => break,
             // No message is taken any more; what is being answered still is.
             () = &mut draining, if seat.is_some() => {
                 seat = None;

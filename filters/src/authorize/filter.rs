@@ -11,7 +11,7 @@ use crate::exchange::Exchange;
 use crate::fault::{Fault, Refusal};
 use crate::federate::inward::{Named, named, unknown};
 use crate::federate::listen::Wanted;
-use crate::federate::{Catalog, Kind, Local, Target};
+use crate::federate::{Kind, Local, Target};
 use crate::filter::{Filter, Head, Verdict};
 use crate::rpc::scan::{Kind as Sort, Message};
 use http::HeaderMap;
@@ -173,9 +173,4 @@ pub fn may_still_listen(
     let moment = moment(headers, exchange);
     let query = Query { action: Action::Subscribe, item, args: Args::Given(b""), moment };
     policy.decide(exchange.principal(), server, &query).is_allowed()
-}
-
-/// The catalog that a request is answered from: what its caller is shown of it.
-pub fn shown<'e>(exchange: &'e Exchange, catalog: &'e Arc<Catalog>) -> &'e Arc<Catalog> {
-    exchange.shown.as_ref().unwrap_or(catalog)
 }

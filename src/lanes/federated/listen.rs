@@ -9,6 +9,7 @@ use super::super::names::Names;
 use super::super::{Broken, Way, attempt, respond, stream};
 use super::RULE;
 use crate::downstream::gone;
+use crate::lease::Lease;
 use crate::session::Sessions;
 use crate::snapshot::{Link, Server};
 use crate::telemetry::labels;
@@ -16,6 +17,8 @@ use crate::upstream::{Form, UpstreamRequest};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use lockgate_filters::authorize::Item;
+use lockgate_filters::authorize::filter::may_still_listen;
 use lockgate_filters::fault::{Fault, Refusal};
 use lockgate_filters::federate::Kind;
 use lockgate_filters::federate::listen::{Subscription, Wanted};
@@ -27,6 +30,7 @@ use lockgate_filters::sse::{self, Framer};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::pin;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -74,8 +78,12 @@ pub(super) async fn run(mut way: Way<'_>, wanted: Wanted) -> Result<(), Broken> 
     let end = Instant::now() + HELD;
     let patience = way.trip.snapshot.limits.keep_alive;
     let mut quiet = Instant::now() + patience;
+    let lapsed = Lease::of(way.gateway, way.trip).lapsed();
+    pin!(lapsed);
     // The request may have been decided by a configuration that has been replaced meanwhile.
-    while still_serves(&way, &wanted) {
+    let mut reloaded = true;
+    while still_serves(&way, &wanted) && (!reloaded || still_allows(&way, &wanted)) {
+        reloaded = false;
         let said = tokio::select! {
             biased;
             changed = changes.changed() => {
@@ -96,9 +104,11 @@ pub(super) async fn run(mut way: Way<'_>, wanted: Wanted) -> Result<(), Broken> 
                 if changed.is_err() {
                     break;
                 }
+                reloaded = true;
                 continue;
             }
             () = sleep_until(end) => break,
+            () = &mut lapsed => break,
             () = way.gateway.drain.draining() => break,
         };
         quiet = Instant::now() + patience;
@@ -132,6 +142,19 @@ fn still_serves(way: &Way<'_>, wanted: &Wanted) -> bool {
     wanted.members().into_iter().all(|member| match (way.server.links.get(member), server.links.get(member)) {
         (Some(then), Some(now)) => Arc::ptr_eq(&then.backend.backend, &now.backend.backend),
         _ => false,
+    })
+}
+
+/// Whether the policy that serves now still lets the caller listen to these resources.
+fn still_allows(way: &Way<'_>, wanted: &Wanted) -> bool {
+    let snapshot = way.gateway.current.load();
+    let Some(policy) = &snapshot.policy else { return true };
+    let headers = &way.session.req_header().headers;
+    wanted.subscriptions.iter().all(|it| {
+        let backend = way.server.links.get(it.member).map_or("", |link| link.name());
+        let (original, exposed) = (&*it.original, &*it.exposed);
+        let item = Item { kind: Kind::Resources, backend, original, exposed, json: b"" };
+        may_still_listen(policy, &way.server.policy.name, &way.trip.exchange, headers, item)
     })
 }
 

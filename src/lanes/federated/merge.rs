@@ -11,6 +11,7 @@ use super::super::{Broken, Way, hold, names, stream};
 use super::RULE;
 use super::merged::Merged;
 use crate::downstream::gone;
+use crate::lease::Lease;
 use crate::serve::now;
 use crate::session::{End, Listening, Lists, NodeSession, Resume, StreamKind, StreamRecord, Told, Underway};
 use crate::snapshot::Link;
@@ -23,6 +24,7 @@ use lockgate_filters::headers::LAST_EVENT_ID;
 use lockgate_filters::rpc::id::RawId;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::pin;
 use tokio::time::{Instant, sleep_until};
 
 /// How long a stream lives, unless its ticket ends before: clients open it again.
@@ -154,6 +156,8 @@ async fn follow(way: &mut Way<'_>, node: &NodeSession, mut resume: Resume) -> Re
     let end = end_of_life(way);
     let mut quiet = Instant::now() + patience;
     let mut missed = 0;
+    let lapsed = Lease::of(way.gateway, way.trip).lapsed();
+    pin!(lapsed);
     loop {
         if resume.missed() > missed {
             missed = resume.missed();
@@ -167,6 +171,7 @@ async fn follow(way: &mut Way<'_>, node: &NodeSession, mut resume: Resume) -> Re
             () = gone(way.session) => return Err(Broken::ClientGone),
             () = sleep_until(quiet) => Some(stream::KEEP_ALIVE),
             () = sleep_until(end) => return Ok(Followed::Over),
+            () = &mut lapsed => return Ok(Followed::Over),
             () = way.gateway.drain.draining() => return Ok(Followed::Over),
         };
         quiet = Instant::now() + patience;
@@ -222,6 +227,8 @@ async fn hold_on(
     let patience = way.trip.snapshot.limits.keep_alive;
     let end = end_of_life(&way);
     let mut quiet = Instant::now() + patience;
+    let lapsed = Lease::of(way.gateway, way.trip).lapsed();
+    pin!(lapsed);
     let ending = loop {
         tokio::select! {
             biased;
@@ -248,6 +255,7 @@ async fn hold_on(
                 }
             }
             () = sleep_until(end) => break Ending::Over,
+            () = &mut lapsed => break Ending::Over,
             () = way.gateway.drain.draining() => break Ending::Over,
         }
     };

@@ -6,6 +6,7 @@
 
 use super::super::names::Names;
 use super::super::revive::Opener;
+use super::super::rights::Rights;
 use super::super::translate::Heard;
 use super::super::{Broken, Way};
 use super::source::{Piece, Reading};
@@ -95,7 +96,14 @@ impl Merged {
         let mut merged = Merged {
             sessions: Arc::clone(&way.gateway.world.sessions),
             opener: Arc::new(ArcSwap::from_pointee(Opener::of(way)?)),
-            heard: Heard { server, node: way.gateway.node, boot: way.gateway.boot, session, names: Names::of(way) },
+            heard: Heard {
+                server,
+                node: way.gateway.node,
+                boot: way.gateway.boot,
+                session,
+                names: Names::of(way),
+                rights: Rights::of(way),
+            },
             capabilities: way.trip.exchange.ticket.as_ref().map(|ticket| ticket.capabilities).unwrap_or_default(),
             event_bytes: way.trip.snapshot.limits.event_bytes,
             current: Arc::clone(&way.gateway.current),

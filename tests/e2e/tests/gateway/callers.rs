@@ -6,6 +6,7 @@ use lockgate_e2e::mcp::{Answer, NEWEST_LEGACY, client, client_showing};
 use lockgate_e2e::scripted::tools;
 use lockgate_e2e::{Gateway, Mcp, Scripted};
 use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Two virtual servers over one backend, whose callers have tokens of one issuer, or the API key `ci`.
 struct House {
@@ -13,6 +14,7 @@ struct House {
     key: String,
     backend: Scripted,
     gateway: Gateway,
+    config: String,
 }
 
 const POLICY: &str = "policy:
@@ -39,10 +41,10 @@ impl House {
             "{other}issuers:\n{}api_keys:\n  - {{ id: ci, hash: '{hash}', groups: [staff], virtual_servers: [default] }}\n{POLICY}",
             issuer.section("corp")
         );
-        let gateway =
-            Gateway::start(&federation(&[("one", backend.backend("one", ""))], "    auth: required\n", &top)).await;
+        let config = federation(&[("one", backend.backend("one", ""))], "    auth: required\n", &top);
+        let gateway = Gateway::start(&config).await;
         gateway.settled().await;
-        House { issuer, key, backend, gateway }
+        House { issuer, key, backend, gateway, config }
     }
 
     fn token(&self, subject: &str, more: Value) -> String {
@@ -198,4 +200,52 @@ async fn a_session_is_its_openers_alone() {
     assert_eq!(later.tool("write", json!({})).await.status, 403);
     let nobody = Mcp { http: client(), ..ada.clone() };
     assert_eq!(nobody.tool("read", json!({})).await.status, 401);
+}
+
+/// What is held open ends, in the form of its protocol, as soon as its caller may no longer have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_open_ends_with_the_right_to_it() {
+    let house = House::start().await;
+    let (url, token) = (house.gateway.mcp(), house.token("ada", staff("tools:read")));
+    let session = Mcp::legacy_by(client_showing(&token), &url, NEWEST_LEGACY).await;
+    let wanted = json!({"notifications": {"toolsListChanged": true}});
+    let mut held = [
+        house.modern(&token).stream("subscriptions/listen", wanted.clone()).await,
+        house.modern(&house.key).stream("subscriptions/listen", wanted).await,
+    ];
+    for stream in &mut held {
+        stream.notification("notifications/subscriptions/acknowledged").await;
+    }
+    let mut news = session.listen(None).await;
+    let [mut by_token, mut by_key] = held;
+    // Tokens are taken no more; keys are.
+    let only_keys = "    auth: { mode: required, issuers: [], api_keys: true }\n";
+    house.gateway.write(&house.config.replace("    auth: required\n", only_keys));
+    assert_eq!(house.gateway.reload().await.0, 200);
+    let (_, last) = by_token.answer().await;
+    assert_eq!(last["result"]["resultType"], "complete");
+    while news.next().await.is_some() {}
+    assert_eq!(session.tool("read", json!({})).await.status, 401);
+    assert_eq!(house.modern(&token).tool("read", json!({})).await.status, 401);
+    // Nobody is let in any more: the key is gone.
+    house.gateway.write(&house.config.replace("id: ci,", "id: cd,"));
+    assert_eq!(house.gateway.reload().await.0, 200);
+    let (_, last) = by_key.answer().await;
+    assert_eq!(last["result"]["resultType"], "complete");
+}
+
+/// A stream ends with the token that it was opened with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_its_token() {
+    let house = House::start().await;
+    house.gateway.write(&house.config.replace("    jwks:", "    leeway: 0s\n    jwks:"));
+    assert_eq!(house.gateway.reload().await.0, 200);
+    let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let end = seconds() + 3;
+    let client = house.modern(&house.token("ada", json!({"exp": end, "groups": ["staff"], "scope": "tools:read"})));
+    let mut stream = client.stream("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})).await;
+    stream.notification("notifications/subscriptions/acknowledged").await;
+    let (_, last) = stream.answer().await;
+    assert_eq!(last["result"]["resultType"], "complete");
+    assert!((end..=end + 5).contains(&seconds()), "{} s after its end", seconds().saturating_sub(end));
 }
