@@ -10,6 +10,7 @@ mod demo;
 mod endpoint;
 mod healthcheck;
 mod http;
+mod key;
 mod listing;
 mod overview;
 pub mod run;
@@ -126,6 +127,7 @@ enum Verb {
     Demo(demo::Args),
     Validate(validate::Args),
     Config(config::Args),
+    Key(key::Args),
     Tools(tools::Args),
     Backends(overview::BackendsArgs),
     Servers(overview::ServersArgs),
@@ -169,6 +171,7 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, hooks: Hooks, term
         },
         Verb::Validate(arguments) => validate::execute(&arguments, hooks, terminal),
         Verb::Config(arguments) => config::execute(arguments, hooks, terminal),
+        Verb::Key(arguments) => key::execute(arguments, terminal),
         Verb::Tools(arguments) => match hooks.query {
             Some(run) => tools::execute(arguments, terminal, hooks, run),
             None => absent(terminal),
