@@ -241,7 +241,7 @@ async fn a_stream_ends_with_its_token() {
     house.gateway.write(&house.config.replace("    jwks:", "    leeway: 0s\n    jwks:"));
     assert_eq!(house.gateway.reload().await.0, 200);
     let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let end = seconds() + 3;
+    let end = seconds() + 8;
     let client = house.modern(&house.token("ada", json!({"exp": end, "groups": ["staff"], "scope": "tools:read"})));
     let mut stream = client.stream("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})).await;
     stream.notification("notifications/subscriptions/acknowledged").await;
